@@ -1,0 +1,111 @@
+//! The opaque ids of 100ms: parsed once at the edge, never looked into.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest id that is accepted, in characters.
+const MAX_ID_CHARS: usize = 256;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// The text is empty.
+    #[error("it is empty")]
+    Empty,
+    /// The text has more than 256 characters.
+    #[error("it is longer than {MAX_ID_CHARS} characters")]
+    TooLong,
+    /// The text has a control character, which no id has and which `text` columns and logs cannot take.
+    #[error("it contains a control character")]
+    ControlCharacter,
+    /// `.` and `..` are dropped from paths by every URL library, so they could reach another upstream path.
+    #[error("it is `.` or `..`, which cannot stand in a URL path")]
+    DotSegment,
+}
+
+fn check(text: &str) -> Result<(), InvalidId> {
+    match text {
+        "" => Err(InvalidId::Empty),
+        "." | ".." => Err(InvalidId::DotSegment),
+        _ if text.chars().nth(MAX_ID_CHARS).is_some() => Err(InvalidId::TooLong),
+        _ if text.chars().any(char::is_control) => Err(InvalidId::ControlCharacter),
+        _ => Ok(()),
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// 1 to 256 characters, none of them a control character, and neither `.` nor `..`. Cheap to clone.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Parses an id.
+            ///
+            /// # Errors
+            /// [`InvalidId`] says which of the conditions the text breaks.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                check(text).map(|()| Self(text.into()))
+            }
+
+            /// The id as 100ms writes it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::parse(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+id! {
+    /// The customer's own id of a person, carried by the join token. Not unique in a room.
+    UserId
+}
+id! {
+    /// A room of 100ms.
+    RoomId
+}
+id! {
+    /// One connection of one person in a room: new on every join.
+    PeerId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_opaque_but_bounded() {
+        for good in ["player-7", "a/b", "%2e%2e", "...", "ünï ⚔", " ", &"x".repeat(256), &"⚔".repeat(256)] {
+            assert_eq!(UserId::parse(good).unwrap().as_str(), good);
+        }
+        assert_eq!(UserId::parse(""), Err(InvalidId::Empty));
+        assert_eq!(UserId::parse("."), Err(InvalidId::DotSegment));
+        assert_eq!(UserId::parse(".."), Err(InvalidId::DotSegment));
+        assert_eq!(UserId::parse(&"⚔".repeat(257)), Err(InvalidId::TooLong));
+        for bad in ["a\0b", "a\nb", "\u{7f}", "\u{85}"] {
+            assert_eq!(UserId::parse(bad), Err(InvalidId::ControlCharacter), "{bad:?}");
+        }
+    }
+}

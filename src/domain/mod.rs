@@ -1,0 +1,17 @@
+//! The words and the rules of the service: ids, metadata, observations, and what an observation changes.
+//!
+//! Pure: no I/O, no database, no HTTP. Everything else depends on this module, and it on nothing of the crate.
+
+mod ids;
+mod metadata;
+mod observation;
+mod rules;
+mod snapshot;
+mod time;
+
+pub use ids::{InvalidId, PeerId, RoomId, UserId};
+pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
+pub use observation::{Label, Observation, PeerKey, Source, Tracks};
+pub use rules::{Effect, PeerState, snapshot_id};
+pub use snapshot::{ResumeJson, SavedState, Snapshot, SnapshotJson};
+pub use time::{Clock, Timestamp};

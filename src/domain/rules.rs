@@ -1,0 +1,149 @@
+//! The ordering rules: what one observation does to what is known of its peer.
+//!
+//! Pure code, no clock and no database: [`crate::store`] applies it between a versioned read and a conditional write, so
+//! the outcome is the same through whichever replica. Which of a user's peers a resume returns is an index order in
+//! `store::resume`, by the [`PeerState::metadata_changed_at`] decided here.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{Label, Metadata, Observation, PeerKey, Snapshot, Source, Timestamp, Tracks};
+
+/// What is known of one peer: its newest row of history, and what older rows said that the newest did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerState {
+    /// The row of history in force.
+    pub snapshot_id: Uuid,
+    /// When that row's content was first seen.
+    pub first_observed_at: Timestamp,
+    /// When that row's content was last seen. Every observation of this peer that is not newer is late.
+    pub last_observed_at: Timestamp,
+    /// Who told the content in force.
+    pub source: Source,
+    /// The metadata in force.
+    pub metadata: Metadata,
+    /// When the metadata last changed; none while the peer never had any. A resume returns the user's latest.
+    pub metadata_changed_at: Option<Timestamp>,
+    /// The display name in force. Never carried on, so that names that are no longer to be stored are not.
+    pub name: Option<Label>,
+    /// The last known role.
+    pub role: Option<Label>,
+    /// The last known tracks.
+    pub tracks: Option<Tracks>,
+    /// When the peer joined, as first told.
+    pub joined_at: Option<Timestamp>,
+}
+
+/// What an observation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// New content: a row of history, and the state moves on.
+    Changed,
+    /// The same content at a later time: the row in force is extended.
+    Extended,
+    /// Not newer than the last one, and the row in force already says it: nothing to do.
+    Repeated,
+    /// Not newer than the last one: a row of history at its own time, unless a row there says the same; nothing else.
+    Late,
+}
+
+impl PeerState {
+    /// Applies `seen` to what is known (`None`: a peer never seen), and says what that did.
+    pub fn observe(known: Option<Self>, seen: &Observation) -> (Self, Effect) {
+        let Some(known) = known else { return (Self::first(seen), Effect::Changed) };
+        let same = known.has_content_of(seen);
+        if seen.observed_at <= known.last_observed_at {
+            let covered = same && seen.observed_at >= known.first_observed_at;
+            return (known, if covered { Effect::Repeated } else { Effect::Late });
+        }
+        if same {
+            let joined_at = known.joined_at.or(seen.joined_at);
+            (Self { last_observed_at: seen.observed_at, joined_at, ..known }, Effect::Extended)
+        } else {
+            (known.changed_by(seen), Effect::Changed)
+        }
+    }
+
+    /// The state of a peer of which nothing else is known.
+    pub fn first(seen: &Observation) -> Self {
+        Self {
+            snapshot_id: snapshot_id(seen),
+            first_observed_at: seen.observed_at,
+            last_observed_at: seen.observed_at,
+            source: seen.source,
+            metadata: seen.metadata.clone(),
+            metadata_changed_at: (!seen.metadata.is_empty()).then_some(seen.observed_at),
+            name: seen.name.clone(),
+            role: seen.role.clone(),
+            tracks: seen.tracks.clone(),
+            joined_at: seen.joined_at,
+        }
+    }
+
+    fn changed_by(self, seen: &Observation) -> Self {
+        // `""` and `null` both say "nothing set": going from one to the other is no change of metadata.
+        let metadata_changed =
+            seen.metadata != self.metadata && !(seen.metadata.is_empty() && self.metadata.is_empty());
+        Self {
+            metadata_changed_at: if metadata_changed { Some(seen.observed_at) } else { self.metadata_changed_at },
+            role: seen.role.clone().or(self.role),
+            tracks: seen.tracks.clone().or(self.tracks),
+            joined_at: self.joined_at.or(seen.joined_at),
+            ..Self::first(seen)
+        }
+    }
+
+    /// The row of history in force. It repeats what its source did not say of the role, but not the tracks, of which only
+    /// the peer endpoint knows.
+    pub fn snapshot(&self, key: &PeerKey) -> Snapshot {
+        Snapshot {
+            id: self.snapshot_id,
+            key: key.clone(),
+            name: self.name.clone(),
+            role: self.role.clone(),
+            metadata: self.metadata.clone(),
+            tracks: self.tracks.clone().filter(|_| self.source == Source::Peer),
+            joined_at: self.joined_at,
+            first_observed_at: self.first_observed_at,
+            last_observed_at: self.last_observed_at,
+            source: self.source,
+        }
+    }
+
+    /// Whether `seen` says nothing new. What it does not mention cannot differ.
+    fn has_content_of(&self, seen: &Observation) -> bool {
+        fn agrees<T: PartialEq>(seen: Option<&T>, known: Option<&T>) -> bool {
+            seen.is_none() || seen == known
+        }
+        seen.metadata == self.metadata
+            && agrees(seen.name.as_ref(), self.name.as_ref())
+            && agrees(seen.role.as_ref(), self.role.as_ref())
+            && agrees(seen.tracks.as_ref(), self.tracks.as_ref())
+    }
+}
+
+/// The id of the row of history that this observation makes: a `UUIDv7` of its time whose random bits are a digest of the
+/// peer, the time and the content.
+///
+/// The same observation has the same id through whichever replica and however often it comes, so that keeping it twice
+/// is one row without a table of seen ids.
+pub fn snapshot_id(seen: &Observation) -> Uuid {
+    let mut digest = Sha256::new();
+    let mut put = |part: Option<&[u8]>| {
+        // Length-prefixed, so that no two different lists of parts are the same bytes.
+        digest.update(part.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
+        digest.update(part.unwrap_or_default());
+    };
+    let PeerKey { user_id, room_id, peer_id } = &seen.key;
+    let micros = seen.observed_at.to_utc().timestamp_micros();
+    put(Some(user_id.as_str().as_bytes()));
+    put(Some(room_id.as_str().as_bytes()));
+    put(Some(peer_id.as_str().as_bytes()));
+    put(Some(&micros.to_be_bytes()));
+    put(seen.metadata.raw().map(str::as_bytes));
+    put(seen.name.as_ref().map(|name| name.as_str().as_bytes()));
+    put(seen.role.as_ref().map(|role| role.as_str().as_bytes()));
+    put(seen.tracks.as_ref().map(|tracks| tracks.as_str().as_bytes()));
+    let random = digest.finalize()[..10].try_into().expect("a SHA-256 digest is longer than 10 bytes");
+    uuid::Builder::from_unix_timestamp_millis(micros.max(0).unsigned_abs() / 1000, &random).into_uuid()
+}

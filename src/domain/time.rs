@@ -1,0 +1,116 @@
+//! Instants and where they come from. All orderings of the service compare [`Timestamp`]s.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
+
+/// An instant in UTC, in whole microseconds: what Postgres keeps. Finer digits of a source are cut off.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// The instant, cut to whole microseconds.
+    pub fn new(at: DateTime<Utc>) -> Self {
+        Self(
+            DateTime::from_timestamp_micros(at.timestamp_micros())
+                .expect("the same instant or a little earlier is in range"),
+        )
+    }
+
+    /// Reads RFC 3339, in any offset.
+    pub fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|at| Self::new(at.to_utc()))
+    }
+
+    /// Reads a time of 100ms, which writes "none" as `0001-01-01T00:00:00Z`. What is not a time counts as none too.
+    pub fn parse_upstream(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|at| at.0.year() > 1)
+    }
+
+    /// The instant for sqlx and for calendar arithmetic.
+    pub fn to_utc(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    /// Whole seconds from `earlier` to this instant; none when it lies ahead.
+    pub fn seconds_since(self, earlier: Self) -> u64 {
+        (self.0 - earlier.0).num_seconds().max(0).unsigned_abs()
+    }
+
+    /// This instant moved by `delta`, or itself where that leaves the calendar.
+    #[must_use]
+    pub fn shifted(self, delta: TimeDelta) -> Self {
+        self.0.checked_add_signed(delta).map_or(self, Self)
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self::new(at)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where "now" comes from: the system, or a test that moves time itself.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::from_fn(|| Timestamp::new(Utc::now()))
+    }
+
+    /// A clock that asks `now`.
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_cut_to_microseconds_and_written_as_rfc3339() {
+        let at = Timestamp::parse("2026-03-01T12:00:00.123456789+02:00").unwrap();
+        assert_eq!(at.to_string(), "2026-03-01T10:00:00.123456Z");
+    }
+
+    #[test]
+    fn the_zero_time_and_nonsense_are_none() {
+        for none in ["0001-01-01T00:00:00Z", "", "yesterday", "20XX-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse_upstream(none), None, "{none}");
+        }
+        assert!(Timestamp::parse_upstream("1970-01-01T00:00:00Z").is_some());
+    }
+}

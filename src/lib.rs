@@ -1,0 +1,3 @@
+//! rejoin gives a player their state back.
+
+pub mod domain;

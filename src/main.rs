@@ -1,0 +1,3 @@
+//! The `rejoin` program.
+
+fn main() {}
