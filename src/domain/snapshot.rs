@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Label, Metadata, PeerKey, PeerState, Source, Timestamp, Tracks};
+use super::{Label, Metadata, PeerKey, Source, Timestamp, Tracks};
 
 /// A row of history: one content of one peer, and from when to when it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,22 @@ pub struct Snapshot {
 /// The saved state of a user: of the peer whose metadata changed last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedState {
-    /// Whose.
+    /// Whose, and of which peer in which room.
     pub key: PeerKey,
-    /// What is known of that peer.
-    pub peer: PeerState,
-    /// When the metadata was last changed.
+    /// The row of history that this state is.
+    pub snapshot_id: Uuid,
+    /// The exact metadata; empty after a clear.
+    pub metadata: Metadata,
+    /// When the metadata last changed.
     pub changed_at: Timestamp,
+    /// The display name.
+    pub name: Option<Label>,
+    /// The role.
+    pub role: Option<Label>,
+    /// When the peer joined.
+    pub joined_at: Option<Timestamp>,
+    /// When the peer was last seen with this state.
+    pub last_observed_at: Timestamp,
 }
 
 /// The JSON of a [`Snapshot`].
@@ -134,20 +144,19 @@ pub struct ResumeJson {
 impl ResumeJson {
     /// The state as answered at `now`.
     pub fn new(state: SavedState, now: Timestamp) -> Self {
-        let SavedState { key, peer, changed_at } = state;
         Self {
-            user_id: key.user_id.to_string(),
-            room_id: key.room_id.to_string(),
-            peer_id: key.peer_id.to_string(),
-            name: peer.name,
-            role: peer.role,
-            metadata: peer.metadata.as_json(),
-            metadata_raw: peer.metadata.raw().map(ToOwned::to_owned),
-            joined_at: peer.joined_at,
-            changed_at,
-            last_observed_at: peer.last_observed_at,
-            age_seconds: now.seconds_since(peer.last_observed_at),
-            snapshot_id: peer.snapshot_id,
+            user_id: state.key.user_id.to_string(),
+            room_id: state.key.room_id.to_string(),
+            peer_id: state.key.peer_id.to_string(),
+            name: state.name,
+            role: state.role,
+            metadata: state.metadata.as_json(),
+            metadata_raw: state.metadata.raw().map(ToOwned::to_owned),
+            joined_at: state.joined_at,
+            changed_at: state.changed_at,
+            last_observed_at: state.last_observed_at,
+            age_seconds: now.seconds_since(state.last_observed_at),
+            snapshot_id: state.snapshot_id,
         }
     }
 }

@@ -1,0 +1,48 @@
+//! Rows as columns: what `unnest` takes.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::domain::{Label, Snapshot, Timestamp, Tracks};
+
+/// The columns that `peers` and `snapshots` share, one entry a row.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    pub(super) user_id: Vec<&'a str>,
+    pub(super) room_id: Vec<&'a str>,
+    pub(super) peer_id: Vec<&'a str>,
+    pub(super) id: Vec<Uuid>,
+    pub(super) source: Vec<&'a str>,
+    pub(super) metadata_raw: Vec<Option<&'a [u8]>>,
+    pub(super) name: Vec<Option<&'a str>>,
+    pub(super) role: Vec<Option<&'a str>>,
+    pub(super) tracks: Vec<Option<&'a str>>,
+    pub(super) joined_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) first_observed_at: Vec<DateTime<Utc>>,
+    pub(super) last_observed_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(rows: impl IntoIterator<Item = &'a Snapshot>) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            columns.push(row);
+        }
+        columns
+    }
+
+    fn push(&mut self, row: &'a Snapshot) {
+        self.user_id.push(row.key.user_id.as_str());
+        self.room_id.push(row.key.room_id.as_str());
+        self.peer_id.push(row.key.peer_id.as_str());
+        self.id.push(row.id);
+        self.source.push(row.source.as_str());
+        self.metadata_raw.push(row.metadata.raw().map(str::as_bytes));
+        self.name.push(row.name.as_ref().map(Label::as_str));
+        self.role.push(row.role.as_ref().map(Label::as_str));
+        self.tracks.push(row.tracks.as_ref().map(Tracks::as_str));
+        self.joined_at.push(row.joined_at.map(Timestamp::to_utc));
+        self.first_observed_at.push(row.first_observed_at.to_utc());
+        self.last_observed_at.push(row.last_observed_at.to_utc());
+    }
+}

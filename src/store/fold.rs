@@ -1,0 +1,114 @@
+//! What a batch of observations makes of what the database holds: pure code between the read and the write.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::domain::{Effect, Observation, PeerKey, PeerState, Snapshot, Timestamp};
+
+/// An observation that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The row of history that holds it.
+    pub snapshot: Snapshot,
+    /// Whether it added that row.
+    pub changed: bool,
+}
+
+/// A peer's state as the database holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Versioned {
+    pub(super) state: PeerState,
+    pub(super) version: i64,
+}
+
+/// A row of history that is seen again, later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extension {
+    pub(super) id: Uuid,
+    pub(super) first_observed_at: Timestamp,
+    pub(super) last_observed_at: Timestamp,
+}
+
+/// What the observations of one peer write.
+#[derive(Debug)]
+pub(super) struct Fold {
+    pub(super) key: PeerKey,
+    /// The state to write, if it moved.
+    pub(super) moved: Option<PeerState>,
+    /// The version that the state to write gets: one more than what was read.
+    pub(super) version: i64,
+    /// Rows of history to add.
+    pub(super) added: Vec<Snapshot>,
+    /// The row of history that was in force before, if it was seen again.
+    pub(super) extended: Option<Extension>,
+    /// Rows of history from before the state, to add where no row covers them; with their places in the batch.
+    pub(super) late: Vec<(usize, Snapshot)>,
+    /// The answers, with their places in the batch.
+    pub(super) answers: Vec<(usize, Saved)>,
+}
+
+/// Folds the observations at `places` of a batch into what is known of their peers, each peer's in order.
+///
+/// The folds come sorted by peer, so that concurrent batches lock rows in one order.
+pub(super) fn fold(
+    observations: &[Observation],
+    places: &[usize],
+    mut known: BTreeMap<PeerKey, Versioned>,
+) -> Vec<Fold> {
+    let mut by_peer: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
+    for &place in places {
+        by_peer.entry(&observations[place].key).or_default().push(place);
+    }
+    by_peer.into_iter().map(|(key, places)| fold_peer(key, observations, &places, known.remove(key))).collect()
+}
+
+fn fold_peer(key: &PeerKey, observations: &[Observation], places: &[usize], known: Option<Versioned>) -> Fold {
+    let (mut state, version) = known.map_or((None, 0), |known| (Some(known.state), known.version));
+    let mut fold = Fold {
+        key: key.clone(),
+        moved: None,
+        version: version + 1,
+        added: Vec::new(),
+        extended: None,
+        late: Vec::new(),
+        answers: Vec::new(),
+    };
+    let mut moved = false;
+    for &place in places {
+        let (after, effect) = PeerState::observe(state.take(), &observations[place]);
+        moved |= matches!(effect, Effect::Changed | Effect::Extended);
+        fold.record(place, &after, effect, &observations[place]);
+        state = Some(after);
+    }
+    fold.moved = state.filter(|_| moved);
+    fold
+}
+
+impl Fold {
+    fn record(&mut self, place: usize, after: &PeerState, effect: Effect, seen: &Observation) {
+        let snapshot = match effect {
+            Effect::Late => PeerState::first(seen).snapshot(&self.key),
+            _ => after.snapshot(&self.key),
+        };
+        match effect {
+            Effect::Changed => self.added.push(snapshot.clone()),
+            Effect::Extended => match self.added.last_mut() {
+                Some(added) => *added = snapshot.clone(),
+                None => {
+                    self.extended = Some(Extension {
+                        id: after.snapshot_id,
+                        first_observed_at: after.first_observed_at,
+                        last_observed_at: after.last_observed_at,
+                    });
+                }
+            },
+            Effect::Late => {
+                self.late.push((place, snapshot));
+                return;
+            }
+            Effect::Repeated => {}
+        }
+        self.answers.push((place, Saved { snapshot, changed: effect == Effect::Changed }));
+    }
+}

@@ -1,0 +1,30 @@
+//! From the types of Postgres to those of the domain.
+
+use sqlx::error::BoxDynError;
+
+use crate::domain::{Label, Metadata, PeerId, PeerKey, RoomId, Source, UserId};
+
+/// A row that our own code cannot have written.
+pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
+    sqlx::Error::Decode(what.into())
+}
+
+pub(super) fn key(user_id: &str, room_id: &str, peer_id: &str) -> Result<PeerKey, sqlx::Error> {
+    Ok(PeerKey {
+        user_id: UserId::parse(user_id).map_err(corrupt)?,
+        room_id: RoomId::parse(room_id).map_err(corrupt)?,
+        peer_id: PeerId::parse(peer_id).map_err(corrupt)?,
+    })
+}
+
+pub(super) fn metadata(raw: Option<Vec<u8>>) -> Result<Metadata, sqlx::Error> {
+    raw.map_or(Ok(Metadata::NONE), |bytes| String::from_utf8(bytes).map(Metadata::from_text).map_err(corrupt))
+}
+
+pub(super) fn source(name: &str) -> Result<Source, sqlx::Error> {
+    Source::parse(name).ok_or_else(|| corrupt(format!("unknown source {name:?}")))
+}
+
+pub(super) fn label(text: Option<String>) -> Option<Label> {
+    text.map(|text| Label::new(&text))
+}
