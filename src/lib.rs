@@ -1,4 +1,46 @@
 //! rejoin gives a player their state back.
+//!
+//! 100ms hosts rooms, and games keep a player's state in the metadata of their *peer*. When a player drops, 100ms forgets
+//! it; who comes back is a new peer with empty metadata. This service fetches peers, keeps their metadata by `user_id` in
+//! Postgres, and serves the last saved state.
+//!
+//! # Map
+//!
+//! | module | what lives there | may use |
+//! |---|---|---|
+//! | [`domain`] | ids, metadata, observations, and the ordering rules | nothing |
+//! | [`hms`] | the client of 100ms's REST API | `domain` |
+//! | [`store`] | all SQL: saves, resumes, history, migrations | `domain` |
+//! | [`service`] | what the service does, without HTTP | `hms`, `store`, `domain` |
+//! | [`http`] | the URL table, handlers, problem details | `service`, `keys` |
+//! | [`keys`], [`config`], [`telemetry`] | API keys, settings, logs and metrics | |
+//! | [`app`], [`server`] | the application built from its settings; connections and shutdown | all of these |
+//! | [`embedded`], [`sim`] | a Postgres of our own; a simulated 100ms | |
+//! | [`cli`] | the commands, and the demo | all of these |
+//!
+//! # The path of a snapshot
+//!
+//! `http::snapshots` parses the ids and runs [`service::Service::snapshot_peer`] in a task of its own, so that a client that
+//! hangs up tears nothing. That asks [`hms::Client::peer`] (no database connection is held meanwhile), makes an
+//! [`domain::Observation`] of the answer, dated when the request was sent, and gives it to [`store::Store::save`]. There it
+//! joins the next batch of its lane: one statement reads what is known of the batch's peers,
+//! [`domain::PeerState::observe`] applies the rules, one statement writes what moved, on the condition that nobody else
+//! did meanwhile. Then, durable and visible, it is answered.
+//!
+//! # The path of a resume
+//!
+//! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`] joins the next batch of its
+//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and nothing is cached.
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod embedded;
+pub mod hms;
+pub mod http;
+pub mod keys;
+pub mod server;
+pub mod service;
 pub mod store;
+pub mod telemetry;

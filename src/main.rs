@@ -1,3 +1,7 @@
-//! The `rejoin` program.
+//! The `rejoin` program: see `rejoin --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rejoin::cli::main()
+}

@@ -64,6 +64,13 @@ macro_rules! id {
             }
         }
 
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -89,6 +96,11 @@ id! {
 id! {
     /// One connection of one person in a room: new on every join.
     PeerId
+}
+
+id! {
+    /// The name of a role, to filter by.
+    RoleName
 }
 
 #[cfg(test)]

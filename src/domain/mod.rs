@@ -9,9 +9,9 @@ mod rules;
 mod snapshot;
 mod time;
 
-pub use ids::{InvalidId, PeerId, RoomId, UserId};
+pub use ids::{InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
-pub use observation::{Label, Observation, PeerKey, Source, Tracks};
+pub use observation::{KeyTooLarge, Label, Observation, PeerKey, Source, Tracks};
 pub use rules::{Effect, PeerState, snapshot_id};
 pub use snapshot::{ResumeJson, SavedState, Snapshot, SnapshotJson};
 pub use time::{Clock, Timestamp};

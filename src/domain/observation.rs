@@ -17,6 +17,28 @@ pub struct PeerKey {
     pub peer_id: PeerId,
 }
 
+impl PeerKey {
+    /// The key of a peer.
+    ///
+    /// # Errors
+    /// [`KeyTooLarge`]: the three ids together are more than an index entry of Postgres holds.
+    pub fn new(user_id: UserId, room_id: RoomId, peer_id: PeerId) -> Result<Self, KeyTooLarge> {
+        let bytes = user_id.as_str().len() + room_id.as_str().len() + peer_id.as_str().len();
+        if bytes > MAX_KEY_BYTES { Err(KeyTooLarge { bytes }) } else { Ok(Self { user_id, room_id, peer_id }) }
+    }
+}
+
+/// The most that the ids of a peer may have together, in bytes. A B-tree entry holds 2,704, with two times and headers.
+/// Only ids of some 250 four-byte characters each reach it.
+const MAX_KEY_BYTES: usize = 2_600;
+
+/// The ids of a peer are together too large to be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("user_id, room_id and peer_id together have {bytes} bytes, and at most {MAX_KEY_BYTES} can be kept")]
+pub struct KeyTooLarge {
+    bytes: usize,
+}
+
 /// Where an observation was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -159,4 +159,9 @@ impl ResumeJson {
             snapshot_id: state.snapshot_id,
         }
     }
+
+    /// Whole seconds since the state was last seen.
+    pub fn age_seconds(&self) -> u64 {
+        self.age_seconds
+    }
 }

@@ -69,6 +69,28 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The text is not a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it should be a time as in RFC 3339, such as 2026-03-01T14:03:00Z")]
+pub struct InvalidTime;
+
+impl std::str::FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    /// Reads RFC 3339. A `+` that became a space in a query string is read as what was meant.
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let (date, time) = text.split_at_checked(11).ok_or(InvalidTime)?;
+        Self::parse(&format!("{date}{}", time.replace(' ', "+"))).ok_or(InvalidTime)
+    }
+}
+
 /// Where "now" comes from: the system, or a test that moves time itself.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);

@@ -1,0 +1,94 @@
+//! The application, built in one place from its settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Upstream;
+use crate::domain::Clock;
+use crate::hms::{Client, ClientConfig};
+use crate::http::{self, Api};
+use crate::keys::KeyRing;
+use crate::service::{Limits, Service};
+use crate::store::{Store, StoreConfig};
+use crate::telemetry;
+
+/// Everything that an application is built from.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// The database.
+    pub database: PgConnectOptions,
+    /// Lanes and connections.
+    pub store: StoreConfig,
+    /// 100ms.
+    pub upstream: Upstream,
+    /// What is kept.
+    pub limits: Limits,
+    /// Who may call.
+    pub keys: KeyRing,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The application.
+pub struct App {
+    service: Service,
+    router: Router,
+    clock: Clock,
+}
+
+impl App {
+    /// Builds the application. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Where the client for 100ms cannot be set up.
+    pub fn build(config: AppConfig) -> anyhow::Result<Self> {
+        let metrics = telemetry::metrics();
+        let clock = config.clock;
+        let service = service(config.database, config.store, config.upstream, config.limits, clock.clone())?;
+        let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics };
+        Ok(Self { service, router: http::router(api), clock })
+    }
+
+    /// The store, for migrations.
+    pub fn store(&self) -> &Store {
+        self.service.store()
+    }
+
+    /// The HTTP API.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Starts what goes on beside requests, until `shutdown`: partitions for the months ahead, once a day.
+    pub fn start_chores(&self, shutdown: CancellationToken) {
+        let (store, clock) = (self.store().clone(), self.clock.clone());
+        tokio::spawn(async move {
+            let mut daily = tokio::time::interval(Duration::from_hours(24));
+            while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
+                if let Err(error) = store.prepare_partitions(clock.now()).await {
+                    tracing::warn!(%error, "no partitions were prepared; history goes to the default partition");
+                }
+            }
+        });
+    }
+}
+
+/// The service alone, for commands that need no HTTP.
+///
+/// # Errors
+/// Where the client for 100ms cannot be set up.
+pub fn service(
+    database: PgConnectOptions,
+    store: StoreConfig,
+    upstream: Upstream,
+    limits: Limits,
+    clock: Clock,
+) -> anyhow::Result<Service> {
+    let Upstream { base_url, credentials, timeout } = upstream;
+    let hms = Client::new(ClientConfig { timeout, clock: clock.clone(), ..ClientConfig::new(base_url, credentials) })?;
+    Ok(Service::new(hms, Store::new(database, store), clock, limits))
+}

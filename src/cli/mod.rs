@@ -1,0 +1,128 @@
+//! The commands. Each file has one, its arguments and its `--help`.
+
+mod exit;
+mod healthcheck;
+mod history;
+mod key;
+mod resume;
+mod serve;
+mod snapshot;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::DatabaseArgs;
+use crate::store::{Store, StoreConfig};
+use crate::telemetry::{LogFormat, start_log};
+pub use exit::{Exit, Failure};
+
+/// Gives a player their state back: keeps the metadata of 100ms peers in Postgres and returns it when the player rejoins.
+#[derive(Parser, Debug)]
+#[command(name = "rejoin", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  rejoin demo                                      see it work, with nothing else installed
+  rejoin serve                                     the service; settings come from the environment
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33  keep a whole room now";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(serve::Args),
+    Migrate(MigrateArgs),
+    Snapshot(snapshot::Args),
+    Resume(resume::Args),
+    History(history::Args),
+    Key(key::Args),
+    Openapi(OpenapiArgs),
+    Healthcheck(healthcheck::Args),
+    Completions(CompletionsArgs),
+}
+
+/// Bring the database's schema up to date
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  DATABASE_URL=postgres://rejoin@db/rejoin rejoin migrate")]
+struct MigrateArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// Print the description of the HTTP API as OpenAPI
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  rejoin openapi > openapi.json")]
+struct OpenapiArgs {}
+
+/// Print a completion script for a shell
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  rejoin completions bash > ~/.local/share/bash-completion/completions/rejoin")]
+struct CompletionsArgs {
+    /// Which shell
+    shell: clap_complete::Shell,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::other)
+        .and_then(|runtime| runtime.block_on(run(command)));
+    match outcome {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit().code()
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<Exit, Failure> {
+    // The service says what it does; the other commands only what goes wrong.
+    start_log(LogFormat::from_env()?, if matches!(command, Command::Serve(_)) { "info" } else { "warn" })?;
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Migrate(args) => migrate(&args).await,
+        Command::Snapshot(args) => snapshot::run(args).await,
+        Command::Resume(args) => resume::run(args).await,
+        Command::History(args) => history::run(args).await,
+        Command::Key(args) => key::run(&args),
+        Command::Openapi(_) => print_out(&crate::http::openapi().to_pretty_json().map_err(Failure::other)?),
+        Command::Healthcheck(args) => healthcheck::run(args).await,
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "rejoin", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
+    let store = store(&args.database)?;
+    store.migrate().await.map_err(Failure::database)?;
+    store.prepare_partitions(crate::domain::Clock::system().now()).await?;
+    eprintln!("the schema is up to date");
+    Ok(Exit::Done)
+}
+
+/// A store for one command: few connections.
+fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
+    Ok(Store::new(database.options()?, StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1 }))
+}
+
+/// Prints a line, and stays calm where whoever reads has gone.
+fn print_out(text: &str) -> Result<Exit, Failure> {
+    use std::io::Write;
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// As [`print_out`], as JSON with indentation.
+fn print_json(value: &impl serde::Serialize) -> Result<Exit, Failure> {
+    print_out(&serde_json::to_string_pretty(value).map_err(Failure::other)?)
+}

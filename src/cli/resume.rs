@@ -1,0 +1,33 @@
+//! `rejoin resume`: what the resume endpoint would answer, from the database.
+
+use super::{Exit, Failure, print_json, store};
+use crate::config::DatabaseArgs;
+use crate::domain::{Clock, ResumeJson, RoomId, UserId};
+use crate::store::ResumeQuery;
+
+const EXAMPLES: &str = "Example:
+  rejoin resume player-7 --room 627cda81ab4f3b56a077dc33
+
+Exit codes: 0 found, 2 a bad argument or setting, 3 nothing saved, 5 the database failed.";
+
+/// Print the saved state of a user
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The user
+    #[arg(value_name = "USER_ID")]
+    user: UserId,
+    /// Only of peers in this room
+    #[arg(long, value_name = "ROOM_ID")]
+    room: Option<RoomId>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
+    let query = ResumeQuery { user_id: args.user, room_id: args.room, exclude_peer_id: None };
+    match store(&args.database)?.resume(query).await? {
+        Some(state) if !state.metadata.is_empty() => print_json(&ResumeJson::new(state, Clock::system().now())),
+        _ => Err(Failure::new(Exit::NothingFound, "no metadata is saved for this user")),
+    }
+}

@@ -1,0 +1,81 @@
+//! `rejoin serve`: the service.
+
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+
+use super::{Exit, Failure};
+use crate::app::{App, AppConfig};
+use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs};
+use crate::domain::Clock;
+use crate::embedded::EmbeddedPostgres;
+use crate::server;
+use crate::store::StoreConfig;
+
+const EXAMPLES: &str = "Examples:
+  DATABASE_URL=postgres://rejoin@localhost/rejoin HMS_ACCESS_KEY=... HMS_SECRET=... rejoin serve
+  rejoin serve --embedded-postgres ./data --listen 127.0.0.1:9000
+
+Every setting is also in .env.sample, with its default.";
+
+/// Run the service
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(super) upstream: UpstreamArgs,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+    #[command(flatten)]
+    pub(super) listen: ListenArgs,
+    /// Leave the schema as it is; `rejoin migrate` has been run
+    #[arg(long)]
+    no_migrate: bool,
+    /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory that is removed at the end
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "database_url")]
+    #[expect(clippy::option_option, reason = "absent, given alone, and given with a directory are three things")]
+    embedded_postgres: Option<Option<PathBuf>>,
+}
+
+pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
+    let shutdown = server::stop_signal().map_err(Failure::other)?;
+    let (address, keys) = args.listen.listener()?;
+    let (upstream, limits) = (args.upstream.upstream()?, args.limits.limits()?);
+    let postgres = match &args.embedded_postgres {
+        None => None,
+        Some(dir) => Some(EmbeddedPostgres::start(dir.as_deref()).await.map_err(Failure::database)?),
+    };
+    if let Some(postgres) = &postgres {
+        args.database = DatabaseArgs::at(postgres.url().into());
+    }
+    let without_keys = keys.is_empty();
+    let config = AppConfig {
+        database: args.database.options()?,
+        store: StoreConfig::default(),
+        upstream,
+        limits,
+        keys,
+        clock: Clock::system(),
+    };
+    let app = App::build(config).map_err(Failure::other)?;
+    if !args.no_migrate {
+        app.store().migrate().await.map_err(Failure::database)?;
+    }
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Failure::other(format!("REJOIN_LISTEN should be an address that is free, but {address}: {error}."))
+    })?;
+    app.start_chores(shutdown.clone());
+    if without_keys {
+        tracing::warn!("no API keys are set: whoever reaches this loopback address may call everything");
+    }
+    let bound = listener.local_addr().map_err(Failure::other)?;
+    tracing::info!("listening on http://{bound}");
+    server::serve(listener, app.router(), shutdown).await;
+    if let Some(postgres) = postgres {
+        postgres.stop().await;
+    }
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}

@@ -1,0 +1,78 @@
+//! `rejoin snapshot`: the backend job. Straight to 100ms and the database; no server is needed.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Exit, Failure, print_json, print_out};
+use crate::app;
+use crate::config::{DatabaseArgs, LimitArgs, UpstreamArgs};
+use crate::domain::{Clock, PeerId, RoomId, SnapshotJson, UserId};
+use crate::service::{RoomSnapshot, Service};
+use crate::store::StoreConfig;
+
+const EXAMPLES: &str = "Examples:
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33 --user player-7
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33 --peer 1038fa72-9345-4651-beab-436f9242ebf4
+
+Prints the snapshots as JSON, one a line for a room. Exit codes: 0 kept, 1 the peer cannot be kept, 2 a bad argument or
+setting, 3 nothing found, 4 100ms failed, 5 the database failed.";
+
+/// Fetch peers from 100ms now and keep their metadata
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The room
+    #[arg(long, value_name = "ROOM_ID")]
+    room: RoomId,
+    /// Only this peer, with its tracks
+    #[arg(long, value_name = "PEER_ID", conflicts_with = "user")]
+    peer: Option<PeerId>,
+    /// Only the peers of this user
+    #[arg(long, value_name = "USER_ID")]
+    user: Option<UserId>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    upstream: UpstreamArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
+    let store = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1 };
+    let (database, upstream, limits) = (args.database.options()?, args.upstream.upstream()?, args.limits.limits()?);
+    let service = app::service(database, store, upstream, limits, Clock::system()).map_err(Failure::other)?;
+    match &args.peer {
+        Some(peer) => {
+            let saved = service.snapshot_peer(&args.room, peer).await?;
+            print_json(&SnapshotJson::from(saved.snapshot))
+        }
+        None => room(&service, &args.room, args.user.as_ref()).await,
+    }
+}
+
+async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result<Exit, Failure> {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} peers kept").map_err(Failure::other)?;
+    bar.set_style(style);
+    let taken = service
+        .snapshot_room(room, user, None, |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        })
+        .await;
+    bar.finish_and_clear();
+    let RoomSnapshot { saved, skipped, .. } = taken?;
+    let changed = saved.iter().filter(|saved| saved.changed).count();
+    eprintln!("{} peers kept, {changed} of them changed; {} skipped", saved.len(), skipped.len());
+    for (peer, why) in &skipped {
+        eprintln!("skipped {}: {why}", peer.escape_debug());
+    }
+    let found = !(saved.is_empty() && skipped.is_empty());
+    for saved in saved {
+        print_out(&serde_json::to_string(&SnapshotJson::from(saved.snapshot)).map_err(Failure::other)?)?;
+    }
+    Ok(if found { Exit::Done } else { Exit::NothingFound })
+}

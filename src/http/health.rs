@@ -1,0 +1,45 @@
+//! Health and metrics.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+
+use super::error::{ApiError, Problem};
+use crate::service::Service;
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "It does.")))]
+pub(crate) async fn live() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// Whether requests can be served: the database answers.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "health",
+    responses(
+        (status = 200, description = "They can."),
+        (status = 503, description = "The database does not answer.", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>, ApiError> {
+    service.store().ping().await?;
+    Ok(Json(json!({"status": "ok"})))
+}
+
+/// Metrics in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String)))]
+pub(crate) async fn metrics(
+    State(service): State<Service>,
+    State(handle): State<PrometheusHandle>,
+) -> impl IntoResponse {
+    let (open, busy) = service.store().connections();
+    metrics::gauge!("rejoin_database_connections", "state" => "open").set(f64::from(open));
+    metrics::gauge!("rejoin_database_connections", "state" => "busy").set(f64::from(busy));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render())
+}

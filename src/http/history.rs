@@ -1,0 +1,95 @@
+//! History: what was saved of a user, newest first.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::{ApiError, Problem};
+use super::extract::{Path, Query};
+use crate::domain::{PeerId, RoomId, SnapshotJson, Timestamp, UserId};
+use crate::service::Service;
+use crate::store::{Cursor, HistoryQuery, Span};
+
+const DEFAULT_LIMIT: u16 = 50;
+const MAX_LIMIT: u16 = 500;
+
+/// Which part of history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryFilter {
+    /// Only of peers in this room.
+    #[param(value_type = Option<String>)]
+    room_id: Option<RoomId>,
+    /// Only of this peer.
+    #[param(value_type = Option<String>)]
+    peer_id: Option<PeerId>,
+    /// Only what was first seen from this instant on.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// Only what was first seen before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// What was in force at this instant, one row for each peer. Not together with `since` or `until`.
+    #[param(value_type = Option<String>, format = DateTime)]
+    at: Option<Timestamp>,
+    /// How many rows at most: 1 to 500, 50 unless told.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u16>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl HistoryFilter {
+    fn query(self, user_id: UserId) -> Result<HistoryQuery, ApiError> {
+        let span = match (self.at, self.since, self.until) {
+            (Some(at), None, None) => Span::At(at),
+            (None, since, until) => Span::Between { since, until },
+            (Some(_), _, _) => return Err(ApiError::invalid("`at` cannot be combined with `since` or `until`.")),
+        };
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(ApiError::invalid(format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.")));
+        }
+        let parse = |text: String| {
+            Cursor::parse(&text).ok_or_else(|| ApiError::invalid("`cursor` is not one that a page named."))
+        };
+        let after = self.cursor.map(parse).transpose()?;
+        Ok(HistoryQuery { user_id, room_id: self.room_id, peer_id: self.peer_id, span, limit, after })
+    }
+}
+
+/// A page of history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryJson {
+    /// Newest first.
+    snapshots: Vec<SnapshotJson>,
+    /// Asks for the next page; null on the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// What was saved of a user, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user_id}/snapshots",
+    tag = "history",
+    params(("user_id" = String, Path), HistoryFilter),
+    responses(
+        (status = 200, description = "A page of history; empty for a user who was never seen.", body = HistoryJson),
+        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = ["history"]))
+)]
+pub(crate) async fn get(
+    State(service): State<Service>,
+    Path(user_id): Path<UserId>,
+    Query(filter): Query<HistoryFilter>,
+) -> Result<Json<HistoryJson>, ApiError> {
+    let page = service.store().history(&filter.query(user_id)?).await?;
+    Ok(Json(HistoryJson {
+        snapshots: page.snapshots.into_iter().map(Into::into).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}

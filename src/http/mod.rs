@@ -1,0 +1,89 @@
+//! The HTTP API: requests in, answers out. No SQL, and no calls to 100ms: [`crate::service`] has those.
+//!
+//! The whole URL table is in [`router`]. `extract` and `auth` stand before a handler, `error` has every failure, and
+//! `observe` is around all of it.
+
+mod auth;
+mod error;
+mod extract;
+mod health;
+mod history;
+mod observe;
+mod openapi;
+mod resume;
+mod snapshots;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::keys::{KeyRing, Scope};
+use crate::service::Service;
+use auth::Guard;
+use error::{ApiError, Code};
+pub use openapi::openapi;
+
+/// The largest body of a request that needs none.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    /// What they call.
+    pub service: Service,
+    /// Who may call them; nobody is asked where there are none.
+    pub keys: Arc<KeyRing>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+}
+
+impl FromRef<Api> for Service {
+    fn from_ref(api: &Api) -> Self {
+        api.service.clone()
+    }
+}
+
+impl FromRef<Api> for PrometheusHandle {
+    fn from_ref(api: &Api) -> Self {
+        api.metrics.clone()
+    }
+}
+
+/// The URL table.
+pub fn router(api: Api) -> Router {
+    let keys = api.keys.clone();
+    let needs = |scope: Scope, route: MethodRouter<Api>| {
+        route.route_layer(from_fn_with_state(Guard { keys: keys.clone(), scope }, auth::guard))
+    };
+    Router::new()
+        .route("/v1/rooms/{room_id}/peers/{peer_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_peer)))
+        .route("/v1/rooms/{room_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_room)))
+        .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get)))
+        .route("/v1/users/{user_id}/snapshots", needs(Scope::History, get(history::get)))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()))
+        .fallback(async || ApiError::new(Code::NotFound, "There is nothing at this path."))
+        .method_not_allowed_fallback(async || {
+            ApiError::new(Code::MethodNotAllowed, "The path does not take this method.")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(observe::observe))
+        .with_state(api)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = said.unwrap_or("without a message"), "a request handler panicked");
+    ApiError::internal().into_response()
+}

@@ -1,0 +1,97 @@
+//! Resume: the saved state of a user. Never asks 100ms.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::{ApiError, Code, Problem};
+use super::extract::{Path, Query};
+use crate::domain::{PeerId, ResumeJson, RoomId, SavedState, UserId};
+use crate::service::Service;
+use crate::store::ResumeQuery;
+
+/// Which state.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ResumeFilter {
+    /// Only of peers in this room.
+    #[param(value_type = Option<String>)]
+    room_id: Option<RoomId>,
+    /// Not of this peer: for games whose client sets defaults as it joins, the new connection itself.
+    #[param(value_type = Option<String>)]
+    exclude_peer_id: Option<PeerId>,
+    /// Only if the peer was last seen with it at most this many seconds ago.
+    max_age: Option<u64>,
+}
+
+/// The last saved metadata of a user.
+///
+/// Of all the user's peers, the one whose metadata changed last. `ETag` changes when the saved state does;
+/// `If-None-Match` with it gives 304.
+#[utoipa::path(
+    get,
+    path = "/v1/users/{user_id}/resume",
+    tag = "resume",
+    params(("user_id" = String, Path), ResumeFilter),
+    responses(
+        (status = 200, description = "The saved state.", body = ResumeJson, headers(("etag" = String))),
+        (status = 304, description = "The saved state is the one of `If-None-Match`."),
+        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = ["resume"]))
+)]
+pub(crate) async fn get(
+    State(service): State<Service>,
+    Path(user_id): Path<UserId>,
+    Query(filter): Query<ResumeFilter>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query = ResumeQuery { user_id, room_id: filter.room_id, exclude_peer_id: filter.exclude_peer_id };
+    let Some(state) = service.resume(query).await? else {
+        count("miss");
+        return Err(ApiError::new(Code::NoSavedMetadata, "No metadata is saved for this user."));
+    };
+    let etag = etag(&state);
+    let resume = ResumeJson::new(state, service.now());
+    if let Some(max) = filter.max_age.filter(|max| resume.age_seconds() > *max) {
+        count("too-old");
+        let age = resume.age_seconds();
+        let detail = format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
+        return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
+    }
+    count("hit");
+    #[expect(clippy::cast_precision_loss, reason = "a histogram needs no exact ages")]
+    metrics::histogram!("rejoin_resume_age_seconds").record(resume.age_seconds() as f64);
+    let known = is_known(&headers, &etag);
+    let caching = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
+    Ok(if known {
+        (StatusCode::NOT_MODIFIED, caching).into_response()
+    } else {
+        (caching, Json(resume)).into_response()
+    })
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("rejoin_resumes_total", "outcome" => outcome).increment(1);
+}
+
+/// Weak: `age_seconds` and `last_observed_at` move on while the state stays the same.
+fn etag(state: &SavedState) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{}\"", state.snapshot_id.simple())).expect("hex digits are a header value")
+}
+
+/// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110).
+fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let Ok(ours) = etag.to_str().map(opaque) else { return false };
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim() == "*" || opaque(tag) == ours)
+}

@@ -1,0 +1,113 @@
+//! Fetch peers now and keep them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::{ApiError, Problem};
+use super::extract::{NoBody, Path, Query};
+use crate::domain::{PeerId, RoleName, RoomId, SnapshotJson, Timestamp, UserId};
+use crate::service::{RoomSnapshot, Service};
+
+/// Fetch a peer from 100ms now and keep its metadata.
+#[utoipa::path(
+    post,
+    path = "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
+    tag = "snapshot",
+    params(("room_id" = String, Path), ("peer_id" = String, Path)),
+    responses(
+        (status = 200, description = "Nothing had changed; the row of history that says so.", body = SnapshotJson),
+        (status = 201, description = "Something had changed; the new row of history.", body = SnapshotJson),
+        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = ["snapshot"]))
+)]
+pub(crate) async fn of_peer(
+    State(service): State<Service>,
+    Path((room, peer)): Path<(RoomId, PeerId)>,
+    _: NoBody,
+) -> Result<(StatusCode, Json<SnapshotJson>), ApiError> {
+    let saved = untorn(async move { service.snapshot_peer(&room, &peer).await }).await??;
+    let status = if saved.changed { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(saved.snapshot.into())))
+}
+
+/// Which peers of the room.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RoomFilter {
+    /// Only peers of this user.
+    #[param(value_type = Option<String>)]
+    user_id: Option<UserId>,
+    /// Only peers of this role.
+    #[param(value_type = Option<String>)]
+    role: Option<RoleName>,
+}
+
+/// What came of the snapshot of a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RoomSnapshotJson {
+    room_id: String,
+    /// When 100ms was asked.
+    #[schema(value_type = DateTime<Utc>)]
+    observed_at: Timestamp,
+    /// What is now in force of each peer that was kept.
+    snapshots: Vec<SnapshotJson>,
+    /// The peers that were not kept.
+    skipped: Vec<Skipped>,
+}
+
+/// A peer that was not kept, and why.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Skipped {
+    peer_id: String,
+    /// One of the problem codes.
+    code: &'static str,
+    detail: String,
+}
+
+/// List the peers of a room now and keep the metadata of all.
+#[utoipa::path(
+    post,
+    path = "/v1/rooms/{room_id}/snapshots",
+    tag = "snapshot",
+    params(("room_id" = String, Path), RoomFilter),
+    responses(
+        (status = 200, description = "What was kept and what was not.", body = RoomSnapshotJson),
+        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("key" = ["snapshot"]))
+)]
+pub(crate) async fn of_room(
+    State(service): State<Service>,
+    Path(room): Path<RoomId>,
+    Query(filter): Query<RoomFilter>,
+    _: NoBody,
+) -> Result<Json<RoomSnapshotJson>, ApiError> {
+    let room_id = room.to_string();
+    let taken =
+        untorn(
+            async move { service.snapshot_room(&room, filter.user_id.as_ref(), filter.role.as_ref(), |_, _| {}).await },
+        );
+    let RoomSnapshot { observed_at, saved, skipped } = taken.await??;
+    Ok(Json(RoomSnapshotJson {
+        room_id,
+        observed_at,
+        snapshots: saved.into_iter().map(|saved| saved.snapshot.into()).collect(),
+        skipped: skipped
+            .into_iter()
+            .map(|(peer_id, error)| {
+                let error = ApiError::from(error);
+                Skipped { peer_id, code: error.code().as_str(), detail: error.detail().to_owned() }
+            })
+            .collect(),
+    }))
+}
+
+/// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
+async fn untorn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
+    tokio::spawn(work).await.map_err(|_| ApiError::internal())
+}
