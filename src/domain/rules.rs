@@ -147,3 +147,128 @@ pub fn snapshot_id(seen: &Observation) -> Uuid {
     let random = digest.finalize()[..10].try_into().expect("a SHA-256 digest is longer than 10 bytes");
     uuid::Builder::from_unix_timestamp_millis(micros.max(0).unsigned_abs() / 1000, &random).into_uuid()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PeerId, RoomId, UserId};
+    use proptest::prelude::*;
+
+    fn at(second: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap().into()
+    }
+
+    fn seen(second: i64, metadata: &str) -> Observation {
+        let key = PeerKey::new(
+            UserId::parse("player-7").unwrap(),
+            RoomId::parse("room").unwrap(),
+            PeerId::parse("peer").unwrap(),
+        );
+        Observation {
+            key: key.unwrap(),
+            observed_at: at(second),
+            source: Source::Peer,
+            metadata: Metadata::from_text(metadata),
+            name: Some(Label::new("seven")),
+            role: Some(Label::new("player")),
+            tracks: Tracks::from_wire("{}"),
+            joined_at: Some(at(0)),
+        }
+    }
+
+    fn state_after(observations: &[Observation]) -> (PeerState, Vec<Effect>) {
+        let (mut state, mut effects) = (None, Vec::new());
+        for observation in observations {
+            let (after, effect) = PeerState::observe(state, observation);
+            effects.push(effect);
+            state = Some(after);
+        }
+        (state.unwrap(), effects)
+    }
+
+    #[test]
+    fn the_same_content_later_extends_and_keeps_the_time_of_the_change() {
+        let (state, effects) = state_after(&[seen(1, "a"), seen(5, "a"), seen(9, "a")]);
+        assert_eq!(effects, [Effect::Changed, Effect::Extended, Effect::Extended]);
+        assert_eq!((state.first_observed_at, state.last_observed_at), (at(1), at(9)));
+        assert_eq!(state.metadata_changed_at, Some(at(1)));
+    }
+
+    #[test]
+    fn a_change_of_role_adds_history_but_is_no_change_of_metadata() {
+        let moved = Observation { role: Some(Label::new("spectator")), ..seen(5, "a") };
+        let (state, effects) = state_after(&[seen(1, "a"), moved]);
+        assert_eq!(effects, [Effect::Changed, Effect::Changed]);
+        assert_eq!(state.metadata_changed_at, Some(at(1)));
+        assert_eq!(state.role, Some(Label::new("spectator")));
+    }
+
+    #[test]
+    fn what_a_source_does_not_say_is_no_change_and_is_not_forgotten() {
+        let silent = Observation { source: Source::Room, tracks: None, name: None, role: None, ..seen(5, "a") };
+        let (state, effects) = state_after(&[seen(1, "a"), silent, seen(6, "a")]);
+        assert_eq!(effects, [Effect::Changed, Effect::Extended, Effect::Extended]);
+        assert_eq!(state.tracks, Tracks::from_wire("{}"));
+    }
+
+    #[test]
+    fn never_set_is_nothing_and_set_then_empty_is_a_clear() {
+        let none = Observation { metadata: Metadata::NONE, ..seen(3, "") };
+        assert_eq!(state_after(&[seen(1, ""), none.clone()]).0.metadata_changed_at, None);
+        let (state, _) = state_after(&[seen(1, "a"), seen(2, ""), none]);
+        assert_eq!(state.metadata_changed_at, Some(at(2)), "from empty to null is no further change");
+        assert!(state.metadata.is_empty());
+    }
+
+    #[test]
+    fn an_older_sight_changes_nothing_but_history() {
+        let (newest, _) = state_after(&[seen(1, "a"), seen(5, "b")]);
+        for (late, effect) in [
+            (seen(3, "c"), Effect::Late),
+            (seen(5, "c"), Effect::Late),
+            (seen(3, "b"), Effect::Late),
+            (seen(5, "b"), Effect::Repeated),
+        ] {
+            assert_eq!(PeerState::observe(Some(newest.clone()), &late), (newest.clone(), effect));
+        }
+    }
+
+    #[test]
+    fn the_same_observation_is_the_same_row_and_another_is_another() {
+        let one = seen(1, "a");
+        assert_eq!(snapshot_id(&one), snapshot_id(&one.clone()));
+        assert_eq!(snapshot_id(&one).get_version_num(), 7);
+        let others = [
+            seen(2, "a"),
+            seen(1, "b"),
+            Observation { metadata: Metadata::NONE, ..one.clone() },
+            Observation { name: None, ..one.clone() },
+            Observation { tracks: None, ..one.clone() },
+            Observation { key: PeerKey { peer_id: PeerId::parse("other").unwrap(), ..one.key.clone() }, ..one.clone() },
+        ];
+        assert!(others.iter().all(|other| snapshot_id(other) != snapshot_id(&one)));
+    }
+
+    proptest! {
+        /// In whatever order the sights of one peer arrive, its newest sight wins, and its times never run backwards.
+        #[test]
+        fn arrival_order_never_moves_a_peer_back(sights in prop::collection::vec((0i64..20, 0u8..3), 1..30)) {
+            let mut state: Option<PeerState> = None;
+            for (second, content) in &sights {
+                let observation = seen(*second, ["", "a", "b"][usize::from(*content)]);
+                let (after, effect) = PeerState::observe(state.clone(), &observation);
+                if let Some(before) = &state {
+                    prop_assert!(after.last_observed_at >= before.last_observed_at);
+                    prop_assert!(after.metadata_changed_at >= before.metadata_changed_at);
+                    let moved = matches!(effect, Effect::Changed | Effect::Extended);
+                    prop_assert_eq!(moved, observation.observed_at > before.last_observed_at);
+                    prop_assert!(moved || &after == before);
+                }
+                prop_assert!(after.first_observed_at <= after.last_observed_at);
+                state = Some(after);
+            }
+            let newest = sights.iter().map(|(second, _)| *second).max().unwrap();
+            prop_assert_eq!(state.unwrap().last_observed_at, at(newest));
+        }
+    }
+}
