@@ -1,3 +1,4 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
-fn main() {}
+mod support;
+mod upstream;

@@ -1,0 +1,211 @@
+//! The questions that the service asks 100ms, one method each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::send::{Answer, Request, Transport};
+use super::url::Base;
+use super::{ClientConfig, HmsError, InvalidConfig, UpstreamPeer, peer};
+use crate::domain::{PeerId, RoomId, Timestamp, UserId};
+
+/// A budget is never longer, whatever is configured.
+const LONGEST_BUDGET: Duration = Duration::from_hours(1);
+/// Longer lists are read on a thread of their own, so that other requests go on meanwhile.
+const READ_APART: usize = 256 << 10;
+
+/// A client of 100ms's REST API. Cheap to clone; clones share connections, token, rate limit and bounds.
+///
+/// # What is sent again
+/// Within the budget of one operation ([`ClientConfig::timeout`]):
+/// - after a failed or broken connection, a body that breaks off, or a 5xx: up to two more attempts, some 50 and 200 ms
+///   later, then [`HmsError::Unavailable`]. All three operations may be repeated: two read, and
+///   [`update_peer`](Self::update_peer) replaces whole values;
+/// - after 401 or 403: once, with a fresh token, if one can be signed; then [`HmsError::Unauthorized`];
+/// - after a 404: nothing, but the room is asked for, to tell [`HmsError::RoomNotActive`] from
+///   [`HmsError::PeerNotFound`];
+/// - after a 429: nothing. Until the wait that 100ms named is over (or a growing guess), every operation answers
+///   [`HmsError::RateLimited`] without sending;
+/// - after anything else, nothing. Redirects are not followed.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    base: Base,
+    transport: Transport,
+    timeout: Duration,
+    peer_body_limit: usize,
+    list_body_limit: usize,
+}
+
+/// A value, and as of when it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched<T> {
+    /// Just before the request that was answered was sent; of several attempts, the last.
+    pub sent_at: Timestamp,
+    /// What was answered.
+    pub value: T,
+}
+
+/// What [`Client::update_peer`] replaces; what is `None` stays as it is.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PeerUpdate {
+    /// The whole new metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// The new role, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The new display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Shows sizes only: metadata and names never reach a log.
+impl fmt::Debug for PeerUpdate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerUpdate")
+            .field("metadata_bytes", &self.metadata.as_ref().map(String::len))
+            .field("role", &self.role)
+            .field("name_bytes", &self.name.as_ref().map(String::len))
+            .finish()
+    }
+}
+
+impl Client {
+    /// A client with these settings. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] when the base URL, the token or the proxies of the environment cannot be used.
+    pub fn new(config: ClientConfig) -> Result<Self, InvalidConfig> {
+        let base = Base::new(config.base_url.clone()).ok_or(InvalidConfig::BaseUrl)?;
+        Ok(Self(Arc::new(Inner {
+            timeout: config.timeout.min(LONGEST_BUDGET),
+            peer_body_limit: config.peer_body_limit,
+            list_body_limit: config.list_body_limit,
+            transport: Transport::new(config, base.is_loopback())?,
+            base,
+        })))
+    }
+
+    /// One connected peer, with its tracks.
+    ///
+    /// # Errors
+    /// Any [`HmsError`].
+    pub async fn peer(&self, room: &RoomId, peer: &PeerId) -> Result<Fetched<UpstreamPeer>, HmsError> {
+        let request = Request::get(self.0.base.peer(room, peer), self.0.peer_body_limit);
+        measured("peer", self.0.one_peer(request, room, peer)).await
+    }
+
+    /// The room's connected peers, without tracks; only those of a user or a role, if named. No match is an empty list.
+    ///
+    /// # Errors
+    /// Any [`HmsError`] but [`HmsError::PeerNotFound`].
+    pub async fn peers(
+        &self,
+        room: &RoomId,
+        user: Option<&UserId>,
+        role: Option<&str>,
+    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+        let request = Request::get(self.0.base.peers(room, user, role), self.0.list_body_limit);
+        measured("peers", self.0.all_peers(request, room)).await
+    }
+
+    /// Replaces what `update` names, and gives the peer as it is then. The last writer wins: 100ms keeps no versions.
+    ///
+    /// # Errors
+    /// Any [`HmsError`]. After [`HmsError::Timeout`] and [`HmsError::Unavailable`] the update may or may not have happened.
+    pub async fn update_peer(
+        &self,
+        room: &RoomId,
+        peer: &PeerId,
+        update: &PeerUpdate,
+    ) -> Result<Fetched<UpstreamPeer>, HmsError> {
+        let json = serde_json::to_vec(update).expect("texts are always JSON");
+        let request = Request {
+            method: Method::POST,
+            json: Some(Bytes::from(json)),
+            ..Request::get(self.0.base.peer(room, peer), self.0.peer_body_limit)
+        };
+        measured("update-peer", self.0.one_peer(request, room, peer)).await
+    }
+}
+
+impl Inner {
+    async fn one_peer(
+        &self,
+        request: Request,
+        room: &RoomId,
+        peer: &PeerId,
+    ) -> Result<Fetched<UpstreamPeer>, HmsError> {
+        let deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
+        match value {
+            Answer::Body(body) => Ok(Fetched { sent_at, value: peer::one(body, peer)? }),
+            Answer::NotFound if self.is_active(room, deadline).await? => Err(HmsError::PeerNotFound),
+            Answer::NotFound => Err(HmsError::RoomNotActive),
+        }
+    }
+
+    async fn all_peers(&self, request: Request, room: &RoomId) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+        let deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
+        match value {
+            Answer::Body(body) => Ok(Fetched { sent_at, value: read_list(body).await? }),
+            Answer::NotFound if self.is_active(room, deadline).await? => {
+                Err(HmsError::BadResponse("status 404 for the peers of an active room".to_owned()))
+            }
+            Answer::NotFound => Err(HmsError::RoomNotActive),
+        }
+    }
+
+    /// Whether the room is active: the documented way to ask, since a 404 does not say what was not found.
+    async fn is_active(&self, room: &RoomId, deadline: Instant) -> Result<bool, HmsError> {
+        let request = Request::get(self.base.room(room), self.peer_body_limit);
+        let room = self.transport.send(&request, deadline).await?;
+        Ok(matches!(room.value, Answer::Body(_)))
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+}
+
+async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
+    if body.len() < READ_APART {
+        return peer::list(body);
+    }
+    tokio::task::spawn_blocking(|| peer::list(body)).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // The runtime is shutting down.
+        Err(_) => Err(HmsError::Unavailable),
+    })
+}
+
+/// Counts an operation by its outcome, and times it.
+async fn measured<T>(operation: &'static str, work: impl Future<Output = Result<T, HmsError>>) -> Result<T, HmsError> {
+    let start = Instant::now();
+    let result = work.await;
+    let outcome = result.as_ref().map_or_else(HmsError::as_str, |_| "ok");
+    let seconds = start.elapsed().as_secs_f64();
+    metrics::counter!("rejoin_upstream_requests_total", "operation" => operation, "outcome" => outcome).increment(1);
+    metrics::histogram!("rejoin_upstream_request_seconds", "operation" => operation).record(seconds);
+    match &result {
+        Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {
+            tracing::debug!(operation, outcome, seconds, "asked 100ms");
+        }
+        Err(error) => tracing::warn!(operation, outcome, seconds, %error, "100ms gave no usable answer"),
+    }
+    result
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

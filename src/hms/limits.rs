@@ -1,0 +1,181 @@
+//! The gate that a 429 closes for every call, and how long 100ms asks to wait.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use tokio::time::Instant;
+
+use super::HmsError;
+use crate::domain::{Clock, Timestamp};
+
+/// The first wait when 100ms names none; it doubles with each 429 that follows without a success between.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_GUESS: Duration = Duration::from_mins(1);
+/// No answer can close the gate for longer: a mistaken `Retry-After` must not stop the service for days.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// Shared by all calls of a client: while closed, nothing is sent.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    closed_until: Option<Instant>,
+    last_guess: Option<Duration>,
+}
+
+impl State {
+    fn remaining(&self, now: Instant) -> Option<Duration> {
+        let left = self.closed_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+impl Gate {
+    /// Whether a request may be sent `now`.
+    ///
+    /// # Errors
+    /// [`HmsError::RateLimited`] with what is left of the wait.
+    pub(super) fn check(&self, now: Instant) -> Result<(), HmsError> {
+        self.lock().remaining(now).map_or(Ok(()), |retry_after| Err(HmsError::RateLimited { retry_after }))
+    }
+
+    /// Closes the gate for the wait that 100ms named, or for a guess; says for how long it is closed now.
+    pub(super) fn close(&self, named: Option<Duration>, now: Instant) -> Duration {
+        let mut state = self.lock();
+        let closed_for = state.remaining(now);
+        let wait = match (named, closed_for) {
+            (Some(wait), _) => wait.min(LONGEST_WAIT),
+            // The 429s of one burst are one event: only the first of them lengthens the guess.
+            (None, Some(left)) => left,
+            (None, None) => state.guess(),
+        };
+        let wait = wait.max(closed_for.unwrap_or_default());
+        state.closed_until = Some(now + wait);
+        wait
+    }
+
+    /// An answer came through: the next guess starts small again. One that was sent before the gate closed says nothing.
+    pub(super) fn answered(&self, now: Instant) {
+        let mut state = self.lock();
+        if state.remaining(now).is_none() {
+            state.last_guess = None;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn guess(&mut self) -> Duration {
+        let base = self.last_guess.map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_GUESS));
+        self.last_guess = Some(base);
+        // Jitter, so that replicas do not come back in step.
+        base + rand::random_range(Duration::ZERO..=base / 4)
+    }
+}
+
+/// The wait in `Retry-After`: seconds, or an HTTP date. One that is over, or zero, names no wait.
+pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    seconds(value).or_else(|| until(value, clock.now())).filter(|wait| !wait.is_zero())
+}
+
+/// The wait in the text of a 429: `rate limit exceeded, retry after 45 seconds`, the only form that is documented.
+///
+/// Looked for in the whole body, which finds it in `message`, in the older `data.description` and in plain text alike.
+pub(super) fn in_body(body: &[u8]) -> Option<Duration> {
+    const BEFORE: &str = "retry after ";
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    let rest = &text[text.find(BEFORE)? + BEFORE.len()..];
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    seconds(digits).filter(|wait| !wait.is_zero())
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // More digits than fit are a wait beyond any limit.
+    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+}
+
+fn until(date: &str, now: Timestamp) -> Option<Duration> {
+    let at = chrono::DateTime::parse_from_rfc2822(date).ok()?;
+    (at.to_utc() - now.to_utc()).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(value: &'static str) -> Option<Duration> {
+        let clock = Clock::from_fn(|| Timestamp::parse("2026-03-01T10:00:00Z").unwrap());
+        in_header(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]), &clock)
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(header("7"), Some(Duration::from_secs(7)));
+        assert_eq!(header(" 120 "), Some(Duration::from_mins(2)));
+        assert_eq!(header("Sun, 01 Mar 2026 10:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(header("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        for none in ["0", "", "-1", "soon", "Sun, 01 Mar 2026 09:59:00 GMT", "1e9"] {
+            assert_eq!(header(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn the_wait_in_the_message_is_found() {
+        for body in [
+            r#"{"code":429,"message":"rate limit exceeded, retry after 45 seconds","details":[]}"#,
+            r#"{"data":{"description":"Rate limit exceeded, Retry After 45 seconds"}}"#,
+            "RETRY AFTER 45 SECONDS",
+            "retry after 45",
+        ] {
+            assert_eq!(in_body(body.as_bytes()), Some(Duration::from_secs(45)), "{body}");
+        }
+        for none in ["", "{}", "<html>429</html>", "retry after a while", "retry after 0 seconds", "retry after "] {
+            assert_eq!(in_body(none.as_bytes()), None, "{none}");
+        }
+        assert_eq!(in_body(b"\xff retry after 3 seconds"), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_closed_gate_opens_by_itself() {
+        let (gate, start) = (Gate::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(gate.check(start), Ok(()));
+        assert_eq!(gate.close(Some(Duration::from_secs(45)), start), Duration::from_secs(45));
+        assert_eq!(gate.check(after(15)), Err(HmsError::RateLimited { retry_after: Duration::from_secs(30) }));
+        // A shorter wait, named by an answer still under way, does not open it earlier.
+        assert_eq!(gate.close(Some(Duration::from_secs(1)), after(15)), Duration::from_secs(30));
+        assert!(gate.check(after(44)).is_err());
+        assert_eq!(gate.check(after(45)), Ok(()));
+    }
+
+    #[test]
+    fn guesses_grow_until_a_success() {
+        let (gate, mut now) = (Gate::default(), Instant::now());
+        let is_about = |wait: Duration, secs: u64| {
+            let guess = Duration::from_secs(secs);
+            (guess..=guess * 5 / 4).contains(&wait)
+        };
+        for secs in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let wait = gate.close(None, now);
+            assert!(is_about(wait, secs), "{wait:?} for {secs}");
+            assert_eq!(gate.close(None, now), wait, "a burst is one event");
+            // The answer to a request that was sent before the gate closed.
+            gate.answered(now);
+            now += wait;
+        }
+        gate.answered(now);
+        assert!(is_about(gate.close(None, now), 1));
+    }
+
+    #[test]
+    fn absurd_waits_are_cut() {
+        assert_eq!(Gate::default().close(Some(Duration::from_secs(u64::MAX)), Instant::now()), LONGEST_WAIT);
+    }
+}

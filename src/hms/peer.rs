@@ -1,0 +1,223 @@
+//! Peers as 100ms describes them, read so that one odd peer spoils neither itself more than needed nor the others at all.
+
+use serde_json::value::RawValue;
+
+use super::HmsError;
+use super::wire::{Text, each_entry, text};
+use crate::domain::{Label, Metadata, NotRepresentable, PeerId, Timestamp, Tracks};
+
+/// A peer as upstream tells it. Ids are not parsed yet: what is wrong with them concerns this peer alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamPeer {
+    /// Its id; in a list its key, where it has no usable `id`.
+    pub peer_id: String,
+    /// The customer's id of the person; `""` when absent, and when it is no text: an altered id could be another's.
+    pub user_id: String,
+    /// The display name; none when absent or no string.
+    pub name: Option<Label>,
+    /// The role; none when absent or no string.
+    pub role: Option<Label>,
+    /// The exact metadata.
+    pub metadata: Result<Metadata, NotRepresentable>,
+    /// The tracks, which only the peer endpoint tells.
+    pub tracks: Option<Tracks>,
+    /// When the peer joined; none for the zero time.
+    pub joined_at: Option<Timestamp>,
+}
+
+impl UpstreamPeer {
+    /// A peer of which nothing but its id is told.
+    fn bare(peer_id: String) -> Self {
+        Self {
+            peer_id,
+            user_id: String::new(),
+            name: None,
+            role: None,
+            metadata: Ok(Metadata::NONE),
+            tracks: None,
+            joined_at: None,
+        }
+    }
+
+    fn set(&mut self, field: &Text, value: &RawValue) {
+        let string = || Text::of(value);
+        let label = || string().map(|text| Label::new(&text.lossy()));
+        match field {
+            _ if field.is("id") => {
+                if let Some(id) = string().and_then(Text::exact).filter(|id| !id.is_empty()) {
+                    self.peer_id = id;
+                }
+            }
+            _ if field.is("user_id") => self.user_id = string().and_then(Text::exact).unwrap_or_default(),
+            _ if field.is("name") => self.name = label(),
+            _ if field.is("role") => self.role = label(),
+            _ if field.is("metadata") => self.metadata = Metadata::from_wire(value),
+            _ if field.is("tracks") => self.tracks = Tracks::from_wire(value.get()),
+            _ if field.is("joined_at") => {
+                self.joined_at = string().and_then(Text::exact).and_then(|at| Timestamp::parse_upstream(&at));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads the answer of the peer endpoint.
+///
+/// # Errors
+/// [`HmsError::BadResponse`] when it is no JSON object or describes another peer.
+pub(super) fn one(body: Vec<u8>, asked: &PeerId) -> Result<UpstreamPeer, HmsError> {
+    let mut peer = UpstreamPeer::bare(asked.as_str().to_owned());
+    each_entry(&text(body), |field, value| peer.set(&field, value)).map_err(|_| bad("the peer is no JSON object"))?;
+    if peer.peer_id == asked.as_str() { Ok(peer) } else { Err(bad("it describes another peer")) }
+}
+
+/// Reads the answer of the list endpoint, `{"peers": {peer_id: peer}}`.
+///
+/// An entry that is no object is a peer of which nothing is told. `"peers": null` is how Go writes an empty map.
+///
+/// # Errors
+/// [`HmsError::BadResponse`] when there is no such map.
+pub(super) fn list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
+    let json = text(body);
+    let mut map = None;
+    each_entry(&json, |field, value| map = if field.is("peers") { Some(value.get()) } else { map })
+        .map_err(|_| bad("the list is no JSON object"))?;
+    let mut peers = Vec::new();
+    match map {
+        Some("null") => {}
+        Some(entries) => each_entry(entries, |key, value| peers.push(entry(key, value)))
+            .map_err(|_| bad("`peers` is no JSON object"))?,
+        None => return Err(bad("the list has no `peers`")),
+    }
+    Ok(peers)
+}
+
+fn entry(key: Text, value: &RawValue) -> UpstreamPeer {
+    let mut peer = UpstreamPeer::bare(key.lossy());
+    // The whole list is known to be valid JSON, so this fails only before the first field: what is set is set.
+    let _ = each_entry(value.get(), |field, value| peer.set(&field, value));
+    peer
+}
+
+fn bad(what: &str) -> HmsError {
+    HmsError::BadResponse(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> PeerId {
+        PeerId::parse("p").unwrap()
+    }
+
+    fn read(json: &str) -> UpstreamPeer {
+        one(json.into(), &asked()).unwrap()
+    }
+
+    fn read_list(json: &str) -> Vec<UpstreamPeer> {
+        list(json.into()).unwrap()
+    }
+
+    fn raw(peer: &UpstreamPeer) -> Option<&str> {
+        peer.metadata.as_ref().unwrap().raw()
+    }
+
+    #[test]
+    fn the_documented_peer_is_read() {
+        let peer = read(
+            r#"{"id":"p","name":"nixon","user_id":"u","metadata":{ "Lower_hand": true },"role":"backstage",
+                "joined_at":"2022-10-06T05:22:41.635589462Z","tracks":{"t":{"mute":false}},"new":[1]}"#,
+        );
+        assert_eq!(
+            peer,
+            UpstreamPeer {
+                peer_id: "p".into(),
+                user_id: "u".into(),
+                name: Some(Label::new("nixon")),
+                role: Some(Label::new("backstage")),
+                metadata: Ok(Metadata::from_text(r#"{ "Lower_hand": true }"#)),
+                tracks: Tracks::from_wire(r#"{"t":{"mute":false}}"#),
+                joined_at: Timestamp::parse("2022-10-06T05:22:41.635589Z"),
+            }
+        );
+    }
+
+    #[test]
+    fn the_documented_list_is_read() {
+        let peers = read_list(
+            r#"{"peers":{
+                "a":{"id":"a","name":"seven","user_id":"u","metadata":"{\"hp\":71}","role":"player","joined_at":"2026-03-01T10:00:00Z"},
+                "b":{"id":"b","user_id":"u","metadata":""}}}"#,
+        );
+        let told: Vec<_> = peers.iter().map(|peer| (&*peer.peer_id, &*peer.user_id, raw(peer))).collect();
+        assert_eq!(told, [("a", "u", Some(r#"{"hp":71}"#)), ("b", "u", Some(""))]);
+        assert!(peers.iter().all(|peer| peer.tracks.is_none()));
+    }
+
+    #[test]
+    fn every_form_of_metadata_keeps_its_text() {
+        for (wire, text) in [
+            (r#""""#, Some("")),
+            ("null", None),
+            (r#""plain""#, Some("plain")),
+            ("{ \"b\":1, \"b\":2 }", Some("{ \"b\":1, \"b\":2 }")),
+            ("[ 1.000 ]", Some("[ 1.000 ]")),
+            ("1e400", Some("1e400")),
+            ("false", Some("false")),
+            (r#""a\u0000b""#, Some("a\0b")),
+        ] {
+            assert_eq!(raw(&read(&format!(r#"{{"id":"p","metadata": {wire} }}"#))), text, "{wire}");
+        }
+        assert_eq!(raw(&read("{}")), None);
+    }
+
+    #[test]
+    fn odd_fields_count_as_absent() {
+        let odd = r#"{"id":7,"user_id":{},"name":3,"role":[],"tracks":"none","joined_at":"0001-01-01T00:00:00Z"}"#;
+        assert_eq!(read(odd), UpstreamPeer::bare("p".into()));
+        assert_eq!(read(r#"{"id":null,"user_id":null,"name":null,"joined_at":5}"#), UpstreamPeer::bare("p".into()));
+        assert_eq!(read(r#"{"id":"","user_id":"\ud800"}"#), UpstreamPeer::bare("p".into()));
+        assert_eq!(read(r#"{"name":"x\ud800y"}"#).name, Some(Label::new("x\u{fffd}y")));
+    }
+
+    #[test]
+    fn an_odd_peer_leaves_the_others_alone() {
+        let peers = read_list(
+            r#"{"n":1,"peers":{"a":{"metadata":"\ud800","name":"\udc00"},"b":null,"c":[{"id":"x"}],"\ud800":{},
+                "d":{"id":5,"metadata":"fine"},"key":{"id":"e"}},"z":2}"#,
+        );
+        let ids: Vec<_> = peers.iter().map(|peer| peer.peer_id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c", "\u{fffd}", "d", "e"]);
+        assert_eq!(peers[0].metadata, Err(NotRepresentable));
+        assert_eq!(peers[0].name, Some(Label::new("\u{fffd}")));
+        assert_eq!(raw(&peers[4]), Some("fine"));
+    }
+
+    #[test]
+    fn an_empty_room_is_an_empty_list() {
+        assert_eq!(read_list(r#"{"peers":{}}"#), []);
+        assert_eq!(read_list(r#"{"peers":null}"#), []);
+    }
+
+    #[test]
+    fn what_is_not_documented_is_refused_without_quoting_it() {
+        for body in ["", "<html>secret</html>", "null", "[]", "\"secret\"", r#"{"id":"secret"}"#, r#"{"id":"p""#] {
+            let Err(HmsError::BadResponse(reason)) = one(body.into(), &asked()) else { panic!("{body}") };
+            assert!(!reason.contains("secret"), "{reason}");
+        }
+        for body in ["", "<html>", "{}", "[]", r#"{"peers":[]}"#, r#"{"peers":3}"#, r#"{"peers":{}"#, r#"{"Peers":{}}"#]
+        {
+            assert!(matches!(list(body.into()), Err(HmsError::BadResponse(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn hostile_nesting_is_metadata_like_any_other() {
+        let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        assert_eq!(raw(&read(&format!(r#"{{"metadata":{deep},"tracks":{deep}}}"#))), Some(&*deep));
+        let peers = read_list(&format!(r#"{{"peers":{{"a":{{"metadata":{deep}}},"b":{deep}}}}}"#));
+        assert_eq!(raw(&peers[0]), Some(&*deep));
+        assert_eq!(peers[1], UpstreamPeer::bare("b".into()));
+    }
+}
