@@ -116,10 +116,12 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let inner = top.path().join("inner");
         fs::create_dir(&inner).unwrap();
+        let open_to = |mode| fs::set_permissions(top.path(), fs::Permissions::from_mode(mode)).unwrap();
+        open_to(0o700);
         let stranger = Account::Other { name: "stranger".into(), uid: 4_000_000, gid: 4_000_000 };
         let error = stranger.check_reach(&inner.join("not/there/yet")).unwrap_err().to_string();
         assert!(error.contains("`stranger`") && error.contains(top.path().to_str().unwrap()), "{error}");
-        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        open_to(0o755);
         assert!(stranger.reaches(&inner));
         assert!(Account::Own.reaches(&inner));
     }

@@ -1,8 +1,8 @@
 //! The directory of one embedded Postgres: `data/`, the `password` of its superuser, its `log`, and the `lock` of its owner.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ impl Home {
         let base = std::env::temp_dir();
         let temporary = tempfile::Builder::new()
             .prefix("rejoin-postgres-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(EmbeddedError::io("create a directory in", &base))?;
         let path = temporary.path().canonicalize().map_err(EmbeddedError::io("open", temporary.path()))?;

@@ -1,3 +1,5 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
-fn main() {}
+mod databases;
+mod embedded;
+mod support;
