@@ -1,4 +1,7 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
+mod databases;
+mod embedded;
+mod rules;
 mod support;
 mod upstream;

@@ -1,3 +1,4 @@
 //! What scenarios stand on.
 
+pub(crate) mod postgres;
 pub(crate) mod scripted;
