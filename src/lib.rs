@@ -1,3 +1,4 @@
 //! rejoin gives a player their state back.
 
 pub mod domain;
+pub mod sim;
