@@ -45,7 +45,8 @@ use serde_json::json;
 use self::shapes::ControlPeer;
 use super::faults::FaultRule;
 use super::handle::DropOptions;
-use super::model::{Join, NewTrack, Peer, SimError, Update, WireMetadata, given};
+use super::metadata::{WireMetadata, given};
+use super::model::{Join, NewTrack, Peer, SimError, Update};
 use super::webhooks::{Replay, WebhookSettings, WebhookTarget};
 use super::{MAX_BODY, Sim, rest};
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::Sim;
 use super::control::shapes;
 use super::faults::FaultRule;
-use super::model::{Disconnect, Join, NewTrack, Peer, SimError, Update, WireMetadata};
+use super::metadata::WireMetadata;
+use super::model::{Disconnect, Join, NewTrack, Peer, SimError, Update};
 use super::requests::Request;
 use super::webhooks::{Delivery, LeaveAt, Replay, WebhookSettings, WebhookTarget};
 

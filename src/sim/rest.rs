@@ -59,7 +59,9 @@ async fn session(State(sim): State<Sim>, Path(session): Path<String>) -> Respons
 }
 
 async fn update(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>, body: Bytes) -> Response {
-    let Ok(update) = serde_json::from_slice::<Update>(&body) else {
+    // Checked first, because serde reads an array as an object of nothing.
+    let object = Some(body.as_ref()).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+    let Some(update) = object.and_then(|body| serde_json::from_slice::<Update>(body).ok()) else {
         return bad_request("the body must be an object of strings");
     };
     if update.metadata.as_ref().is_some_and(|metadata| !metadata.is_string()) {

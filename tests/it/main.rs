@@ -1,3 +1,3 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
-fn main() {}
+mod sim;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use chrono::TimeZone;
 
-use super::super::model::WireMetadata;
+use super::super::metadata::WireMetadata;
 use super::*;
 
 const ROOM: &str = "627cda81ab4f3b56a077dc33";

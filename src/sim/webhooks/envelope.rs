@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::sim::model::{Event, EventKind, Peer, WireMetadata};
+use crate::sim::metadata::WireMetadata;
+use crate::sim::model::{Event, EventKind, Peer};
 use crate::sim::wire::time;
 
 /// The account that all simulated rooms belong to.

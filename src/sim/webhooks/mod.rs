@@ -99,7 +99,7 @@ impl Webhooks {
                 Some(Ok((parcel, attempt))) = attempts.join_next() => self.outbox().settle(parcel, attempt),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && attempts.len() < parallel => {
                     let client: &reqwest::Client = client.get_or_insert_with(new_client);
-                    if let Some((parcel, target)) = self.outbox().take_due() {
+                    if let Some((parcel, target)) = self.outbox().take_due(Instant::now()) {
                         attempts.spawn(deliver(client.clone(), target, parcel));
                     }
                 }

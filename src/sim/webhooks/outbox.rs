@@ -158,15 +158,15 @@ impl Outbox {
     }
 
     /// The next attempt, if one is due. Without a target it is lost.
-    pub(super) fn take_due(&mut self) -> Option<(Parcel, WebhookTarget)> {
-        let first = self.waiting.first_entry().filter(|first| first.key().0 <= Instant::now())?;
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Parcel, WebhookTarget)> {
+        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now)?;
         let mut parcel = first.remove();
         let Some(target) = self.target.clone() else {
             self.mark(parcel.number, DeliveryState::Lost);
             return None;
         };
         if parcel.attempts == 0 {
-            parcel.first_at = Instant::now();
+            parcel.first_at = now;
         }
         self.under_way += 1;
         Some((parcel, target))
@@ -271,4 +271,44 @@ fn body(event: &Envelope) -> Bytes {
 /// A wait as the settings stretch it; one that is no time is none.
 fn scaled(wait: Duration, scale: f64) -> Duration {
     Duration::try_from_secs_f64(wait.as_secs_f64() * scale).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Outbox {
+        Outbox::new(Some(WebhookTarget::new("http://127.0.0.1/", "x-secret", "s".into()).unwrap()))
+    }
+
+    fn answer(status: u16) -> Attempt {
+        Attempt { at: String::new(), status: Some(status), error: None }
+    }
+
+    #[test]
+    fn retries_are_due_1_3_and_10_seconds_after_the_first_attempt() {
+        for scale in [1.0, 0.5] {
+            let mut outbox = outbox();
+            outbox.set_settings(WebhookSettings { time_scale: scale, ..WebhookSettings::default() });
+            outbox.send_raw("{}");
+            let start = Instant::now();
+            for due in [0, 1, 3, 10] {
+                let at = start + Duration::from_secs(due).mul_f64(scale);
+                assert!(due == 0 || outbox.next_due() == Some(at), "{due} s");
+                let (parcel, _) = outbox.take_due(at).unwrap();
+                assert_eq!((outbox.pending(), outbox.next_due()), (1, None));
+                outbox.settle(parcel, answer(204));
+            }
+            assert_eq!((outbox.pending(), outbox.next_due()), (0, None));
+            assert_eq!(outbox.deliveries()[0].state, DeliveryState::Dropped);
+        }
+    }
+
+    #[test]
+    fn what_comes_without_a_target_is_lost() {
+        let mut outbox = Outbox::new(None);
+        outbox.send_raw("{}");
+        assert!(outbox.take_due(Instant::now()).is_none());
+        assert_eq!((outbox.pending(), outbox.deliveries()[0].state), (0, DeliveryState::Lost));
+    }
 }
