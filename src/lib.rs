@@ -42,5 +42,6 @@ pub mod http;
 pub mod keys;
 pub mod server;
 pub mod service;
+pub mod sim;
 pub mod store;
 pub mod telemetry;

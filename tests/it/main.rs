@@ -3,5 +3,6 @@
 mod databases;
 mod embedded;
 mod rules;
+mod sim;
 mod support;
 mod upstream;

@@ -92,7 +92,12 @@ fn expected(sights: &[Sight], room: Option<&str>, excluded: Option<usize>) -> Op
         .map(|(changed, _, peer, metadata)| (peer, changed, metadata))
 }
 
-async fn resumed(store: &Store, user: &UserId, room: Option<&str>, excluded: Option<usize>) -> Option<(usize, i64, String)> {
+async fn resumed(
+    store: &Store,
+    user: &UserId,
+    room: Option<&str>,
+    excluded: Option<usize>,
+) -> Option<(usize, i64, String)> {
     let query = ResumeQuery {
         user_id: user.clone(),
         room_id: room.map(|room| RoomId::parse(room).unwrap()),
@@ -204,7 +209,6 @@ fn concurrent_saves_of_one_user_keep_every_observation_once() {
 
 async fn history(store: &Store, user: &UserId) -> Vec<rejoin::domain::Snapshot> {
     let span = Span::Between { since: None, until: None };
-    let query =
-        HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
+    let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
     store.history(&query).await.unwrap().snapshots
 }

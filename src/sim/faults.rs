@@ -1,0 +1,224 @@
+//! Faults that can be switched on: which requests they hit, and what they do to the answer.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::rest::error;
+
+/// The calls of the REST API, as fault rules name them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Every request, even to a path that 100ms does not have.
+    #[default]
+    Any,
+    /// `GET /active-rooms/{room_id}/peers/{peer_id}`
+    Peer,
+    /// `GET /active-rooms/{room_id}/peers`
+    Peers,
+    /// `GET /active-rooms/{room_id}`
+    Room,
+    /// `POST /active-rooms/{room_id}/peers/{peer_id}`
+    Update,
+    /// `GET /sessions/{session_id}`
+    Session,
+}
+
+impl Operation {
+    /// The call that a method and a path ask for.
+    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match (method.as_str(), segments.as_slice()) {
+            ("GET", ["v2", "active-rooms", _, "peers", _]) => Some(Self::Peer),
+            ("GET", ["v2", "active-rooms", _, "peers"]) => Some(Self::Peers),
+            ("GET", ["v2", "active-rooms", _]) => Some(Self::Room),
+            ("POST", ["v2", "active-rooms", _, "peers", _]) => Some(Self::Update),
+            ("GET", ["v2", "sessions", _]) => Some(Self::Session),
+            _ => None,
+        }
+    }
+}
+
+/// Which requests a fault hits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    /// Only this call; any when none is given.
+    #[serde(default)]
+    pub operation: Operation,
+    /// How many requests; without end when none is given.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// How many requests pass unharmed first.
+    #[serde(default)]
+    pub skip: u32,
+    /// What happens to them.
+    pub fault: Fault,
+}
+
+impl FaultRule {
+    /// Every request of this call suffers this.
+    pub fn always(operation: Operation, fault: Fault) -> Self {
+        Self { operation, times: None, skip: 0, fault }
+    }
+
+    /// The next `times` requests of this call suffer this.
+    pub fn times(operation: Operation, times: u32, fault: Fault) -> Self {
+        Self { times: Some(times), ..Self::always(operation, fault) }
+    }
+
+    fn takes(&mut self, operation: Option<Operation>) -> bool {
+        if self.times == Some(0) || (self.operation != Operation::Any && operation != Some(self.operation)) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.times = self.times.map(|times| times - 1);
+        true
+    }
+}
+
+/// What a request suffers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// An error of this status with the documented body.
+    Status(u16),
+    /// A wait before whatever else happens: later rules apply too.
+    DelayMs(u64),
+    /// The right answer, of which only the first half arrives before the connection breaks.
+    CutBody,
+    /// No answer at all, until the caller gives up.
+    Hang,
+    /// 429 in one of its forms.
+    RateLimit(RateLimit),
+    /// An HTML page with this status, as proxies send it.
+    Html(u16),
+    /// Nothing but this status.
+    Empty(u16),
+    /// 302 to this address.
+    Redirect(String),
+    /// 200 with something that is not JSON.
+    Garbage,
+    /// 401, as if the token were not valid.
+    Unauthorized,
+    /// 403, as if the token did not permit it.
+    Forbidden,
+    /// 200 with a JSON string of about this many bytes, streamed without a length.
+    Flood(u64),
+    /// Exactly this answer.
+    Answer {
+        /// Its status.
+        status: u16,
+        /// Its content type.
+        #[serde(default)]
+        content_type: Option<String>,
+        /// Its body.
+        body: String,
+    },
+}
+
+/// The forms of 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateLimit {
+    /// The wait in seconds as `Retry-After`.
+    Header(u64),
+    /// The wait in seconds in the message, the only documented form.
+    Message(u64),
+    /// No word about the wait, and no body.
+    Bare,
+}
+
+/// The rules in force, in order.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) rules: Vec<FaultRule>,
+}
+
+impl Faults {
+    /// What this request suffers: all delays up to the first rule of another kind, and that one.
+    pub(super) fn take(&mut self, operation: Option<Operation>) -> (Duration, Option<Fault>) {
+        let mut delay = Duration::ZERO;
+        for rule in &mut self.rules {
+            match rule.takes(operation).then(|| rule.fault.clone()) {
+                None => {}
+                Some(Fault::DelayMs(ms)) => delay += Duration::from_millis(ms),
+                fault => return (delay, fault),
+            }
+        }
+        (delay, None)
+    }
+}
+
+/// Answers a request as the fault demands; `next` gives the right answer.
+pub(super) async fn answer(fault: Fault, request: Request, next: Next) -> Response {
+    match fault {
+        Fault::DelayMs(_) => next.run(request).await,
+        Fault::CutBody => cut(next.run(request).await).await,
+        Fault::Hang => std::future::pending().await,
+        Fault::Status(code) => error(status(code), "simulated fault", "fault"),
+        Fault::RateLimit(form) => rate_limited(form),
+        Fault::Html(code) => {
+            let page = "<html><body><h1>Bad Gateway</h1></body></html>";
+            (status(code), [(header::CONTENT_TYPE, "text/html")], page).into_response()
+        }
+        Fault::Empty(code) => status(code).into_response(),
+        Fault::Redirect(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
+        Fault::Garbage => ([(header::CONTENT_TYPE, "application/json")], "{\"id\": \u{1}nope").into_response(),
+        Fault::Unauthorized => error(StatusCode::UNAUTHORIZED, "Token validation error", "not found"),
+        Fault::Forbidden => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
+        Fault::Flood(size) => flood(size),
+        Fault::Answer { status: code, content_type, body } => {
+            let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
+            (status(code), [(header::CONTENT_TYPE, content_type)], body).into_response()
+        }
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn rate_limited(form: RateLimit) -> Response {
+    let documented = |message: &str| error(StatusCode::TOO_MANY_REQUESTS, message, "rate limited");
+    match form {
+        RateLimit::Header(seconds) => {
+            ([(header::RETRY_AFTER, seconds.to_string())], documented("rate limit exceeded")).into_response()
+        }
+        RateLimit::Message(seconds) => documented(&format!("rate limit exceeded, retry after {seconds} seconds")),
+        RateLimit::Bare => StatusCode::TOO_MANY_REQUESTS.into_response(),
+    }
+}
+
+/// The same answer with its full length announced, whose connection breaks half-way.
+async fn cut(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    let half = body.slice(..body.len() / 2);
+    let broken = async {
+        // Lets the first half reach the caller before the connection is closed.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(std::io::Error::other("the simulated connection broke"))
+    };
+    Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(broken))))
+}
+
+fn flood(size: u64) -> Response {
+    const CHUNK: &[u8] = &[b'x'; 16 * 1024];
+    let chunks = usize::try_from(size / CHUNK.len() as u64 + 1).unwrap_or(usize::MAX);
+    let middle = std::iter::repeat_n(Bytes::from_static(CHUNK), chunks);
+    let body = std::iter::once(Bytes::from_static(b"\"")).chain(middle).chain([Bytes::from_static(b"\"")]);
+    let body = Body::from_stream(stream::iter(body.map(Ok::<_, std::io::Error>)));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

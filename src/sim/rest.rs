@@ -1,0 +1,153 @@
+//! 100ms's REST API under `/v2`: every request is logged, suffers its fault, shows its token, and is then answered.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Refusal;
+use super::faults::{self, Operation};
+use super::model::{Filter, SimError, Update};
+use super::requests::{self, MAX_LOGGED_BODY};
+use super::serve::Closing;
+use super::wire::{self, ErrorJson, PeerJson, PeersJson, RoomJson, SessionJson};
+use super::{MAX_BODY, Sim};
+
+/// The routes of the REST API, and its answer to every other path.
+pub(super) fn router(sim: Sim) -> Router {
+    Router::new()
+        .route("/v2/active-rooms/{room_id}", get(room))
+        .route("/v2/active-rooms/{room_id}/peers", get(peers))
+        .route("/v2/active-rooms/{room_id}/peers/{peer_id}", get(peer).post(update))
+        .route("/v2/sessions/{session_id}", get(session))
+        .fallback(async || not_found())
+        .layer(from_fn_with_state(sim.clone(), guard))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(sim)
+}
+
+/// An error in the documented shape.
+pub(super) fn error(status: StatusCode, message: &str, detail: &str) -> Response {
+    json(status, &ErrorJson::new(status.as_u16(), message, detail))
+}
+
+/// A JSON answer.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("the shapes of this module have string keys only");
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn peer(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>) -> Response {
+    sim.with_state(|state| answer(state.peer(&room, &peer).map(PeerJson::with_tracks)))
+}
+
+async fn peers(State(sim): State<Sim>, Path(room): Path<String>, Query(filter): Query<Filter>) -> Response {
+    sim.with_state(|state| answer(state.peers(&room, &filter).map(|peers| PeersJson::new(&peers))))
+}
+
+async fn room(State(sim): State<Sim>, Path(room): Path<String>) -> Response {
+    sim.with_state(|state| answer(state.room(&room).map(RoomJson::new)))
+}
+
+async fn session(State(sim): State<Sim>, Path(session): Path<String>) -> Response {
+    sim.with_state(|state| state.session(&session).map(SessionJson::new).map_or_else(not_found, |body| ok(&body)))
+}
+
+async fn update(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>, body: Bytes) -> Response {
+    // Checked first, because serde reads an array as an object of nothing.
+    let object = Some(body.as_ref()).filter(|body| body.trim_ascii_start().starts_with(b"{"));
+    let Some(update) = object.and_then(|body| serde_json::from_slice::<Update>(body).ok()) else {
+        return bad_request("the body must be an object of strings");
+    };
+    if update.metadata.as_ref().is_some_and(|metadata| !metadata.is_string()) {
+        return bad_request("metadata must be a string");
+    }
+    answer(sim.update(&room, &peer, update).as_ref().map(PeerJson::with_tracks).map_err(Clone::clone))
+}
+
+fn answer(result: Result<impl Serialize, SimError>) -> Response {
+    match result {
+        Ok(body) => ok(&body),
+        Err(_) => not_found(),
+    }
+}
+
+fn ok(body: &impl Serialize) -> Response {
+    json(StatusCode::OK, body)
+}
+
+/// One body for every 404: whether 100ms's tell a room that is not active from an unknown peer is not documented.
+fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "Not found", "not found")
+}
+
+fn bad_request(detail: &str) -> Response {
+    error(StatusCode::BAD_REQUEST, "Bad request", detail)
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Invalid => error(StatusCode::UNAUTHORIZED, "Token validation error", "not found"),
+        Refusal::NotPermitted => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
+    }
+}
+
+/// Logs the request and the status of its answer, which comes at the shutdown at the latest.
+async fn guard(State(sim): State<Sim>, request: Request, next: Next) -> Response {
+    let operation = Operation::of(request.method(), request.uri().path());
+    let (request, body) = match buffered(request).await {
+        Ok(buffered) => buffered,
+        Err(refused) => return refused,
+    };
+    let at = wire::time(sim.now());
+    let number = sim.log(requests::Request {
+        number: 0,
+        at: at.clone(),
+        method: request.method().to_string(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().map(ToOwned::to_owned),
+        operation,
+        body,
+        status: None,
+    });
+    let closing = request.extensions().get::<Closing>().cloned().unwrap_or_else(|| Closing(CancellationToken::new()));
+    let response = tokio::select! {
+        response = answered(&sim, operation, request, next) => response,
+        () = closing.0.cancelled() => error(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "shutdown"),
+    };
+    sim.log_answer(number, &at, response.status().as_u16());
+    response
+}
+
+/// The fault if one is due, else the token check and the right answer.
+async fn answered(sim: &Sim, operation: Option<Operation>, request: Request, next: Next) -> Response {
+    let (delay, fault) = sim.take_fault(operation);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    match fault {
+        Some(fault) => faults::answer(fault, request, next).await,
+        None => match sim.authorize(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refuse(refusal),
+        },
+    }
+}
+
+/// The request with its body read, and that body as text for the log.
+async fn buffered(request: Request) -> Result<(Request, Option<String>), Response> {
+    if request.method() != Method::POST {
+        return Ok((request, None));
+    }
+    let (parts, body) = request.into_parts();
+    let body = Bytes::from_request(Request::from_parts(parts.clone(), body), &())
+        .await
+        .map_err(IntoResponse::into_response)?;
+    let text = (body.len() <= MAX_LOGGED_BODY).then(|| String::from_utf8(body.to_vec()).ok()).flatten();
+    Ok((Request::from_parts(parts, body.into()), text))
+}

@@ -1,0 +1,44 @@
+//! The simulator on a listener.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Extension;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Sim;
+
+/// How long open connections get after the stop signal.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The stop signal, as requests carry it: one that hangs would otherwise hold up the shutdown for ever.
+#[derive(Clone)]
+pub(super) struct Closing(pub(super) CancellationToken);
+
+/// Serves `sim` on `listener`, sends its webhooks and ends its ghosts, until `shutdown`.
+///
+/// Requests that hang or wait in a fault are answered 503 at the shutdown; connections that are still open a second later are
+/// left behind, and webhooks under way are given up. The same `sim` can be served again: it keeps its state.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, sim: Sim, shutdown: CancellationToken) -> io::Result<()> {
+    let router = sim.router().layer(Extension(Closing(shutdown.clone())));
+    let listening = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let background = shutdown.child_token();
+    let foreground = async {
+        // Should the listener fail, the background work ends too.
+        let _ended = background.clone().drop_guard();
+        tokio::select! {
+            result = listening.into_future() => result,
+            () = grace_over(&shutdown) => Ok(()),
+        }
+    };
+    tokio::join!(foreground, sim.run(background.clone())).0
+}
+
+async fn grace_over(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}

@@ -1,0 +1,135 @@
+//! Webhooks: what happened is sent to the target, at least once or not at all.
+//!
+//! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the event is dropped. `settings` says what
+//! goes wrong on the way, `outbox` is the queue and the log, `envelope` the payloads.
+
+mod envelope;
+mod outbox;
+mod settings;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use chrono::Utc;
+use secrecy::ExposeSecret;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::envelope::Envelope;
+pub use self::outbox::{Attempt, Delivery, DeliveryState};
+use self::outbox::{Outbox, Parcel};
+pub use self::settings::{Effect, LeaveAt, Replay, WebhookRule, WebhookSettings, WebhookTarget};
+use super::model::Event;
+use super::wire::time;
+
+/// How long an attempt may take. How long 100ms waits is not documented.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The sender of webhooks.
+pub(super) struct Webhooks {
+    outbox: Mutex<Outbox>,
+    /// Wakes [`Webhooks::run`] when something new may be due.
+    wake: Notify,
+}
+
+impl Webhooks {
+    pub(super) fn new(target: Option<WebhookTarget>) -> Self {
+        Self { outbox: Mutex::new(Outbox::new(target)), wake: Notify::new() }
+    }
+
+    pub(super) fn set_target(&self, target: Option<WebhookTarget>) {
+        self.outbox().target = target;
+    }
+
+    pub(super) fn settings(&self) -> WebhookSettings {
+        self.outbox().settings.clone()
+    }
+
+    pub(super) fn set_settings(&self, settings: WebhookSettings) {
+        self.outbox().set_settings(settings);
+        self.wake.notify_one();
+    }
+
+    /// Sends these events, as the rules allow.
+    pub(super) fn publish(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut outbox = self.outbox();
+        for event in events {
+            outbox.publish(Envelope::new(event));
+        }
+        drop(outbox);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn replay(&self, replay: &Replay) -> usize {
+        let replayed = self.outbox().replay(replay);
+        self.wake.notify_one();
+        replayed
+    }
+
+    pub(super) fn send_raw(&self, body: &str) {
+        self.outbox().send_raw(body);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn deliveries(&self) -> Vec<Delivery> {
+        self.outbox().deliveries()
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.outbox().pending()
+    }
+
+    /// Delivers what is due until `shutdown`; what is not delivered by then never is.
+    pub(super) async fn run(&self, shutdown: CancellationToken) {
+        let mut client = None;
+        let mut attempts = JoinSet::new();
+        loop {
+            let (due, parallel) = {
+                let outbox = self.outbox();
+                (outbox.next_due(), outbox.settings.parallel.max(1))
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.wake.notified() => {}
+                Some(Ok((parcel, attempt))) = attempts.join_next() => self.outbox().settle(parcel, attempt),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && attempts.len() < parallel => {
+                    let client: &reqwest::Client = client.get_or_insert_with(new_client);
+                    if let Some((parcel, target)) = self.outbox().take_due(Instant::now()) {
+                        attempts.spawn(deliver(client.clone(), target, parcel));
+                    }
+                }
+            }
+        }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().expect("no panic while locked")
+    }
+}
+
+fn new_client() -> reqwest::Client {
+    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    client.no_proxy().build().expect("this machine has certificates to trust")
+}
+
+/// One attempt.
+async fn deliver(client: reqwest::Client, target: WebhookTarget, parcel: Parcel) -> (Parcel, Attempt) {
+    let at = time(Utc::now());
+    let sent = client
+        .post(target.url)
+        .header(target.header, target.secret.expose_secret())
+        .header("content-type", "application/json")
+        .body(parcel.body.clone())
+        .send()
+        .await;
+    let (status, error) = match sent {
+        Ok(response) => (Some(response.status().as_u16()), None),
+        Err(error) => (None, Some(error.without_url().to_string())),
+    };
+    (parcel, Attempt { at, status, error })
+}

@@ -1,0 +1,137 @@
+//! Where webhooks go, and what goes wrong on their way.
+
+use std::fmt;
+
+use axum::http::HeaderName;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::sim::model::SimError;
+
+/// The receiver of all webhooks.
+#[derive(Debug, Clone)]
+pub struct WebhookTarget {
+    pub(super) url: Url,
+    pub(super) header: HeaderName,
+    pub(super) secret: SecretString,
+}
+
+impl WebhookTarget {
+    /// The header that carries the secret when no other is chosen.
+    pub const DEFAULT_HEADER: &str = "x-rejoin-secret";
+
+    /// A receiver that knows us by `secret` in the header of that name.
+    ///
+    /// # Errors
+    /// [`SimError::Invalid`] when `url` or `header` is none.
+    pub fn new(url: &str, header: &str, secret: SecretString) -> Result<Self, SimError> {
+        fn invalid(what: &str, error: impl fmt::Display) -> SimError {
+            SimError::Invalid(format!("{what}: {error}"))
+        }
+        let url = Url::parse(url).map_err(|error| invalid("url", error))?;
+        let header = header.parse().map_err(|error| invalid("header", error))?;
+        Ok(Self { url, header, secret })
+    }
+}
+
+/// How webhooks are sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// What happens to events on their way: every rule that matches applies, in order.
+    pub rules: Vec<WebhookRule>,
+    /// When the leave event of a dropped peer comes.
+    pub leave_at: LeaveAt,
+    /// The reason it gives.
+    pub drop_reason: String,
+    /// What the waits before retries and between replays are multiplied with.
+    pub time_scale: f64,
+    /// How many deliveries are under way at a time. With 1 they start in order, and a slow receiver holds up the next.
+    pub parallel: usize,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            leave_at: LeaveAt::GhostEnd,
+            drop_reason: "websocket closed".to_owned(),
+            time_scale: 1.0,
+            parallel: 1,
+        }
+    }
+}
+
+/// When the leave event of a dropped peer comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveAt {
+    /// As the ghost goes: often after the join of the peer that replaces it.
+    #[default]
+    GhostEnd,
+    /// As the connection is lost.
+    Drop,
+}
+
+/// Which events suffer what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookRule {
+    /// Only events of these types; all when empty.
+    #[serde(default)]
+    pub types: Vec<String>,
+    /// How many events; without end when none is given.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// What happens to them.
+    pub effect: Effect,
+}
+
+/// What an event suffers on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It is never sent.
+    Lose,
+    /// It is sent this many times more.
+    Duplicate(u32),
+    /// It is sent this much later.
+    DelayMs(u64),
+    /// It is held back until there is a group of this many, which is then sent last first.
+    Reorder(usize),
+}
+
+impl WebhookRule {
+    /// Every event of these types (all when empty) suffers this.
+    pub fn always(types: &[&str], effect: Effect) -> Self {
+        Self { types: types.iter().map(ToString::to_string).collect(), times: None, effect }
+    }
+
+    pub(super) fn takes(&mut self, kind: &str) -> bool {
+        let matches = self.times != Some(0) && (self.types.is_empty() || self.types.iter().any(|own| own == kind));
+        if matches {
+            self.times = self.times.map(|times| times - 1);
+        }
+        matches
+    }
+}
+
+/// Which past events are sent again.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// Only those with these ids; all when empty.
+    pub ids: Vec<String>,
+    /// Only those of these types; all when empty.
+    pub types: Vec<String>,
+    /// Whether `is_replay` stands in `data` rather than at the top level.
+    pub in_data: bool,
+}
+
+impl Replay {
+    pub(super) fn takes(&self, id: &str, kind: &str) -> bool {
+        let among = |list: &[String], own: &str| list.is_empty() || list.iter().any(|item| item == own);
+        among(&self.ids, id) && among(&self.types, kind)
+    }
+}
