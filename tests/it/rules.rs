@@ -115,7 +115,7 @@ fn new_user() -> UserId {
 }
 
 /// Runs `case` for generated inputs, on one runtime and one database.
-fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: impl AsyncFn(&str, S::Value)) {
+fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&str, S::Value)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(postgres::database());
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -129,7 +129,7 @@ fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: impl AsyncFn(&str,
 
 #[test]
 fn resume_is_the_latest_change_of_metadata() {
-    for_generated(150, &sights(), async |url, sights| {
+    for_generated(150, &sights(), &async |url, sights| {
         let (store, user) = (store(url), new_user());
         let mut before = None;
         for (count, sight) in sights.iter().enumerate() {
@@ -151,7 +151,7 @@ fn resume_is_the_latest_change_of_metadata() {
 #[test]
 fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
     let strategy = (sights(), prop::collection::vec(any::<Index>(), 24), prop::collection::vec(any::<bool>(), 24));
-    for_generated(60, &strategy, async |url, (sights, picks, replicas)| {
+    for_generated(60, &strategy, &async |url, (sights, picks, replicas)| {
         let (one, two) = (store(url), store(url));
         let (user, other) = (new_user(), new_user());
         for (sight, first) in sights.iter().zip(replicas.iter().cycle()) {
@@ -171,7 +171,7 @@ fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
 /// All at once, in batches, through two replicas that fight over the same rows: nothing is lost, no row is doubled.
 #[test]
 fn concurrent_saves_of_one_user_keep_every_observation_once() {
-    for_generated(40, &sights(), async |url, sights| {
+    for_generated(40, &sights(), &async |url, sights| {
         let (one, two, user) = (store(url), store(url), new_user());
         // Of one peer, sights at different times only: their outcome then depends on no order of arrival but lateness.
         let saves = sights.iter().enumerate().map(|(place, sight)| {
