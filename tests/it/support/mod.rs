@@ -1,3 +1,4 @@
 //! What scenarios stand on.
 
+pub(crate) mod logs;
 pub(crate) mod scripted;
