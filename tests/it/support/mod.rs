@@ -1,4 +1,5 @@
 //! What scenarios stand on.
 
+pub(crate) mod logs;
 pub(crate) mod postgres;
 pub(crate) mod scripted;

@@ -1,13 +1,10 @@
 //! What operators see: metrics and log lines, and what they must never see.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rejoin::hms::PeerUpdate;
-use tracing::Level;
 
 use super::*;
+use crate::support::logs;
 
 #[tokio::test]
 async fn operations_are_counted_by_outcome() {
@@ -40,11 +37,7 @@ async fn operations_are_counted_by_outcome() {
 
 #[tokio::test]
 async fn no_log_line_tells_a_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    logs::capture();
     let odd = || Answer::ok("hush-body");
     let server = Scripted::answers([Answer::new(500, "hush-body"), Answer::gone(), odd()]).await;
     let credentials = Credentials::token("hush-token");
@@ -53,21 +46,8 @@ async fn no_log_line_tells_a_secret() {
     client.peers(&room(), Some(&user), Some("hush-role")).await.unwrap_err();
     let update = PeerUpdate { metadata: Some("hush-metadata".into()), ..PeerUpdate::default() };
     client.update_peer(&room(), &peer_id(), &update).await.unwrap_err();
-    let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told = logs::captured();
     assert_eq!(told.matches("a request to 100ms failed").count(), 2, "{told}");
     assert_eq!(told.matches("upstream-bad-response").count(), 2, "{told}");
     assert!(!told.contains("hush"), "{told}");
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
