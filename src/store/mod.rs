@@ -45,13 +45,15 @@ pub struct StoreConfig {
     pub save_lanes: usize,
     /// Lanes that resume.
     pub resume_lanes: usize,
+    /// How many items one statement takes at most; 1 is a query for each request.
+    pub max_batch: usize,
     /// Connections for history, health and migrations.
     pub other_connections: u32,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { save_lanes: 4, resume_lanes: 2, other_connections: 4 }
+        Self { save_lanes: 4, resume_lanes: 2, max_batch: 512, other_connections: 4 }
     }
 }
 
@@ -69,8 +71,8 @@ impl Store {
         let lanes = u32::try_from(config.save_lanes + config.resume_lanes).expect("a handful");
         let database = Database::new(options, lanes + config.other_connections);
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes)),
-            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), config.resume_lanes)),
+            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, config.max_batch)),
+            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), config.resume_lanes, config.max_batch)),
             database,
         }
     }
