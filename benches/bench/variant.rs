@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{LimitArgs, UpstreamArgs};
+use rejoin::config::{LimitArgs, UpstreamArgs, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -90,6 +90,7 @@ pub(crate) fn serve() {
         upstream: upstream.upstream().expect("it is complete"),
         limits: LimitArgs::default().limits().expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
+        webhooks: WebhookArgs::default().webhooks().expect("they are the defaults"),
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

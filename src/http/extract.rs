@@ -3,6 +3,7 @@
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, Code};
@@ -45,19 +46,17 @@ pub(crate) struct NoBody;
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match axum::body::Bytes::from_request(request, state).await {
-            Ok(_) => Ok(Self),
-            Err(error) => Err(body_error(&error)),
-        }
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        whole_body(request).await.map(|_| Self)
     }
 }
 
-pub(crate) fn body_error(error: &BytesRejection) -> ApiError {
-    match error {
+/// The whole body, within the limit of the route.
+pub(crate) async fn whole_body(request: Request) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, &()).await.map_err(|error| match error {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             ApiError::new(Code::PayloadTooLarge, "The body is larger than this path takes.")
         }
         _ => ApiError::invalid("The body could not be read to its end."),
-    }
+    })
 }

@@ -17,6 +17,7 @@ mod error;
 mod fold;
 mod history;
 mod lanes;
+mod presence;
 mod resume;
 mod rows;
 mod save;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::domain::{Observation, SavedState};
+use crate::domain::{Label, Observation, Report, RoomId, SavedState, Timestamp};
 use database::{Database, run};
 pub use error::StoreError;
 pub use fold::Saved;
@@ -47,13 +48,15 @@ pub struct StoreConfig {
     pub resume_lanes: usize,
     /// How many items one statement takes at most; 1 is a query for each request.
     pub max_batch: usize,
+    /// Whether resumes tell the presence: nobody tells it to us without webhooks.
+    pub presence: bool,
     /// Connections for history, health and migrations.
     pub other_connections: u32,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { save_lanes: 4, resume_lanes: 2, max_batch: 512, other_connections: 4 }
+        Self { save_lanes: 4, resume_lanes: 2, max_batch: 512, presence: false, other_connections: 4 }
     }
 }
 
@@ -72,7 +75,11 @@ impl Store {
         let database = Database::new(options, lanes + config.other_connections);
         Self {
             saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, config.max_batch)),
-            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), config.resume_lanes, config.max_batch)),
+            resumes: Arc::new(Lanes::start(
+                ResumeBatch { database: database.clone(), presence: config.presence },
+                config.resume_lanes,
+                config.max_batch,
+            )),
             database,
         }
     }
@@ -84,15 +91,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; after `Unavailable` it may or may not have been kept, and saving it again is harmless.
     pub async fn save(&self, observation: Observation) -> Result<Saved, StoreError> {
-        let user_id = observation.key.user_id.clone();
-        self.saves.submit(user_id.as_str(), observation).await
+        self.report(observation.into()).await
+    }
+
+    /// Keeps what a webhook told of a peer. As [`Store::save`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn report(&self, report: Report) -> Result<Saved, StoreError> {
+        let user_id = report.observation.key.user_id.clone();
+        self.saves.submit(user_id.as_str(), report).await
     }
 
     /// Keeps many observations, one result each, in order. Waits for room in the queue instead of being refused.
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
-            self.saves.submit_patiently(user_id.as_str(), observation).await
+            self.saves.submit_patiently(user_id.as_str(), observation.into()).await
         }))
         .await
     }
@@ -106,6 +121,19 @@ impl Store {
     pub async fn resume(&self, query: ResumeQuery) -> Result<Option<SavedState>, StoreError> {
         let user_id = query.user_id.clone();
         self.resumes.submit(user_id.as_str(), query).await
+    }
+
+    /// Keeps the end of a session, or of a room, for all of its peers that nobody saw later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_session(
+        &self,
+        room_id: &RoomId,
+        session_id: Option<&Label>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        run!(self.database, connection => presence::end_session(connection, room_id, session_id, at))
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months kept; with [`Span::At`], with the
