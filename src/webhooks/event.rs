@@ -11,9 +11,9 @@ use crate::domain::{End, EndKind, Label, PeerId, RoomId, Timestamp, UserId};
 /// A time of an event that is further ahead of our clock than this is taken for our clock's.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
 
-/// The body is not a JSON object.
+/// The body is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not a JSON object")]
+#[error("the body is not JSON")]
 pub struct NotAnEvent;
 
 /// What an event tells.
@@ -44,7 +44,7 @@ pub(super) struct PeerEvent {
     pub(super) user_data: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Envelope<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Option<&'a RawValue>,
@@ -83,6 +83,12 @@ struct Data<'a> {
     user_data: Option<&'a RawValue>,
 }
 
+/// The fields of an object; none where it is something else.
+fn object<'a, T: Deserialize<'a> + Default>(json: Option<&'a RawValue>) -> T {
+    let json = json.map(RawValue::get).filter(|json| json.starts_with('{'));
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
 /// A field that is a string, whatever else it might be.
 fn text(field: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(field?.get()).ok()
@@ -106,9 +112,10 @@ pub(super) fn read(
     now: Timestamp,
     drop_reasons: &BTreeSet<String>,
 ) -> Result<(&'static str, Event), NotAnEvent> {
-    let envelope: Envelope = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
+    let json: &RawValue = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
+    let envelope: Envelope = object(Some(json));
     let kind = text(envelope.kind).and_then(|told| KINDS.into_iter().find(|kind| *kind == told)).unwrap_or("other");
-    let data: Data = envelope.data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
+    let data: Data = object(envelope.data);
     let reader = Reader { now, sent_at: envelope.timestamp, data };
     let event = match kind {
         "peer.join.success" => reader.peer(reader.data.joined_at, None),
@@ -238,6 +245,9 @@ mod tests {
     fn what_is_not_understood_is_no_error_and_what_is_not_json_is() {
         for odd in [
             "{}",
+            "null",
+            "[]",
+            "\"x\"",
             r#"{"type":"peer.join.success"}"#,
             r#"{"type":7,"data":[]}"#,
             r#"{"type":"recording.success","data":{}}"#,
@@ -248,7 +258,7 @@ mod tests {
         }
         let nobody = r#"{"type":"peer.join.success","timestamp":"2026-03-01T10:06:12Z","data":{"user_id":""}}"#;
         assert!(matches!(read_one(nobody), Event::WithoutUser));
-        for not_json in ["", "null", "[]", "{", "\"x\""] {
+        for not_json in ["", "nul", "{", "{}x", "\u{1}"] {
             assert!(read(not_json.as_bytes(), now(), &BTreeSet::new()).is_err(), "{not_json}");
         }
     }
