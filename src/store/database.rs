@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{Connection, Executor};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -17,6 +17,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a statement is tried when its connection turns out to be dead.
 const ATTEMPTS: usize = 3;
+
+/// Every statement of the service is a look-up by index. Planned once for any arguments it stays one; planned anew for
+/// each batch, as Postgres likes to with arrays, planning costs more than running it.
+const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
 
 /// The primary database.
 #[derive(Debug, Clone)]
@@ -32,6 +36,7 @@ impl Database {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // A test costs a round trip for every statement. `run` tries again where a connection died meanwhile.
             .test_before_acquire(false)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
             .connect_lazy_with(options);
         Self { pool }
     }

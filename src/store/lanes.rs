@@ -126,6 +126,8 @@ async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Wa
         }) else {
             return;
         };
+        // Lets those submit whose turn it is anyway: right after a batch, all that it answered. Idle, it costs nothing.
+        tokio::task::yield_now().await;
         let (waiting, rest) = take_batch(first, &mut queue, max_batch);
         left_over = rest;
         run_batch(&*batch, waiting).await;

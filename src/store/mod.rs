@@ -56,7 +56,7 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { save_lanes: 4, resume_lanes: 2, max_batch: 512, presence: false, other_connections: 4 }
+        Self { save_lanes: 2, resume_lanes: 2, max_batch: 512, presence: false, other_connections: 4 }
     }
 }
 
