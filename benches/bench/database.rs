@@ -20,14 +20,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        match std::env::var("DATABASE_URL") {
-            Ok(url) => Self { _embedded: None, url: url.parse().expect("DATABASE_URL should be a URL") },
-            Err(_) => {
-                let embedded = EmbeddedPostgres::start(None).await.expect("a Postgres");
-                let url = embedded.url().parse().expect("a URL");
-                Self { _embedded: Some(embedded), url }
-            }
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            return Self { _embedded: None, url: url.parse().expect("DATABASE_URL should be a URL") };
         }
+        let embedded = EmbeddedPostgres::start(None).await.expect("a Postgres");
+        let url = embedded.url().parse().expect("a URL");
+        Self { _embedded: Some(embedded), url }
     }
 
     /// A new database with the schema.
