@@ -1,11 +1,13 @@
 //! The commands. Each file has one, its arguments and its `--help`.
 
+mod demo;
 mod exit;
 mod healthcheck;
 mod history;
 mod key;
 mod resume;
 mod serve;
+mod sim;
 mod snapshot;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Command {
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
+    Sim(sim::Args),
+    Demo(demo::Args),
     Openapi(OpenapiArgs),
     Healthcheck(healthcheck::Args),
     Completions(CompletionsArgs),
@@ -91,6 +95,8 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),
+        Command::Sim(args) => sim::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Openapi(_) => print_out(&crate::http::openapi().to_pretty_json().map_err(Failure::other)?),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {
