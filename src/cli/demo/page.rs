@@ -86,7 +86,7 @@ impl Page {
 
     /// Something that is as told.
     pub(super) fn good(&self, what: &str) {
-        self.verdict(Style::Good, "ok", what);
+        self.verdict(Style::Good, "ok:", what);
     }
 
     /// Something that is not as told.
