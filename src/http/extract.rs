@@ -1,12 +1,19 @@
 //! Extractors whose rejections are problem details. The raw ones of axum are banned in `clippy.toml`.
 
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection, QueryRejection};
+use axum::body::HttpBody;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, Code};
+
+/// The largest body of a request that needs none, in bytes.
+const MAX_BODY: usize = 64 << 10;
+/// How much of a larger one is read before it is refused: who sends no more gets to read the answer, where closing the
+/// connection on unread bytes would reset it.
+const MAX_READ: usize = 8 << 20;
 
 /// The ids in the path, percent-decoded and parsed.
 #[derive(Debug)]
@@ -16,12 +23,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        check_encoding(parts.uri.path())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
-        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(ApiError::invalid(error.body_text())),
-            Err(other) => Err(ApiError::invalid(other.body_text())),
-        }
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|error| ApiError::invalid(error.body_text()))
     }
 }
 
@@ -33,13 +38,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        check_encoding(parts.uri.query().unwrap_or_default())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|query| Self(query.0)).map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))
     }
 }
 
-/// The end of a body that says nothing: it is read to its end and forgotten, within the limit of the route.
+/// The decoders are lenient: `%zz` stays as it is, and of bytes that are no UTF-8 they make U+FFFD. An id that was
+/// altered could be another's.
+fn check_encoding(encoded: &str) -> Result<(), ApiError> {
+    let mut parts = encoded.split('%');
+    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.as_bytes().split_at_checked(2).ok_or_else(badly_encoded)?;
+        let mut byte = [0];
+        hex::decode_to_slice(digits, &mut byte).map_err(|_| badly_encoded())?;
+        decoded.extend(byte);
+        decoded.extend(rest);
+    }
+    std::str::from_utf8(&decoded).map(|_| ()).map_err(|_| badly_encoded())
+}
+
+fn badly_encoded() -> ApiError {
+    ApiError::invalid("The URL is not percent-encoded UTF-8.")
+}
+
+/// The end of a body that says nothing: it is read to its end and forgotten.
 #[derive(Debug)]
 pub(crate) struct NoBody;
 
@@ -47,16 +72,32 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        whole_body(request).await.map(|_| Self)
+        whole_body(request, MAX_BODY).await.map(|_| Self)
     }
 }
 
-/// The whole body, within the limit of the route.
-pub(crate) async fn whole_body(request: Request) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, &()).await.map_err(|error| match error {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::new(Code::PayloadTooLarge, "The body is larger than this path takes.")
+/// The whole body, of at most `max` bytes.
+pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
+    let body = request.into_body();
+    let mut size = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut kept = Vec::new();
+    if size <= MAX_READ {
+        size = 0;
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?;
+            size += chunk.len();
+            if size > MAX_READ {
+                break;
+            }
+            if size <= max {
+                kept.extend_from_slice(&chunk);
+            }
         }
-        _ => ApiError::invalid("The body could not be read to its end."),
-    })
+    }
+    if size > max { Err(too_large(max)) } else { Ok(kept) }
+}
+
+fn too_large(max: usize) -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {max} bytes that this path takes."))
 }

@@ -14,7 +14,7 @@ use super::extract::whole_body;
 use crate::webhooks::{WebhookError, Webhooks};
 
 /// The largest event that is taken.
-pub(crate) const MAX_EVENT_BYTES: usize = 1 << 20;
+const MAX_EVENT_BYTES: usize = 1 << 20;
 /// How long the body of an event may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -76,7 +76,7 @@ pub(crate) async fn take(State(api): State<Option<WebhookApi>>, request: Request
         let detail = format!("Send the webhook's secret in the header `{}`.", api.secrets.header);
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
-    let body = tokio::time::timeout(BODY_TIMEOUT, whole_body(request))
+    let body = tokio::time::timeout(BODY_TIMEOUT, whole_body(request, MAX_EVENT_BYTES))
         .await
         .map_err(|_| ApiError::invalid("The body did not come to its end in time."))??;
     match api.webhooks.take(&body).await {

@@ -1,8 +1,10 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
+mod api;
 mod databases;
 mod demo;
 mod embedded;
+mod problems;
 mod rules;
 mod sim;
 mod support;

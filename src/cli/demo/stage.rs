@@ -13,7 +13,7 @@ use url::Url;
 use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::{Failure, sim as sim_command};
-use crate::config::{DatabaseArgs, LimitArgs, Upstream};
+use crate::config::{DatabaseArgs, LimitArgs, Upstream, WebhookArgs};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::hms::{Credentials, authorization};
@@ -60,6 +60,7 @@ impl Stage {
             upstream: Upstream { base_url, credentials, timeout: Duration::from_secs(5) },
             limits: LimitArgs::default().limits()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
+            webhooks: WebhookArgs::default().webhooks()?,
             clock,
         };
         let rejoin = start_rejoin(config).await?;

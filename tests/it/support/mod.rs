@@ -3,3 +3,4 @@
 pub(crate) mod logs;
 pub(crate) mod postgres;
 pub(crate) mod scripted;
+pub(crate) mod world;
