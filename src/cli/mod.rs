@@ -95,7 +95,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),
         Command::Sim(args) => sim::run(args).await,
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Openapi(_) => print_out(&crate::http::openapi().to_pretty_json().map_err(Failure::other)?),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {

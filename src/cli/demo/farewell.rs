@@ -42,7 +42,9 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
     for (what, lines) in blocks {
         page.text("");
         page.text(what);
-        lines.iter().for_each(|line| page.verbatim(line));
+        for line in &lines {
+            page.verbatim(line);
+        }
     }
     page.text("");
     page.text(&format!("All of the API, in a browser: {rejoin}/docs"));

@@ -39,7 +39,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let page = Page::stdout();
     page.title("rejoin demo: a player drops, comes back, and gets their state back");
     page.text("Starting a Postgres in a temporary directory, a simulated 100ms, and rejoin ...");
-    let stage = unless_stopped(&stop, Stage::start()).await?;
+    let stage = Box::pin(unless_stopped(&stop, Stage::start())).await?;
     let shown = show(&stage, &page, args.once, &stop).await;
     stage.stop().await;
     if shown.is_ok() {
