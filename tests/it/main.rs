@@ -3,6 +3,7 @@
 mod databases;
 mod embedded;
 mod rules;
+mod settings;
 mod sim;
 mod support;
 mod upstream;
