@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::DatabaseArgs;
+use crate::config::{ConfigError, DatabaseArgs, variable};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
@@ -70,19 +70,26 @@ struct CompletionsArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::other)
-        .and_then(|runtime| runtime.block_on(run(command)));
-    match outcome {
+    match check_variables().map_err(Failure::from).and_then(|()| start(Cli::parse().command)) {
         Ok(exit) => exit.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
             failure.exit().code()
         }
     }
+}
+
+/// Clap would not say which variable it is that cannot be read.
+fn check_variables() -> Result<(), ConfigError> {
+    let program = Cli::command();
+    let arguments = program.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut names = arguments.filter_map(|argument| argument.get_env()?.to_str());
+    names.try_for_each(|name| variable(name).map(drop))
+}
+
+fn start(command: Command) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::other)?;
+    runtime.block_on(run(command))
 }
 
 async fn run(command: Command) -> Result<Exit, Failure> {

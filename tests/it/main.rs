@@ -6,6 +6,7 @@ mod demo;
 mod embedded;
 mod problems;
 mod rules;
+mod settings;
 mod sim;
 mod support;
 mod upstream;

@@ -16,7 +16,7 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::world::{Answer, ROOM, Replica, Setup, World};
+use crate::support::world::{Answer, Replica, Setup, World};
 
 /// Checks that an answer is the problem of this code, and returns it.
 #[track_caller]

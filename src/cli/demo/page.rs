@@ -102,7 +102,7 @@ impl Page {
     pub(super) const BODY_WIDTH: usize = WIDTH - 4;
 
     fn lines(&self, style: Style, lines: &[String]) {
-        for line in &lines {
+        for line in lines {
             self.line(style, line);
         }
     }

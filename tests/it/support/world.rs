@@ -181,7 +181,7 @@ impl Replica {
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
-        self.key.iter().fold(request, |request, key| request.bearer_auth(key))
+        self.key.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
