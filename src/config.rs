@@ -308,10 +308,18 @@ impl WebhookArgs {
             ConfigError::should_be("REJOIN_WEBHOOK_HEADER", "the name of a header such as x-rejoin-secret")
         })?;
         let secrets: Vec<&str> = listed(given(self.webhook_secrets.as_ref()).unwrap_or_default()).collect();
-        let drop_reasons = match plain(self.drop_reasons.as_ref()) {
+        if secrets.is_empty()
+            && self.webhook_secrets.as_ref().is_some_and(|told| !told.expose_secret().trim().is_empty())
+        {
+            return Err(ConfigError::should_be("REJOIN_WEBHOOK_SECRETS", "secrets, separated by commas"));
+        }
+        let drop_reasons: BTreeSet<String> = match plain(self.drop_reasons.as_ref()) {
             None => DROP_REASONS.map(ToOwned::to_owned).into(),
             Some(reasons) => listed(reasons).map(ToOwned::to_owned).collect(),
         };
+        if drop_reasons.is_empty() {
+            return Err(ConfigError::should_be("REJOIN_DROP_REASONS", "reasons of a leave, separated by commas"));
+        }
         let secrets = (!secrets.is_empty()).then(|| WebhookSecrets::new(header, secrets));
         Ok(WebhookConfig { secrets, drop_reasons })
     }

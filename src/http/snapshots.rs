@@ -27,12 +27,18 @@ use crate::service::{RoomSnapshot, Service};
 pub(crate) async fn of_peer(
     State(service): State<Service>,
     Path((room, peer)): Path<(RoomId, PeerId)>,
+    Query(NoFilter {}): Query<NoFilter>,
     _: NoBody,
 ) -> Result<(StatusCode, Json<SnapshotJson>), ApiError> {
     let saved = untorn(async move { service.snapshot_peer(&room, &peer).await }).await??;
     let status = if saved.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(saved.snapshot.into())))
 }
+
+/// There is nothing to filter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoFilter {}
 
 /// Which peers of the room.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -162,34 +162,39 @@ async fn more_than_the_queue_takes_is_overload() {
     }
     let mut lock = world.database.pool().await.begin().await.unwrap();
     sqlx::query("LOCK TABLE peers IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    let requests = (0..PEERS).map(|peer| {
+    let mut requests = tokio::task::JoinSet::new();
+    for peer in 0..PEERS {
         let app = app.clone();
-        tokio::spawn(async move { app.snapshot(&format!("peer-{peer}")).await })
-    });
-    let (mut waiting, mut refused) = (Vec::new(), 0);
-    let mut requests: Vec<_> = requests.enumerate().collect();
-    // Those that are refused answer while the table is locked; 16 fit, so at least 8 do.
-    while refused < PEERS - 16 {
-        let (peer, done) = futures_util::future::select_all(
-            requests.drain(..).map(|(peer, request)| Box::pin(async move { (peer, request.await.unwrap()) })),
-        )
-        .await
-        .0;
-        let _ = (peer, &done, &mut waiting);
-        let overloaded = problem(done, 503, "overloaded");
-        assert_eq!(overloaded.header("retry-after"), "1");
-        refused += 1;
+        requests.spawn(async move { app.snapshot(&format!("peer-{peer}")).await });
+    }
+    // Those that are refused answer while the table is locked; 16 fit, so the others are.
+    for _ in 16..PEERS {
+        let refused = problem(requests.join_next().await.unwrap().unwrap(), 503, "overloaded");
+        assert_eq!(refused.header("retry-after"), "1");
     }
     lock.commit().await.unwrap();
-    waiting.push(());
+    while let Some(kept) = requests.join_next().await {
+        kept.unwrap().expect(201);
+    }
+}
+
+/// More than the contract's codes: that of presence.
+#[tokio::test]
+async fn what_did_not_drop_or_is_too_old_is_not_resumed() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "peer-1", "saved");
+    app.snapshot("peer-1").await.expect(201);
+    world.clock.pass(Duration::from_secs(30));
+    problem(app.get("/v1/users/player-7/resume?only=dropped").await, 409, "not-dropped");
+    let old = problem(app.get("/v1/users/player-7/resume?max_age=29").await, 404, "saved-metadata-too-old");
+    assert!(old.text.contains("30 seconds ago"), "{}", old.text);
+    app.get("/v1/users/player-7/resume?max_age=30").await.expect(200);
 }
 
 #[tokio::test]
 async fn paths_and_methods_that_do_not_exist() {
     let (_world, app) = World::with_app().await;
-    for path in
-        ["/", "/v1", "/v1/rooms/r", "/v1/users/u", "/v1/users/u/resume/", "/v1/users//resume", "/v2/users/u/resume"]
-    {
+    for path in ["/", "/v1", "/v1/rooms/r", "/v1/users/u", "/v1/users/u/resume/", "/v2/users/u/resume"] {
         problem(app.get(path).await, 404, "not-found");
         problem(app.post(path).await, 404, "not-found");
     }

@@ -140,6 +140,12 @@ async fn the_sample_lacks_the_credentials_alone() {
 
 /// What is changed in [`GOOD`] settings, and the sentence that it leads to.
 const BAD: &[(&[(&str, &str)], &str)] = &[
+    (&[("REJOIN_WEBHOOK_SECRETS", " , ")], "REJOIN_WEBHOOK_SECRETS should be secrets, separated by commas."),
+    (
+        &[("REJOIN_WEBHOOK_HEADER", "x secret")],
+        "REJOIN_WEBHOOK_HEADER should be the name of a header such as x-rejoin-secret.",
+    ),
+    (&[("REJOIN_DROP_REASONS", ",")], "REJOIN_DROP_REASONS should be reasons of a leave, separated by commas."),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
     (&[("DATABASE_URL", "mysql://rejoin:hunter2@localhost/rejoin")], DATABASE),

@@ -33,7 +33,11 @@ async fn resume_gives_the_saved_state_and_never_asks_100ms() {
     "changed_at":"2026-12-01T12:00:00.000000Z",
     "last_observed_at":"2026-12-01T12:00:30.000000Z",
     "age_seconds":61,
-    "snapshot_id":"01a23179-de00-7cbd-8ef0-1974a219aeff"}
+    "snapshot_id":"01a23179-de00-7cbd-8ef0-1974a219aeff",
+    "presence":{"status":"unknown",
+    "reason":null,
+    "since":null},
+    "connected_peers":[]}
     "#);
     assert_eq!(world.sim.request_count(), 0);
 
