@@ -1,9 +1,12 @@
 //! Extractors whose rejections are problem details. The raw ones of axum are banned in `clippy.toml`.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
 
@@ -38,6 +41,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The end of a body that says nothing: it is read to its end and forgotten, within the limit of the route.
 #[derive(Debug)]
 pub(crate) struct NoBody;
@@ -46,9 +52,10 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match axum::body::Bytes::from_request(request, state).await {
-            Ok(_) => Ok(Self),
-            Err(error) => Err(body_error(&error)),
+        match timeout(BODY_TIMEOUT, axum::body::Bytes::from_request(request, state)).await {
+            Ok(Ok(_)) => Ok(Self),
+            Ok(Err(error)) => Err(body_error(&error)),
+            Err(_) => Err(ApiError::invalid(format!("The body did not come within {BODY_TIMEOUT:?}."))),
         }
     }
 }

@@ -24,9 +24,12 @@ mod schema;
 mod statements;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::domain::{Observation, SavedState};
 use database::{Database, run};
@@ -38,14 +41,17 @@ use resume::ResumeBatch;
 pub use resume::ResumeQuery;
 use save::SaveBatch;
 
-/// How many statements of each kind are in flight, and how many connections there are for all else.
+/// How long a page of history waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many statements of each kind are in flight, each on a connection of its own. Pings have one more.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreConfig {
     /// Lanes that save.
     pub save_lanes: usize,
     /// Lanes that resume.
     pub resume_lanes: usize,
-    /// Connections for history, health and migrations.
+    /// Connections for history.
     pub other_connections: u32,
 }
 
@@ -61,16 +67,21 @@ pub struct Store {
     database: Database,
     saves: Arc<Lanes<SaveBatch>>,
     resumes: Arc<Lanes<ResumeBatch>>,
+    histories: Arc<Semaphore>,
+    pings: Arc<Semaphore>,
 }
 
 impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
-        let lanes = u32::try_from(config.save_lanes + config.resume_lanes).expect("a handful");
-        let database = Database::new(options, lanes + config.other_connections);
+        let StoreConfig { save_lanes, resume_lanes, other_connections } = config;
+        let histories = other_connections as usize;
+        let database = Database::new(options, save_lanes + resume_lanes + histories + 1);
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes)),
-            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), config.resume_lanes)),
+            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), save_lanes)),
+            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), resume_lanes)),
+            histories: Arc::new(Semaphore::new(histories)),
+            pings: Arc::new(Semaphore::new(1)),
             database,
         }
     }
@@ -112,7 +123,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        run!(self.database, connection => history::history(connection, query))
+        let (database, query) = (self.database.clone(), query.clone());
+        in_turn(&self.histories, async move { run!(database, connection => history::history(connection, &query)) }).await
     }
 
     /// Whether the database answers.
@@ -120,13 +132,28 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        run!(self.database, connection => sqlx::Connection::ping(connection))
+        let database = self.database.clone();
+        in_turn(&self.pings, async move { run!(database, connection => sqlx::Connection::ping(connection)) }).await
     }
 
     /// Connections: all, and those in use.
     pub fn connections(&self) -> (u32, u32) {
-        let pool = self.database.pool();
-        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-        (pool.size(), pool.size().saturating_sub(idle))
+        self.database.connections()
     }
+}
+
+/// Runs `statement` when it is its turn, and to its end even if the caller stops waiting: as long as the server works on
+/// it, its turn is taken.
+async fn in_turn<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, turns.clone().acquire_owned()).await else {
+        return Err(StoreError::Overloaded { retry_after: Duration::from_secs(1) });
+    };
+    let statement = async move {
+        let _turn = turn;
+        statement.await
+    };
+    tokio::spawn(statement).await.unwrap_or_else(|_| Err(StoreError::Unavailable("the statement was dropped".to_owned())))
 }

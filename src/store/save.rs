@@ -22,6 +22,7 @@ impl Batch for SaveBatch {
     type Item = Observation;
     type Answer = Saved;
     const NAME: &'static str = "save";
+    const ONLY_AWAITED: bool = false;
 
     fn size(seen: &Observation) -> usize {
         seen.metadata.len() + seen.tracks.as_ref().map_or(0, |tracks| tracks.as_str().len())
