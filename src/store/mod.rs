@@ -41,7 +41,7 @@ use resume::ResumeBatch;
 pub use resume::ResumeQuery;
 use save::SaveBatch;
 
-/// How long a page of history waits for its turn.
+/// How long a page of history or a ping waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many statements of each kind are in flight, each on a connection of its own. Pings have one more.
@@ -124,7 +124,9 @@ impl Store {
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         let (database, query) = (self.database.clone(), query.clone());
-        in_turn(&self.histories, async move { run!(database, connection => history::history(connection, &query)) }).await
+        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
+        let page = async move { run!(database, connection => history::history(connection, &query)) };
+        in_turn(&self.histories, full, page).await
     }
 
     /// Whether the database answers.
@@ -133,7 +135,9 @@ impl Store {
     /// [`StoreError`] where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let database = self.database.clone();
-        in_turn(&self.pings, async move { run!(database, connection => sqlx::Connection::ping(connection)) }).await
+        let silent = StoreError::Unavailable(format!("it has not answered another ping for {TURN_TIMEOUT:?}"));
+        let ping = async move { run!(database, connection => sqlx::Connection::ping(connection)) };
+        in_turn(&self.pings, silent, ping).await
     }
 
     /// Connections: all, and those in use.
@@ -143,17 +147,20 @@ impl Store {
 }
 
 /// Runs `statement` when it is its turn, and to its end even if the caller stops waiting: as long as the server works on
-/// it, its turn is taken.
+/// it, its turn is taken. `without` a turn in time, that is the answer.
 async fn in_turn<T: Send + 'static>(
     turns: &Arc<Semaphore>,
+    without: StoreError,
     statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
     let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, turns.clone().acquire_owned()).await else {
-        return Err(StoreError::Overloaded { retry_after: Duration::from_secs(1) });
+        return Err(without);
     };
     let statement = async move {
         let _turn = turn;
         statement.await
     };
-    tokio::spawn(statement).await.unwrap_or_else(|_| Err(StoreError::Unavailable("the statement was dropped".to_owned())))
+    tokio::spawn(statement)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("the statement was dropped".to_owned())))
 }

@@ -2,6 +2,7 @@
 
 mod databases;
 mod embedded;
+mod failures;
 mod rules;
 mod sim;
 mod support;

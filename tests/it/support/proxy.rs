@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use url::Url;
 
 /// What happens to what is sent.
@@ -26,11 +27,13 @@ enum Mode {
 pub(crate) struct Proxy {
     upstream: String,
     /// Never listens: only keeps the port from others while nobody does.
-    reserved: TcpSocket,
+    _reserved: TcpSocket,
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    /// Takes connections; none while they are refused.
+    listening: Option<JoinHandle<()>>,
     /// Closed by a cut, and all connections with it.
-    open: Option<watch::Sender<()>>,
+    open: watch::Sender<()>,
 }
 
 impl Proxy {
@@ -38,7 +41,8 @@ impl Proxy {
     pub(crate) fn to(upstream: String) -> Self {
         let reserved = socket("127.0.0.1:0".parse().unwrap());
         let address = reserved.local_addr().unwrap();
-        let mut proxy = Self { upstream, reserved, address, mode: watch::Sender::new(Mode::Open), open: None };
+        let (mode, open) = (watch::Sender::new(Mode::Open), watch::Sender::new(()));
+        let mut proxy = Self { upstream, _reserved: reserved, address, mode, listening: None, open };
         proxy.listen();
         proxy
     }
@@ -55,8 +59,16 @@ impl Proxy {
     }
 
     /// Breaks all connections and refuses new ones.
-    pub(crate) fn cut(&mut self) {
-        self.open = None;
+    pub(crate) async fn cut(&mut self) {
+        self.refuse().await;
+        self.open = watch::Sender::new(());
+    }
+
+    async fn refuse(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+            let _ = listening.await;
+        }
     }
 
     /// Accepts connections, keeps them open, and lets nothing through.
@@ -70,29 +82,35 @@ impl Proxy {
     }
 
     /// Leaves the connections of now without an answer for ever, as when their packets are lost; new ones work.
-    pub(crate) fn strand(&mut self) {
-        let healthy = watch::Sender::new(Mode::Open);
-        let stranded = std::mem::replace(&mut self.mode, healthy);
+    pub(crate) async fn strand(&mut self) {
+        self.refuse().await;
+        let stranded = std::mem::replace(&mut self.mode, watch::Sender::new(Mode::Open));
         stranded.send_replace(Mode::Stalled);
-        let open = self.open.take();
+        // Never dropped: the old connections stay as they are.
+        std::mem::forget((stranded, std::mem::replace(&mut self.open, watch::Sender::new(()))));
         self.listen();
-        // Neither is ever dropped: the old connections stay as they are.
-        std::mem::forget((stranded, open));
     }
 
     /// Lets everything through, what was held back first, and accepts connections again.
     pub(crate) fn heal(&mut self) {
         self.mode.send_replace(Mode::Open);
-        if self.open.is_none() {
+        if self.listening.is_none() {
             self.listen();
         }
     }
 
     fn listen(&mut self) {
-        let open = watch::Sender::new(());
-        let listener = socket(self.reserved.local_addr().unwrap()).listen(1024).unwrap();
-        tokio::spawn(accept(listener, self.upstream.clone(), self.mode.subscribe(), open.subscribe()));
-        self.open = Some(open);
+        let listener = socket(self.address).listen(1024).unwrap();
+        let accepting = accept(listener, self.upstream.clone(), self.mode.subscribe(), self.open.subscribe());
+        self.listening = Some(tokio::spawn(accepting));
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }
 
@@ -104,26 +122,14 @@ fn socket(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// Carries connections until the proxy is cut or dropped.
-async fn accept(
-    listener: TcpListener,
-    upstream: String,
-    mode: watch::Receiver<Mode>,
-    mut open: watch::Receiver<()>,
-) {
-    let until_cut = open.clone();
-    let carrying = async {
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            tokio::spawn(carry(client, upstream.clone(), mode.clone(), until_cut.clone()));
-        }
-    };
-    tokio::select! {
-        () = carrying => {}
-        _ = open.changed() => {}
+async fn accept(listener: TcpListener, upstream: String, mode: watch::Receiver<Mode>, open: watch::Receiver<()>) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        tokio::spawn(carry(client, upstream.clone(), mode.clone(), open.clone()));
     }
 }
 
+/// Carries a connection until it ends or is cut.
 async fn carry(client: TcpStream, upstream: String, mode: watch::Receiver<Mode>, mut open: watch::Receiver<()>) {
     let Ok(server) = TcpStream::connect(&upstream).await else { return };
     for stream in [&client, &server] {
