@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection, QueryRejection};
+use axum::body::{Body, HttpBody};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
+
+/// The largest body of a request that needs none, in bytes.
+const MAX_BODY: u64 = 64 << 10;
+/// How much of a larger one is read before it is refused: who sends no more gets to read the answer, where closing the
+/// connection on unread bytes would reset it.
+const MAX_READ: u64 = 8 << 20;
 
 /// The ids in the path, percent-decoded and parsed.
 #[derive(Debug)]
@@ -18,12 +26,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        check_encoding(parts.uri.path())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
-        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(path)) => Ok(Self(path)),
-            Err(PathRejection::FailedToDeserializePathParams(error)) => Err(ApiError::invalid(error.body_text())),
-            Err(other) => Err(ApiError::invalid(other.body_text())),
-        }
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|error| ApiError::invalid(error.body_text()))
     }
 }
 
@@ -35,6 +41,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        check_encoding(parts.uri.query().unwrap_or_default())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|query| Self(query.0)).map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))
@@ -44,27 +51,55 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The end of a body that says nothing: it is read to its end and forgotten, within the limit of the route.
+/// The decoders are lenient: `%zz` stays as it is, and of bytes that are no UTF-8 they make U+FFFD. An id that was
+/// altered could be another's.
+fn check_encoding(encoded: &str) -> Result<(), ApiError> {
+    let mut parts = encoded.split('%');
+    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.as_bytes().split_at_checked(2).ok_or_else(badly_encoded)?;
+        let mut byte = [0];
+        hex::decode_to_slice(digits, &mut byte).map_err(|_| badly_encoded())?;
+        decoded.extend(byte);
+        decoded.extend(rest);
+    }
+    std::str::from_utf8(&decoded).map(|_| ()).map_err(|_| badly_encoded())
+}
+
+fn badly_encoded() -> ApiError {
+    ApiError::invalid("The URL is not percent-encoded UTF-8.")
+}
+
+/// The end of a body that says nothing: it is read to its end and forgotten.
 #[derive(Debug)]
 pub(crate) struct NoBody;
 
 impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match timeout(BODY_TIMEOUT, axum::body::Bytes::from_request(request, state)).await {
-            Ok(Ok(_)) => Ok(Self),
-            Ok(Err(error)) => Err(body_error(&error)),
-            Err(_) => Err(ApiError::invalid(format!("The body did not come within {BODY_TIMEOUT:?}."))),
-        }
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let late = |_| ApiError::invalid(format!("The body did not come within {BODY_TIMEOUT:?}."));
+        let size = timeout(BODY_TIMEOUT, read_to_end(request.into_body())).await.map_err(late)??;
+        if size > MAX_BODY { Err(too_large()) } else { Ok(Self) }
     }
 }
 
-pub(crate) fn body_error(error: &BytesRejection) -> ApiError {
-    match error {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::new(Code::PayloadTooLarge, "The body is larger than this path takes.")
-        }
-        _ => ApiError::invalid("The body could not be read to its end."),
+/// The size of a body, or of as much of it as shows that it is too large.
+async fn read_to_end(body: Body) -> Result<u64, ApiError> {
+    let announced = body.size_hint().lower();
+    if announced > MAX_READ {
+        return Ok(announced);
     }
+    let (mut size, mut chunks) = (0, body.into_data_stream());
+    while let Some(chunk) = chunks.next().await {
+        size += chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?.len() as u64;
+        if size > MAX_READ {
+            break;
+        }
+    }
+    Ok(size)
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {MAX_BODY} bytes that this path takes."))
 }

@@ -16,22 +16,19 @@ mod snapshots;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::keys::{KeyRing, Scope};
 use crate::service::Service;
 use auth::Guard;
 use error::{ApiError, Code};
 pub use openapi::openapi;
-
-/// The largest body of a request that needs none.
-const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -70,15 +67,19 @@ pub fn router(api: Api) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()))
+        .merge(docs())
         .fallback(async || ApiError::new(Code::NotFound, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "The path does not take this method.")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe::observe))
         .with_state(api)
+}
+
+/// The page at `/docs`. It would load a badge from swagger.io, and tell it of the service's address, unless told not to.
+fn docs() -> SwaggerUi {
+    SwaggerUi::new("/docs").url("/openapi.json", openapi()).config(Config::default().validator_url("none"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
