@@ -7,14 +7,15 @@ use axum::Router;
 use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Upstream;
+use crate::config::{Upstream, WebhookConfig};
 use crate::domain::Clock;
 use crate::hms::{Client, ClientConfig};
-use crate::http::{self, Api};
+use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
 use crate::service::{Limits, Service};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry;
+use crate::webhooks::Webhooks;
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct AppConfig {
     pub limits: Limits,
     /// Who may call.
     pub keys: KeyRing,
+    /// Webhooks.
+    pub webhooks: WebhookConfig,
     /// The time.
     pub clock: Clock,
 }
@@ -48,8 +51,12 @@ impl App {
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics();
         let clock = config.clock;
-        let service = service(config.database, config.store, config.upstream, config.limits, clock.clone())?;
-        let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics };
+        let store = StoreConfig { presence: config.webhooks.secrets.is_some(), ..config.store };
+        let service = service(config.database, store, config.upstream, config.limits, clock.clone())?;
+        let WebhookConfig { secrets, drop_reasons } = config.webhooks;
+        let webhooks = Webhooks::new(service.store().clone(), clock.clone(), config.limits, drop_reasons);
+        let webhooks = secrets.map(|secrets| WebhookApi { secrets, webhooks });
+        let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics, webhooks };
         Ok(Self { service, router: http::router(api), clock })
     }
 

@@ -2,18 +2,22 @@
 //!
 //! Every error is one sentence that names the variable and says what it should be. Secrets are never part of one.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use crate::hms::Credentials;
+use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
 use crate::service::Limits;
+use crate::webhooks::DROP_REASONS;
 
 /// A setting that is missing or cannot be used, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -249,6 +253,58 @@ impl ListenArgs {
             .join(from_file)
             .map_err(|name| wrong("REJOIN_API_KEYS_FILE", format!("{name} is in REJOIN_API_KEYS too")))
     }
+}
+
+/// Webhooks of 100ms.
+#[derive(Args, Debug, Clone, Default)]
+pub struct WebhookArgs {
+    /// Secrets of the webhook, separated by commas so that one can be rotated; without any its path answers 404
+    #[arg(long, env = "REJOIN_WEBHOOK_SECRETS", hide_env_values = true, value_name = "SECRETS")]
+    webhook_secrets: Option<SecretString>,
+    /// The header that carries the secret [default: x-rejoin-secret]
+    #[arg(long, env = "REJOIN_WEBHOOK_HEADER", value_name = "NAME")]
+    webhook_header: Option<String>,
+    /// The reasons of a leave that are drops, separated by commas [default: the three of a lost network]
+    #[arg(long, env = "REJOIN_DROP_REASONS", value_name = "REASONS")]
+    drop_reasons: Option<String>,
+}
+
+/// Webhooks of 100ms, read.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Who is let in; nobody where there are no secrets.
+    pub secrets: Option<WebhookSecrets>,
+    /// Which leaves are drops.
+    pub drop_reasons: BTreeSet<String>,
+}
+
+impl WebhookArgs {
+    /// The arguments for a secret that is known already.
+    pub fn at(secret: SecretString) -> Self {
+        Self { webhook_secrets: Some(secret), ..Self::default() }
+    }
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable.
+    pub fn webhooks(&self) -> Result<WebhookConfig, ConfigError> {
+        let header = plain(self.webhook_header.as_ref()).unwrap_or("x-rejoin-secret");
+        let header = HeaderName::from_str(header).map_err(|_| {
+            ConfigError::should_be("REJOIN_WEBHOOK_HEADER", "the name of a header such as x-rejoin-secret")
+        })?;
+        let secrets: Vec<&str> = listed(given(self.webhook_secrets.as_ref()).unwrap_or_default()).collect();
+        let drop_reasons = match plain(self.drop_reasons.as_ref()) {
+            None => DROP_REASONS.map(ToOwned::to_owned).into(),
+            Some(reasons) => listed(reasons).map(ToOwned::to_owned).collect(),
+        };
+        let secrets = (!secrets.is_empty()).then(|| WebhookSecrets::new(header, secrets));
+        Ok(WebhookConfig { secrets, drop_reasons })
+    }
+}
+
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// A setting that is set to something. An empty variable counts as unset, as compose files make them.

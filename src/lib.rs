@@ -12,7 +12,8 @@
 //! | [`hms`] | the client of 100ms's REST API | `domain` |
 //! | [`store`] | all SQL: saves, resumes, history, migrations | `domain` |
 //! | [`service`] | what the service does, without HTTP | `hms`, `store`, `domain` |
-//! | [`http`] | the URL table, handlers, problem details | `service`, `keys` |
+//! | [`webhooks`] | what the events of 100ms tell, and keeping it | `store`, `domain` |
+//! | [`http`] | the URL table, handlers, problem details | `service`, `webhooks`, `keys` |
 //! | [`keys`], [`config`], [`telemetry`] | API keys, settings, logs and metrics | |
 //! | [`app`], [`server`] | the application built from its settings; connections and shutdown | all of these |
 //! | [`embedded`], [`sim`] | a Postgres of our own; a simulated 100ms | |
@@ -45,3 +46,4 @@ pub mod service;
 pub mod sim;
 pub mod store;
 pub mod telemetry;
+pub mod webhooks;

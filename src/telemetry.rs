@@ -85,6 +85,7 @@ fn describe() {
     describe_histogram!("rejoin_batch_size", "Items in one statement, by queue.");
     describe_gauge!("rejoin_queue_depth", "Items that wait for a statement, by queue.");
     describe_gauge!("rejoin_database_connections", "Connections to the database: open, and of them busy.");
-    describe_counter!("rejoin_resumes_total", "Resumes by outcome: hit, miss or too-old.");
+    describe_counter!("rejoin_resumes_total", "Resumes by outcome: hit, miss, too-old or not-dropped.");
+    describe_counter!("rejoin_webhooks_total", "Events of 100ms, by type and outcome.");
     describe_histogram!("rejoin_resume_age_seconds", "How long ago the state that a resume returned was last seen.");
 }

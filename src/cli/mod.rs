@@ -110,7 +110,10 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
 
 /// A store for one command: few connections.
 fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
-    Ok(Store::new(database.options()?, StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1 }))
+    Ok(Store::new(
+        database.options()?,
+        StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1, ..StoreConfig::default() },
+    ))
 }
 
 /// Prints a line, and stays calm where whoever reads has gone.

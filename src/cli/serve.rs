@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs};
+use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs, WebhookArgs};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::server;
@@ -29,6 +29,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]
+    pub(super) webhooks: WebhookArgs,
+    #[command(flatten)]
     pub(super) listen: ListenArgs,
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
@@ -42,7 +44,7 @@ pub(super) struct Args {
 pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
-    let (upstream, limits) = (args.upstream.upstream()?, args.limits.limits()?);
+    let (upstream, limits, webhooks) = (args.upstream.upstream()?, args.limits.limits()?, args.webhooks.webhooks()?);
     let postgres = match &args.embedded_postgres {
         None => None,
         Some(dir) => Some(EmbeddedPostgres::start(dir.as_deref()).await.map_err(Failure::database)?),
@@ -57,6 +59,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         upstream,
         limits,
         keys,
+        webhooks,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;

@@ -41,7 +41,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let store = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1 };
+    let store = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1, ..StoreConfig::default() };
     let (database, upstream, limits) = (args.database.options()?, args.upstream.upstream()?, args.limits.limits()?);
     let service = app::service(database, store, upstream, limits, Clock::system()).map_err(Failure::other)?;
     match &args.peer {

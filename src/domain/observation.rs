@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Metadata, PeerId, RoomId, Timestamp, UserId};
+use super::{Metadata, PeerId, Presence, RoomId, Timestamp, UserId};
 
 /// What identifies a peer in the store. `user_id` comes first: everything of a user lies together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,8 @@ pub enum Source {
     Peer,
     /// `GET /active-rooms/{room_id}/peers`, without tracks.
     Room,
+    /// A webhook, without tracks.
+    Webhook,
 }
 
 impl Source {
@@ -55,17 +57,18 @@ impl Source {
         match self {
             Self::Peer => "peer",
             Self::Room => "room",
+            Self::Webhook => "webhook",
         }
     }
 
     /// The source of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Peer, Self::Room].into_iter().find(|source| source.as_str() == name)
+        [Self::Peer, Self::Room, Self::Webhook].into_iter().find(|source| source.as_str() == name)
     }
 }
 
 /// A display name or a role: text that Postgres can keep (a NUL is shown as U+FFFD).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String)]
 pub struct Label(Arc<str>);
@@ -147,6 +150,23 @@ pub struct Observation {
     pub tracks: Option<Tracks>,
     /// When the peer joined, if the source knows.
     pub joined_at: Option<Timestamp>,
+}
+
+/// What one source told at once: a sight of a peer, something of its presence, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The sight. Where `only_if_unknown`, it just makes the peer known, since its source did not tell the metadata.
+    pub observation: Observation,
+    /// Whether the sight counts only for a peer that was never seen.
+    pub only_if_unknown: bool,
+    /// What was told of its presence.
+    pub presence: Presence,
+}
+
+impl From<Observation> for Report {
+    fn from(observation: Observation) -> Self {
+        Self { observation, only_if_unknown: false, presence: Presence::default() }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Label, Metadata, Observation, PeerKey, Snapshot, Source, Timestamp, Tracks};
+use super::{Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks};
 
 /// What is known of one peer: its newest row of history, and what older rows said that the newest did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct PeerState {
     pub tracks: Option<Tracks>,
     /// When the peer joined, as first told.
     pub joined_at: Option<Timestamp>,
+    /// What was told of its presence.
+    pub presence: Presence,
 }
 
 /// What an observation does.
@@ -64,6 +66,16 @@ impl PeerState {
         }
     }
 
+    /// Applies a whole report, and says what its sight did. The presence may move even where that is nothing.
+    pub fn report(known: Option<Self>, told: &Report) -> (Self, Effect) {
+        let (mut after, effect) = match known {
+            Some(known) if told.only_if_unknown => (known, Effect::Repeated),
+            known => Self::observe(known, &told.observation),
+        };
+        after.presence = after.presence.merged(&told.presence).as_of(after.last_observed_at);
+        (after, effect)
+    }
+
     /// The state of a peer of which nothing else is known.
     pub fn first(seen: &Observation) -> Self {
         Self {
@@ -77,6 +89,7 @@ impl PeerState {
             role: seen.role.clone(),
             tracks: seen.tracks.clone(),
             joined_at: seen.joined_at,
+            presence: Presence::default(),
         }
     }
 
@@ -89,6 +102,7 @@ impl PeerState {
             role: seen.role.clone().or(self.role),
             tracks: seen.tracks.clone().or(self.tracks),
             joined_at: self.joined_at.or(seen.joined_at),
+            presence: self.presence,
             ..Self::first(seen)
         }
     }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Label, Metadata, PeerKey, Source, Timestamp, Tracks};
+use super::{ConnectedPeer, Label, Metadata, PeerKey, PresenceJson, Source, Status, Timestamp, Tracks, UserPresence};
 
 /// A row of history: one content of one peer, and from when to when it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct SavedState {
     pub joined_at: Option<Timestamp>,
     /// When the peer was last seen with this state.
     pub last_observed_at: Timestamp,
+    /// Whether that peer is connected, and which of the user's are.
+    pub presence: UserPresence,
 }
 
 /// The JSON of a [`Snapshot`].
@@ -139,6 +141,10 @@ pub struct ResumeJson {
     age_seconds: u64,
     /// The row of history that this state is.
     snapshot_id: Uuid,
+    /// Of the peer whose state this is.
+    presence: PresenceJson,
+    /// The user's peers that are connected now, as far as webhooks told.
+    connected_peers: Vec<ConnectedPeer>,
 }
 
 impl ResumeJson {
@@ -157,7 +163,14 @@ impl ResumeJson {
             last_observed_at: state.last_observed_at,
             age_seconds: now.seconds_since(state.last_observed_at),
             snapshot_id: state.snapshot_id,
+            presence: state.presence.presence,
+            connected_peers: state.presence.connected_peers,
         }
+    }
+
+    /// Whether the peer whose state it is is connected.
+    pub fn status(&self) -> Status {
+        self.presence.status
     }
 
     /// Whole seconds since the state was last seen.

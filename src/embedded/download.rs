@@ -35,7 +35,7 @@ pub(super) async fn fetch(account: &Account, major: Option<u32>) -> Result<PathB
     let download = tokio::time::timeout(PATIENCE, get_archive(URL, &wanted)).await;
     let (version, archive) = download
         .map_err(|_| format!("the download took longer than {} s", PATIENCE.as_secs()))?
-        .map_err(|error| one_line(&error.to_string()))?;
+        .map_err(|error| format!("{URL} gave none: {}", one_line(&error.to_string())))?;
     unpack(&cache, &version, &archive).await.map_err(|error| one_line(&error))
 }
 
@@ -62,4 +62,30 @@ fn version_of(dir: &Path) -> Option<Version> {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_archive_is_unpacked_where_every_user_can_run_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("postgresql-17.2.0-x86_64-unknown-linux-gnu/bin");
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("postgres"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(source.join("postgres"), fs::Permissions::from_mode(0o755)).unwrap();
+        let pack = "tar -cz postgresql-17.2.0-*";
+        let archive = Command::new("sh").args(["-c", pack]).current_dir(dir.path()).output().unwrap().stdout;
+
+        let cache = dir.path().join("cache");
+        let bin = unpack(&cache, &Version::new(17, 2, 0), &archive).await.unwrap();
+        assert_eq!(bin, cache.join("postgresql-17.2.0/bin"));
+        for path in [bin.parent().unwrap(), &bin, &bin.join("postgres")] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o005, 0o005, "{}", path.display());
+        }
+        assert_eq!(version_of(bin.parent().unwrap()), Some(Version::new(17, 2, 0)));
+    }
 }

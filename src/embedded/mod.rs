@@ -1,7 +1,7 @@
 //! A real Postgres of our own, for the demo, for trying the service out, and for the tests.
 //!
-//! [`binaries`] finds its programs (or [`download`]s them), [`home`] is the directory it lives in, [`account`] whom it runs as,
-//! [`cluster`] makes its data and starts it, [`guard`] sees to it that it never outlives rejoin, and [`leftover`] takes over
+//! `binaries` finds its programs (or `download`s them), `home` is the directory it lives in, `account` whom it runs as,
+//! `cluster` makes its data and starts it, `guard` sees to it that it never outlives rejoin, and `leftover` takes over
 //! from a run where even the guard was killed. Nothing here knows what rejoin keeps in the database.
 
 mod account;

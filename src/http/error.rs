@@ -48,6 +48,7 @@ codes! {
     PeerNotFound = "peer-not-found" NOT_FOUND "The peer is not in the room",
     NoSavedMetadata = "no-saved-metadata" NOT_FOUND "There is nothing to resume",
     SavedMetadataTooOld = "saved-metadata-too-old" NOT_FOUND "What there is to resume is too old",
+    NotDropped = "not-dropped" CONFLICT "The peer whose state is saved did not drop",
     NotFound = "not-found" NOT_FOUND "There is nothing at this path",
     MethodNotAllowed = "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method",
     PayloadTooLarge = "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large",

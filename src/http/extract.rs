@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -102,4 +103,14 @@ async fn read_to_end(body: Body) -> Result<u64, ApiError> {
 
 fn too_large() -> ApiError {
     ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {MAX_BODY} bytes that this path takes."))
+}
+
+/// The whole body, within the limit of the route.
+pub(crate) async fn whole_body(request: Request) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, &()).await.map_err(|error| match error {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            ApiError::new(Code::PayloadTooLarge, "The body is larger than this path takes.")
+        }
+        _ => ApiError::invalid("The body could not be read to its end."),
+    })
 }

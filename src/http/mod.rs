@@ -12,11 +12,12 @@ mod observe;
 mod openapi;
 mod resume;
 mod snapshots;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -29,6 +30,7 @@ use crate::service::Service;
 use auth::Guard;
 use error::{ApiError, Code};
 pub use openapi::openapi;
+pub use webhooks::{WebhookApi, WebhookSecrets};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct Api {
     pub keys: Arc<KeyRing>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// What takes webhooks, where there are secrets for them.
+    pub webhooks: Option<WebhookApi>,
 }
 
 impl FromRef<Api> for Service {
@@ -53,6 +57,12 @@ impl FromRef<Api> for PrometheusHandle {
     }
 }
 
+impl FromRef<Api> for Option<WebhookApi> {
+    fn from_ref(api: &Api) -> Self {
+        api.webhooks.clone()
+    }
+}
+
 /// The URL table.
 pub fn router(api: Api) -> Router {
     let keys = api.keys.clone();
@@ -64,6 +74,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rooms/{room_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_room)))
         .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get)))
         .route("/v1/users/{user_id}/snapshots", needs(Scope::History, get(history::get)))
+        .route("/v1/webhooks/100ms", post(webhooks::take).layer(DefaultBodyLimit::max(webhooks::MAX_EVENT_BYTES)))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Code;
-use super::{health, history, resume, snapshots};
+use super::{health, history, resume, snapshots, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,7 @@ use super::{health, history, resume, snapshots};
         snapshots::of_room,
         resume::get,
         history::get,
+        webhooks::take,
         health::live,
         health::ready,
         health::metrics,
@@ -23,6 +24,7 @@ use super::{health, history, resume, snapshots};
         (name = "snapshot", description = "Fetch peers from 100ms and keep their metadata."),
         (name = "resume", description = "Give it back."),
         (name = "history", description = "See what it was."),
+        (name = "webhook", description = "Told by 100ms: who joins, leaves and drops."),
         (name = "health", description = "For probes and Prometheus; no key needed."),
     )
 )]

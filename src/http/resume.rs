@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use sha2::{Digest, Sha256};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Code, Problem};
 use super::extract::{Path, Query};
-use crate::domain::{PeerId, ResumeJson, RoomId, SavedState, UserId};
+use crate::domain::{PeerId, ResumeJson, RoomId, SavedState, Status, UserId};
 use crate::service::Service;
 use crate::store::ResumeQuery;
 
@@ -26,6 +27,16 @@ pub(crate) struct ResumeFilter {
     exclude_peer_id: Option<PeerId>,
     /// Only if the peer was last seen with it at most this many seconds ago.
     max_age: Option<u64>,
+    /// Only if the peer whose state it is dropped.
+    only: Option<Only>,
+}
+
+/// In which presence a state is wanted.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Only {
+    /// The peer whose state it is dropped.
+    Dropped,
 }
 
 /// The last saved metadata of a user.
@@ -63,6 +74,10 @@ pub(crate) async fn get(
         let detail = format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
         return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
     }
+    if filter.only.is_some() && resume.status() != Status::Dropped {
+        count("not-dropped");
+        return Err(ApiError::new(Code::NotDropped, "The peer whose state is saved did not drop."));
+    }
     count("hit");
     #[expect(clippy::cast_precision_loss, reason = "a histogram needs no exact ages")]
     metrics::histogram!("rejoin_resume_age_seconds").record(resume.age_seconds() as f64);
@@ -79,9 +94,12 @@ fn count(outcome: &'static str) {
     metrics::counter!("rejoin_resumes_total", "outcome" => outcome).increment(1);
 }
 
-/// Weak: `age_seconds` and `last_observed_at` move on while the state stays the same.
+/// Of the state and the presence. Weak: `age_seconds` and `last_observed_at` move on while those stay the same.
 fn etag(state: &SavedState) -> HeaderValue {
-    HeaderValue::try_from(format!("W/\"{}\"", state.snapshot_id.simple())).expect("hex digits are a header value")
+    let told = serde_json::to_vec(&(&state.presence.presence, &state.presence.connected_peers)).unwrap_or_default();
+    let presence = hex::encode(&Sha256::digest(told)[..6]);
+    HeaderValue::try_from(format!("W/\"{}-{presence}\"", state.snapshot_id.simple()))
+        .expect("hex digits are a header value")
 }
 
 /// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110).

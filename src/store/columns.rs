@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Label, Snapshot, Timestamp, Tracks};
+use crate::domain::{Label, Presence, Snapshot, Timestamp, Tracks};
 
 /// The columns that `peers` and `snapshots` share, one entry a row.
 #[derive(Default)]
@@ -44,5 +44,30 @@ impl<'a> Columns<'a> {
         self.joined_at.push(row.joined_at.map(Timestamp::to_utc));
         self.first_observed_at.push(row.first_observed_at.to_utc());
         self.last_observed_at.push(row.last_observed_at.to_utc());
+    }
+}
+
+/// The columns of `peers` that tell the presence, one entry a row.
+#[derive(Default)]
+pub(super) struct PresenceColumns<'a> {
+    pub(super) connected_since: Vec<Option<DateTime<Utc>>>,
+    pub(super) session_id: Vec<Option<&'a str>>,
+    pub(super) ended_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) end_kind: Vec<Option<&'a str>>,
+    pub(super) end_reason: Vec<Option<&'a str>>,
+}
+
+impl<'a> PresenceColumns<'a> {
+    pub(super) fn of(rows: impl IntoIterator<Item = &'a Presence>) -> Self {
+        let mut columns = Self::default();
+        for Presence { connected_since, session_id, ended } in rows {
+            let ended = ended.as_ref();
+            columns.connected_since.push(connected_since.map(Timestamp::to_utc));
+            columns.session_id.push(session_id.as_ref().map(Label::as_str));
+            columns.ended_at.push(ended.map(|end| end.at.to_utc()));
+            columns.end_kind.push(ended.map(|end| end.kind.as_str()));
+            columns.end_reason.push(ended.and_then(|end| end.reason.as_ref().map(Label::as_str)));
+        }
+        columns
     }
 }

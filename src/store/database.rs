@@ -22,8 +22,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or cut off.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for the server, which would otherwise go on with what nobody waits for; a little more, so that ours comes first.
-const LIMIT_STATEMENTS: &str = "SET statement_timeout = '6s'";
+/// Every statement of the service is a look-up by index. Planned once for any arguments it stays one; planned anew for
+/// each batch, as Postgres likes to with arrays, planning costs more than running it.
+///
+/// The server gives up what nobody waits for any more, a little after we did: else a lock that is held for long would pile
+/// up connections in it.
+const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+                       SET statement_timeout = '6s'";
 /// How often a statement is tried when its connection turns out to be dead.
 const ATTEMPTS: usize = 3;
 /// How long a connection may be idle: less than what load balancers and firewalls allow before they forget it.
@@ -107,8 +112,8 @@ impl Database {
 
     async fn open(&self) -> Result<Held, StoreError> {
         let mut connection = self.connect().await?;
-        let limited = connection.execute(LIMIT_STATEMENTS).await;
-        limited.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let set = connection.execute(SESSION).await;
+        set.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Held { connection, opened: Instant::now(), _open: self.0.open.clone() })
     }
 

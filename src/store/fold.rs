@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::domain::{Effect, Observation, PeerKey, PeerState, Snapshot, Timestamp};
+use crate::domain::{Effect, Observation, PeerKey, PeerState, Report, Snapshot, Timestamp};
 
 /// An observation that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,22 +48,18 @@ pub(super) struct Fold {
     pub(super) answers: Vec<(usize, Saved)>,
 }
 
-/// Folds the observations at `places` of a batch into what is known of their peers, each peer's in order.
+/// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
 ///
 /// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(super) fn fold(
-    observations: &[Observation],
-    places: &[usize],
-    mut known: BTreeMap<PeerKey, Versioned>,
-) -> Vec<Fold> {
+pub(super) fn fold(reports: &[Report], places: &[usize], mut known: BTreeMap<PeerKey, Versioned>) -> Vec<Fold> {
     let mut by_peer: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
     for &place in places {
-        by_peer.entry(&observations[place].key).or_default().push(place);
+        by_peer.entry(&reports[place].observation.key).or_default().push(place);
     }
-    by_peer.into_iter().map(|(key, places)| fold_peer(key, observations, &places, known.remove(key))).collect()
+    by_peer.into_iter().map(|(key, places)| fold_peer(key, reports, &places, known.remove(key))).collect()
 }
 
-fn fold_peer(key: &PeerKey, observations: &[Observation], places: &[usize], known: Option<Versioned>) -> Fold {
+fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], known: Option<Versioned>) -> Fold {
     let (mut state, version) = known.map_or((None, 0), |known| (Some(known.state), known.version));
     let mut fold = Fold {
         key: key.clone(),
@@ -76,9 +72,10 @@ fn fold_peer(key: &PeerKey, observations: &[Observation], places: &[usize], know
     };
     let mut moved = false;
     for &place in places {
-        let (after, effect) = PeerState::observe(state.take(), &observations[place]);
-        moved |= matches!(effect, Effect::Changed | Effect::Extended);
-        fold.record(place, &after, effect, &observations[place]);
+        let before = state.as_ref().map(|state: &PeerState| state.presence.clone());
+        let (after, effect) = PeerState::report(state.take(), &reports[place]);
+        moved |= matches!(effect, Effect::Changed | Effect::Extended) || before.as_ref() != Some(&after.presence);
+        fold.record(place, &after, effect, &reports[place].observation);
         state = Some(after);
     }
     fold.moved = state.filter(|_| moved);

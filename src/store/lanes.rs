@@ -13,8 +13,6 @@ use tokio::time::timeout;
 
 use super::StoreError;
 
-/// How many items one statement takes at most.
-const MAX_BATCH_ITEMS: usize = 512;
 /// How much one statement takes, in bytes, unless a single item is larger.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How much waits at most, in bytes, over all lanes of a kind; 1 KiB is the least that an item counts for.
@@ -60,13 +58,13 @@ pub(super) struct Lanes<B: Batch> {
 }
 
 impl<B: Batch> Lanes<B> {
-    /// Starts `count` lanes. They stop when this value is dropped and everything accepted is answered.
-    pub(super) fn start(batch: B, count: usize) -> Self {
+    /// Starts `count` lanes with batches of at most `max_batch` items. They stop when this value is dropped and everything accepted is answered.
+    pub(super) fn start(batch: B, count: usize, max_batch: usize) -> Self {
         let batch = Arc::new(batch);
         let queues = (0..count.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(run_lane(batch.clone(), receiver));
+                tokio::spawn(run_lane(batch.clone(), receiver, max_batch));
                 sender
             })
             .collect();
@@ -127,7 +125,7 @@ fn closed() -> StoreError {
     StoreError::Unavailable("what waited for it was dropped".to_owned())
 }
 
-async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Waiting<B>>) {
+async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Waiting<B>>, max_batch: usize) {
     let mut left_over = None;
     loop {
         let Some(first) = (match left_over.take() {
@@ -136,7 +134,9 @@ async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Wa
         }) else {
             return;
         };
-        let (waiting, rest) = take_batch(first, &mut queue);
+        // Lets those submit whose turn it is anyway: right after a batch, all that it answered. Idle, it costs nothing.
+        tokio::task::yield_now().await;
+        let (waiting, rest) = take_batch(first, &mut queue, max_batch);
         left_over = rest;
         run_batch(&*batch, waiting).await;
     }
@@ -146,10 +146,11 @@ async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Wa
 fn take_batch<B: Batch>(
     first: Waiting<B>,
     queue: &mut mpsc::UnboundedReceiver<Waiting<B>>,
+    max_batch: usize,
 ) -> (Vec<Waiting<B>>, Option<Waiting<B>>) {
     let mut bytes = first.size;
     let mut taken = vec![first];
-    while taken.len() < MAX_BATCH_ITEMS {
+    while taken.len() < max_batch {
         let Ok(next) = queue.try_recv() else { break };
         bytes += next.size;
         if bytes > MAX_BATCH_BYTES {
@@ -161,7 +162,7 @@ fn take_batch<B: Batch>(
 }
 
 async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>) {
-    #[expect(clippy::cast_precision_loss, reason = "a batch has at most 512 items")]
+    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
     let size = waiting.len() as f64;
     metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME).decrement(size);
     waiting.retain(|waiting| !B::ONLY_AWAITED || !waiting.answer.is_closed());

@@ -17,6 +17,7 @@ mod error;
 mod fold;
 mod history;
 mod lanes;
+mod presence;
 mod resume;
 mod rows;
 mod save;
@@ -31,7 +32,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::domain::{Observation, SavedState};
+use crate::domain::{Label, Observation, Report, RoomId, SavedState, Timestamp};
 use database::{Database, run};
 pub use error::StoreError;
 pub use fold::Saved;
@@ -41,7 +42,7 @@ use resume::ResumeBatch;
 pub use resume::ResumeQuery;
 use save::SaveBatch;
 
-/// How long a page of history or a ping waits for its turn.
+/// How long what goes through no lane waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many statements of each kind are in flight, each on a connection of its own. Pings have one more.
@@ -51,13 +52,17 @@ pub struct StoreConfig {
     pub save_lanes: usize,
     /// Lanes that resume.
     pub resume_lanes: usize,
-    /// Connections for history.
+    /// How many items one statement takes at most; 1 is a query for each request.
+    pub max_batch: usize,
+    /// Whether resumes tell the presence: nobody tells it to us without webhooks.
+    pub presence: bool,
+    /// Connections for history and the ends of sessions.
     pub other_connections: u32,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { save_lanes: 4, resume_lanes: 2, other_connections: 4 }
+        Self { save_lanes: 2, resume_lanes: 2, max_batch: 512, presence: false, other_connections: 4 }
     }
 }
 
@@ -67,20 +72,23 @@ pub struct Store {
     database: Database,
     saves: Arc<Lanes<SaveBatch>>,
     resumes: Arc<Lanes<ResumeBatch>>,
-    histories: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     pings: Arc<Semaphore>,
 }
 
 impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
-        let StoreConfig { save_lanes, resume_lanes, other_connections } = config;
-        let histories = other_connections as usize;
-        let database = Database::new(options, save_lanes + resume_lanes + histories + 1);
+        let others = config.other_connections as usize;
+        let database = Database::new(options, config.save_lanes + config.resume_lanes + others + 1);
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), save_lanes)),
-            resumes: Arc::new(Lanes::start(ResumeBatch(database.clone()), resume_lanes)),
-            histories: Arc::new(Semaphore::new(histories)),
+            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, config.max_batch)),
+            resumes: Arc::new(Lanes::start(
+                ResumeBatch { database: database.clone(), presence: config.presence },
+                config.resume_lanes,
+                config.max_batch,
+            )),
+            others: Arc::new(Semaphore::new(others)),
             pings: Arc::new(Semaphore::new(1)),
             database,
         }
@@ -93,15 +101,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; after `Unavailable` it may or may not have been kept, and saving it again is harmless.
     pub async fn save(&self, observation: Observation) -> Result<Saved, StoreError> {
-        let user_id = observation.key.user_id.clone();
-        self.saves.submit(user_id.as_str(), observation).await
+        self.report(observation.into()).await
+    }
+
+    /// Keeps what a webhook told of a peer. As [`Store::save`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn report(&self, report: Report) -> Result<Saved, StoreError> {
+        let user_id = report.observation.key.user_id.clone();
+        self.saves.submit(user_id.as_str(), report).await
     }
 
     /// Keeps many observations, one result each, in order. Waits for room in the queue instead of being refused.
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
-            self.saves.submit_patiently(user_id.as_str(), observation).await
+            self.saves.submit_patiently(user_id.as_str(), observation.into()).await
         }))
         .await
     }
@@ -117,6 +133,23 @@ impl Store {
         self.resumes.submit(user_id.as_str(), query).await
     }
 
+    /// Keeps the end of a session, or of a room, for all of its peers that nobody saw later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_session(
+        &self,
+        room_id: &RoomId,
+        session_id: Option<&Label>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (database, room, session) = (self.database.clone(), room_id.clone(), session_id.cloned());
+        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
+        let end =
+            async move { run!(database, connection => presence::end_session(connection, &room, session.as_ref(), at)) };
+        in_turn(&self.others, full, end).await
+    }
+
     /// A page of history, newest first. Its cost grows with the page and the months kept; with [`Span::At`], with the
     /// number of the user's peers and the rows of each.
     ///
@@ -126,7 +159,7 @@ impl Store {
         let (database, query) = (self.database.clone(), query.clone());
         let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
         let page = async move { run!(database, connection => history::history(connection, &query)) };
-        in_turn(&self.histories, full, page).await
+        in_turn(&self.others, full, page).await
     }
 
     /// Whether the database answers.

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::database::{Database, run};
 use super::lanes::Batch;
+use super::presence::presence;
 use super::{StoreError, rows};
-use crate::domain::{PeerId, RoomId, SavedState, UserId};
+use crate::domain::{PeerId, PeerKey, RoomId, SavedState, UserId, UserPresence};
 
 /// Which state is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,11 @@ impl ResumeQuery {
 }
 
 /// Reads resumes in batches.
-pub(super) struct ResumeBatch(pub(super) Database);
+pub(super) struct ResumeBatch {
+    pub(super) database: Database,
+    /// Whether anybody tells of presence; else it is not read.
+    pub(super) presence: bool,
+}
 
 impl Batch for ResumeBatch {
     type Item = ResumeQuery;
@@ -41,12 +46,51 @@ impl Batch for ResumeBatch {
 
     async fn run(&self, queries: Vec<ResumeQuery>) -> Vec<Result<Option<SavedState>, StoreError>> {
         if let [query] = queries.as_slice() {
-            return vec![run!(self.0, connection => resume_one(connection, query))];
+            return vec![run!(self.database, connection => self.resume_one(connection, query))];
         }
-        match run!(self.0, connection => resume_many(connection, &queries)) {
+        match run!(self.database, connection => self.resume_many(connection, &queries)) {
             Ok(states) => states.into_iter().map(Ok).collect(),
             Err(error) => queries.iter().map(|_| Err(error.again())).collect(),
         }
+    }
+}
+
+impl ResumeBatch {
+    async fn resume_one(
+        &self,
+        connection: &mut PgConnection,
+        query: &ResumeQuery,
+    ) -> Result<Option<SavedState>, sqlx::Error> {
+        let mut state = [resume_one(&mut *connection, query).await?];
+        self.add_presence(connection, &mut state).await?;
+        let [state] = state;
+        Ok(state)
+    }
+
+    async fn resume_many(
+        &self,
+        connection: &mut PgConnection,
+        queries: &[ResumeQuery],
+    ) -> Result<Vec<Option<SavedState>>, sqlx::Error> {
+        let mut states = resume_many(&mut *connection, queries).await?;
+        self.add_presence(connection, &mut states).await?;
+        Ok(states)
+    }
+
+    async fn add_presence(
+        &self,
+        connection: &mut PgConnection,
+        states: &mut [Option<SavedState>],
+    ) -> Result<(), sqlx::Error> {
+        let keys: Vec<PeerKey> = states.iter().flatten().map(|state| state.key.clone()).collect();
+        if self.presence && !keys.is_empty() {
+            let keys: Vec<&PeerKey> = keys.iter().collect();
+            let told = presence(connection, &keys).await?;
+            for (state, presence) in states.iter_mut().flatten().zip(told) {
+                state.presence = presence;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -76,6 +120,7 @@ impl Row {
             role: rows::label(self.role),
             joined_at: self.joined_at.map(Into::into),
             last_observed_at: self.last_observed_at.into(),
+            presence: UserPresence::default(),
         })
     }
 }

@@ -1,8 +1,9 @@
 //! From the types of Postgres to those of the domain.
 
+use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
 
-use crate::domain::{Label, Metadata, PeerId, PeerKey, RoomId, Source, UserId};
+use crate::domain::{End, EndKind, Label, Metadata, PeerId, PeerKey, RoomId, Source, UserId};
 
 /// A row that our own code cannot have written.
 pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
@@ -27,4 +28,14 @@ pub(super) fn source(name: &str) -> Result<Source, sqlx::Error> {
 
 pub(super) fn label(text: Option<String>) -> Option<Label> {
     text.map(|text| Label::new(&text))
+}
+
+pub(super) fn end(
+    at: Option<DateTime<Utc>>,
+    kind: Option<&str>,
+    reason: Option<String>,
+) -> Result<Option<End>, sqlx::Error> {
+    let Some(at) = at else { return Ok(None) };
+    let kind = kind.and_then(EndKind::parse).ok_or_else(|| corrupt("an end of no known kind"))?;
+    Ok(Some(End { at: at.into(), kind, reason: label(reason) }))
 }

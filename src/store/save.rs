@@ -10,7 +10,7 @@ use super::database::{Database, run};
 use super::fold::{Fold, Saved, fold};
 use super::lanes::Batch;
 use super::statements::{add_late, read, write};
-use crate::domain::{Observation, Snapshot};
+use crate::domain::{Report, Snapshot};
 
 /// How often a batch is folded anew because other replicas were faster. Each time, one of them got on.
 const MAX_ROUNDS: usize = 50;
@@ -19,39 +19,40 @@ const MAX_ROUNDS: usize = 50;
 pub(super) struct SaveBatch(pub(super) Database);
 
 impl Batch for SaveBatch {
-    type Item = Observation;
+    type Item = Report;
     type Answer = Saved;
     const NAME: &'static str = "save";
     const ONLY_AWAITED: bool = false;
 
-    fn size(seen: &Observation) -> usize {
+    fn size(told: &Report) -> usize {
+        let seen = &told.observation;
         seen.metadata.len() + seen.tracks.as_ref().map_or(0, |tracks| tracks.as_str().len())
     }
 
-    async fn run(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
-        match self.save(&observations).await {
+    async fn run(&self, reports: Vec<Report>) -> Vec<Result<Saved, StoreError>> {
+        match self.save(&reports).await {
             Ok(saved) => saved.into_iter().map(Ok).collect(),
             // One of them is to blame: each for itself, so that it fails alone.
-            Err(StoreError::Refused(_)) if observations.len() > 1 => {
-                let mut results = Vec::with_capacity(observations.len());
-                for observation in observations {
-                    let saved = self.save(std::slice::from_ref(&observation)).await;
+            Err(StoreError::Refused(_)) if reports.len() > 1 => {
+                let mut results = Vec::with_capacity(reports.len());
+                for report in reports {
+                    let saved = self.save(std::slice::from_ref(&report)).await;
                     results.push(saved.map(|mut saved| saved.remove(0)));
                 }
                 results
             }
-            Err(error) => observations.iter().map(|_| Err(error.again())).collect(),
+            Err(error) => reports.iter().map(|_| Err(error.again())).collect(),
         }
     }
 }
 
 impl SaveBatch {
-    /// One answer for each observation, in order.
-    async fn save(&self, observations: &[Observation]) -> Result<Vec<Saved>, StoreError> {
-        let mut answers: Vec<Option<Saved>> = observations.iter().map(|_| None).collect();
-        let mut open: Vec<usize> = (0..observations.len()).collect();
+    /// One answer for each report, in order.
+    async fn save(&self, reports: &[Report]) -> Result<Vec<Saved>, StoreError> {
+        let mut answers: Vec<Option<Saved>> = reports.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..reports.len()).collect();
         for _ in 0..MAX_ROUNDS {
-            let done = run!(self.0, connection => save_round(connection, observations, &open))?;
+            let done = run!(self.0, connection => save_round(connection, reports, &open))?;
             for (place, saved) in done {
                 answers[place] = Some(saved);
             }
@@ -64,17 +65,17 @@ impl SaveBatch {
     }
 }
 
-/// Saves the observations at `places`, but for those of peers that were written by somebody else meanwhile.
+/// Saves the reports at `places`, but for those of peers that were written by somebody else meanwhile.
 async fn save_round(
     connection: &mut PgConnection,
-    observations: &[Observation],
+    reports: &[Report],
     places: &[usize],
 ) -> Result<Vec<(usize, Saved)>, sqlx::Error> {
-    let mut keys: Vec<_> = places.iter().map(|&place| &observations[place].key).collect();
+    let mut keys: Vec<_> = places.iter().map(|&place| &reports[place].observation.key).collect();
     keys.sort_unstable();
     keys.dedup();
     let known = read(connection, &keys).await?;
-    let folds = fold(observations, places, known);
+    let folds = fold(reports, places, known);
 
     let moved: Vec<&Fold> = folds.iter().filter(|fold| fold.moved.is_some()).collect();
     let mut written = if moved.is_empty() { Vec::new() } else { write(connection, &moved).await? };

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query, query_scalar};
 use uuid::Uuid;
 
-use super::columns::Columns;
+use super::columns::{Columns, PresenceColumns};
 use super::fold::{Fold, Saved, Versioned};
 use super::rows;
-use crate::domain::{PeerKey, PeerState, Snapshot, Timestamp, Tracks};
+use crate::domain::{PeerKey, PeerState, Presence, Snapshot, Timestamp, Tracks};
 
 /// What the database holds of these peers.
 pub(super) async fn read(
@@ -22,7 +22,8 @@ pub(super) async fn read(
     let found = query!(
         r#"SELECT known.user_id, known.room_id, known.peer_id, known.version, known.snapshot_id, known.source,
                   known.metadata_raw, known.metadata_changed_at, known.name, known.role, known.tracks::text AS tracks,
-                  known.joined_at, known.first_observed_at, known.last_observed_at
+                  known.joined_at, known.first_observed_at, known.last_observed_at, known.connected_since,
+                  known.session_id, known.ended_at, known.end_kind, known.end_reason
            FROM unnest($1::text[], $2::text[], $3::text[]) AS q(user_id, room_id, peer_id)
            CROSS JOIN LATERAL (
                SELECT * FROM peers
@@ -50,6 +51,11 @@ pub(super) async fn read(
                 role: rows::label(row.role),
                 tracks: row.tracks.map(Tracks::from_canonical),
                 joined_at: row.joined_at.map(Into::into),
+                presence: Presence {
+                    connected_since: row.connected_since.map(Into::into),
+                    session_id: rows::label(row.session_id),
+                    ended: rows::end(row.ended_at, row.end_kind.as_deref(), row.end_reason)?,
+                },
             };
             Ok((key, Versioned { state, version: row.version }))
         })
@@ -60,6 +66,7 @@ pub(super) async fn read(
 ///
 /// Returns the ids of the rows in force that were written; a peer that is missing was written by somebody else first,
 /// and nothing of it was.
+#[expect(clippy::too_many_lines, reason = "it is one statement and its arguments")]
 pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Result<Vec<Uuid>, sqlx::Error> {
     let moved: Vec<(&Fold, &PeerState)> =
         folds.iter().filter_map(|fold| fold.moved.as_ref().map(|state| (*fold, state))).collect();
@@ -71,6 +78,8 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
     let versions: Vec<i64> = moved.iter().map(|(fold, _)| fold.version).collect();
     let changed: Vec<Option<DateTime<Utc>>> =
         moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect();
+
+    let presence = PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence));
 
     let added: Vec<(Uuid, &Snapshot)> =
         moved.iter().flat_map(|(fold, state)| fold.added.iter().map(|row| (state.snapshot_id, row))).collect();
@@ -90,19 +99,24 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
     query_scalar!(
         r#"WITH written AS (
                INSERT INTO peers AS known (user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-                                           joined_at, first_observed_at, last_observed_at, version, metadata_changed_at)
+                                           joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
+                                           connected_since, session_id, ended_at, end_kind, end_reason)
                SELECT n.user_id, n.room_id, n.peer_id, n.snapshot_id, n.source, n.metadata_raw, n.name, n.role,
-                      n.tracks::json, n.joined_at, n.first_observed_at, n.last_observed_at, n.version, n.changed_at
+                      n.tracks::json, n.joined_at, n.first_observed_at, n.last_observed_at, n.version, n.changed_at,
+                      n.connected_since, n.session_id, n.ended_at, n.end_kind, n.end_reason
                FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
                            $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
-                           $14::timestamptz[])
+                           $14::timestamptz[], $33::timestamptz[], $34::text[], $35::timestamptz[], $36::text[], $37::text[])
                  AS n(user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-                      joined_at, first_observed_at, last_observed_at, version, changed_at)
+                      joined_at, first_observed_at, last_observed_at, version, changed_at,
+                      connected_since, session_id, ended_at, end_kind, end_reason)
                ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
                    snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
                    name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
                    first_observed_at = excluded.first_observed_at, last_observed_at = excluded.last_observed_at,
-                   version = excluded.version, metadata_changed_at = excluded.metadata_changed_at
+                   version = excluded.version, metadata_changed_at = excluded.metadata_changed_at,
+                   connected_since = excluded.connected_since, session_id = excluded.session_id,
+                   ended_at = excluded.ended_at, end_kind = excluded.end_kind, end_reason = excluded.end_reason
                WHERE known.version = excluded.version - 1
                RETURNING known.snapshot_id
            ), added AS (
@@ -158,6 +172,11 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
         &extended_first,
         &extended_last,
         &extended_with,
+        &presence.connected_since as &[Option<DateTime<Utc>>],
+        &presence.session_id as &[Option<&str>],
+        &presence.ended_at as &[Option<DateTime<Utc>>],
+        &presence.end_kind as &[Option<&str>],
+        &presence.end_reason as &[Option<&str>],
     )
     .fetch_all(connection)
     .await

@@ -207,7 +207,7 @@ async fn owner() {
     match options.start().await {
         Ok(postgres) => {
             println!("owned: {} {}", postgres.url(), postgres.dir().display());
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         Err(error) => println!("failed: {error}"),
     }

@@ -12,7 +12,10 @@ use uuid::Uuid;
 use crate::support::postgres;
 
 fn store(url: &str) -> Store {
-    Store::new(url.parse().unwrap(), StoreConfig { save_lanes: 2, resume_lanes: 2, other_connections: 2 })
+    Store::new(
+        url.parse().unwrap(),
+        StoreConfig { save_lanes: 2, resume_lanes: 2, other_connections: 2, ..StoreConfig::default() },
+    )
 }
 
 fn at(second: i64) -> Timestamp {

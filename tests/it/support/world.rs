@@ -1,12 +1,13 @@
 //! A whole world for a scenario: a database, a simulated 100ms, and replicas of the app, all over real HTTP.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::Upstream;
+use rejoin::config::{Upstream, WebhookConfig};
 use rejoin::domain::Clock;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -79,7 +80,7 @@ impl Default for Setup {
             upstream_url: None,
             timeout: Duration::from_secs(5),
             limits: Limits { max_metadata_bytes: 262_144, store_names: true },
-            store: StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2 },
+            store: StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() },
         }
     }
 }
@@ -130,6 +131,7 @@ impl World {
             },
             limits: setup.limits,
             keys: KeyRing::parse(&setup.keys).expect("key entries"),
+            webhooks: WebhookConfig { secrets: None, drop_reasons: BTreeSet::new() },
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
@@ -177,7 +179,7 @@ impl Replica {
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
-        self.key.iter().fold(request, |request, key| request.bearer_auth(key))
+        self.key.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 
+use rustix::process::{Pid, getppid};
 use url::Url;
 
 use super::server::{self, Server};
@@ -33,6 +34,8 @@ async fn own() -> Result<Url, String> {
 }
 
 async fn shared(run: &str) -> Result<Url, String> {
+    // Asked before anything takes time: if nextest is killed meanwhile, this process gets another parent.
+    let nextest = getppid().expect("nextest started this process");
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{run}"));
     let failed = |error: std::io::Error| format!("{} cannot be used: {error}", dir.display());
     fs::create_dir_all(&dir).map_err(failed)?;
@@ -44,14 +47,14 @@ async fn shared(run: &str) -> Result<Url, String> {
         return Url::parse(&url).map_err(|error| format!("{}: {error}", note.display()));
     }
     let server = start().await?;
-    hand_over(server.lifeline, &dir).map_err(failed)?;
+    hand_over(server.lifeline, nextest, &dir).map_err(failed)?;
     fs::write(&note, server.url.as_str()).map_err(failed)?;
     Ok(server.url)
 }
 
 /// Holds the lifeline, as the standard output of a process, for as long as nextest lives.
-fn hand_over(lifeline: Option<ChildStdin>, notes: &Path) -> std::io::Result<Child> {
-    let nextest = rustix::process::getppid().expect("nextest started this process").as_raw_nonzero().to_string();
+fn hand_over(lifeline: Option<ChildStdin>, nextest: Pid, notes: &Path) -> std::io::Result<Child> {
+    let nextest = nextest.as_raw_nonzero().to_string();
     let mut holder = Command::new("sh");
     holder.args(["-c", r#"trap '' HUP INT TERM; while kill -0 "$1"; do sleep 0.2; done; rm -rf "$2""#, "sh", &nextest]);
     holder.arg(notes).process_group(0).stdin(Stdio::null()).stderr(Stdio::null());

@@ -1,0 +1,88 @@
+//! A lean HTTP client that keeps many connections busy: it must not be what is measured.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What came of a spell of load.
+pub(crate) struct Load {
+    pub(crate) per_second: f64,
+    /// In milliseconds.
+    pub(crate) p50: f64,
+}
+
+/// Sends `request(n)` over `connections` for `spell`, each as soon as the one before is answered. All must be 2xx.
+pub(crate) async fn run(
+    address: SocketAddr,
+    connections: u32,
+    spell: Duration,
+    request: impl Fn(u32) -> String + Send + Sync + 'static,
+) -> Load {
+    let (request, stop) = (Arc::new(request), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..connections)
+        .map(|client| tokio::spawn(client_loop(address, client, request.clone(), stop.clone())))
+        .collect();
+    let started = Instant::now();
+    tokio::time::sleep(spell).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut times = Vec::new();
+    for client in clients {
+        times.extend(client.await.expect("the client ran to its end"));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    times.sort_unstable();
+    let p50 = times.get(times.len() / 2).copied().unwrap_or_default();
+    Load { per_second: times.len() as f64 / seconds, p50: p50.as_secs_f64() * 1e3 }
+}
+
+async fn client_loop(
+    address: SocketAddr,
+    client: u32,
+    request: Arc<impl Fn(u32) -> String>,
+    stop: Arc<AtomicBool>,
+) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(address).await.expect("the service listens");
+    stream.set_nodelay(true).expect("a socket");
+    let (mut times, mut buffer) = (Vec::new(), Vec::with_capacity(16 << 10));
+    let mut n = client.wrapping_mul(2_654_435_761);
+    while !stop.load(Ordering::Relaxed) {
+        n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let text = request(n >> 8);
+        let started = Instant::now();
+        stream.write_all(text.as_bytes()).await.expect("the service reads");
+        answer(&mut stream, &mut buffer).await;
+        times.push(started.elapsed());
+    }
+    times
+}
+
+/// Reads one answer.
+async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    loop {
+        let read = stream.read_buf(buffer).await.expect("the service answers");
+        assert!(read > 0, "the service hung up");
+        let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let text = std::str::from_utf8(&buffer[..head]).expect("a head is ASCII").to_ascii_lowercase();
+        let length: usize = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .expect("every answer has a length");
+        if buffer.len() >= head + 4 + length {
+            assert!(text.starts_with("http/1.1 2"), "{}", String::from_utf8_lossy(buffer));
+            return;
+        }
+    }
+}
+
+pub(crate) fn get(path: &str, key: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n")
+}
+
+pub(crate) fn post(path: &str, key: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-length: 0\r\n\r\n")
+}

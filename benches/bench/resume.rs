@@ -1,0 +1,81 @@
+//! Resumes over HTTP, with a key, against what Postgres alone does; and how they grow.
+
+use super::SPELL;
+use super::database::{Database, Server, USERS};
+use super::load::{self, Load};
+use super::report::at_least;
+use super::variant::Service;
+
+/// The plain statement of one resume.
+const SELECT: &str = "\\set n random(1, 10000)
+SELECT user_id, room_id, peer_id, snapshot_id, metadata_raw, metadata_changed_at, name, role, joined_at, last_observed_at
+FROM peers WHERE metadata_changed_at IS NOT NULL AND user_id = 'user-' || :n
+ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room_id DESC LIMIT 1;
+";
+
+async fn resumes(service: &Service, connections: u32) -> Load {
+    let key = service.key.clone();
+    let request = move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % USERS), &key);
+    load::run(service.address, connections, SPELL, request).await
+}
+
+pub(crate) async fn against_pgbench(server: &Server) {
+    println!("\n# resume over HTTP with a key");
+    let database = server.database().await;
+    database.fill(USERS).await;
+    let (batched, single) = (Service::as_it_is(&database.url), Service::query_per_request(&database.url));
+    resumes(&batched, 64).await;
+    // Interleaved, so that a slow spell of the machine meets all three.
+    let (mut ours, mut pgbench, mut direct) = (0.0, 0.0, 0.0);
+    for _ in 0..3 {
+        ours += resumes(&batched, 64).await.per_second / 3.0;
+        pgbench += database.pgbench(64, SELECT) / 3.0;
+        direct += resumes(&single, 64).await.per_second / 3.0;
+    }
+    at_least("64 connections, against pgbench select", ours, pgbench, "/s", 0.65);
+    at_least("64 connections, against a query per request", ours, direct, "/s", 1.6);
+    let (mut ours, mut direct) = (0.0, 0.0);
+    for _ in 0..2 {
+        ours += resumes(&batched, 1).await.per_second / 2.0;
+        direct += resumes(&single, 1).await.per_second / 2.0;
+    }
+    at_least("1 connection, against a query per request", ours, direct, "/s", 0.97);
+    drop((batched, single));
+    database.remove().await;
+}
+
+pub(crate) async fn growth(server: &Server) {
+    println!("\n# how resume grows");
+    let (small, large, many) = (server.database().await, server.database().await, server.database().await);
+    small.fill(USERS).await;
+    large.fill(1_000_000).await;
+    many.fill(USERS).await;
+    with_many_peers(&many).await;
+    let services = [&small, &large, &many].map(|database| Service::as_it_is(&database.url));
+    let mut rates = [0.0; 3];
+    for _ in 0..3 {
+        for (rate, service) in rates.iter_mut().zip(&services) {
+            *rate += resumes(service, 64).await.per_second / 3.0;
+        }
+    }
+    at_least("1,000,000 rows of history against 10,000", rates[1], rates[0], "/s", 0.9);
+    at_least("1,000 peers in 1,000 rooms for 100 of the users against 1 each", rates[2], rates[0], "/s", 0.9);
+    drop(services);
+    for database in [small, large, many] {
+        database.remove().await;
+    }
+}
+
+/// 100 of the users, the only ones asked for by `user-1` to `user-100`, get 1,000 peers in as many rooms.
+async fn with_many_peers(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO peers (user_id, room_id, peer_id, version, snapshot_id, source, metadata_raw, metadata_changed_at,
+                                joined_at, first_observed_at, last_observed_at)
+             SELECT 'user-' || u, 'arena-' || n, 'old-' || n, 1, gen_random_uuid(), 'peer', 'old', now() - n * interval '1 day',
+                    now() - n * interval '1 day', now() - n * interval '1 day', now() - n * interval '1 day'
+             FROM generate_series(1, 100) AS u, generate_series(1, 1000) AS n",
+        )
+        .await;
+    database.execute("VACUUM ANALYZE peers").await;
+}

@@ -1,0 +1,81 @@
+//! Saves at the store, history included, against the plainest upsert of pgbench.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rejoin::domain::{Clock, Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, UserId};
+use rejoin::store::Store;
+
+use super::SPELL;
+use super::database::{Server, USERS};
+use super::report::at_least;
+
+const WRITERS: u32 = 64;
+
+const UPSERT: &str = "\\set n random(1, 10000)
+\\set hp random(1, 100)
+INSERT INTO plain VALUES ('user-' || :n, convert_to('{\"checkpoint\":\"cave-3\",\"hp\":' || :hp || '}', 'UTF8'), now())
+ON CONFLICT (user_id) DO UPDATE SET metadata = excluded.metadata, changed_at = excluded.changed_at;
+";
+
+pub(crate) async fn against_pgbench(server: &Server) {
+    println!("\n# saves at the store, each a change with its row of history");
+    let database = server.database().await;
+    database.fill(USERS).await;
+    database
+        .execute(
+            "CREATE TABLE plain (user_id text PRIMARY KEY, metadata bytea NOT NULL, changed_at timestamptz NOT NULL);
+             INSERT INTO plain SELECT 'user-' || n, '', now() FROM generate_series(1, 10000) AS n",
+        )
+        .await;
+    let store = database.store();
+    saves(&store, 0).await;
+    let (mut ours, mut pgbench) = (0.0, 0.0);
+    for round in 1..4 {
+        ours += saves(&store, round).await / 3.0;
+        pgbench += database.pgbench(WRITERS, UPSERT) / 3.0;
+    }
+    at_least("64 writers, against pgbench upsert", ours, pgbench, "/s", 1.5);
+    drop(store);
+    database.remove().await;
+}
+
+async fn saves(store: &Store, round: u32) -> f64 {
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let started = std::time::Instant::now();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(store.clone(), round * WRITERS + writer, stop.clone(), count.clone())))
+        .collect();
+    tokio::time::sleep(SPELL).await;
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.expect("the writer ran to its end");
+    }
+    count.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+}
+
+async fn write(store: Store, seed: u32, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+    let clock = Clock::system();
+    let mut n = seed.wrapping_mul(2_654_435_761);
+    while !stop.load(Ordering::Relaxed) {
+        n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let place = (n >> 8) % USERS;
+        let key = PeerKey::new(
+            UserId::parse(&format!("user-{}", 1 + place)).expect("an id"),
+            RoomId::parse(&format!("room-{}", place % 100)).expect("an id"),
+            PeerId::parse(&format!("peer-{place}")).expect("an id"),
+        );
+        let saved = store.save(Observation {
+            key: key.expect("short ids"),
+            observed_at: clock.now(),
+            source: Source::Peer,
+            metadata: Metadata::from_text(format!("{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}")),
+            name: None,
+            role: Some(Label::new("player")),
+            tracks: None,
+            joined_at: None,
+        });
+        saved.await.expect("it is kept");
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}

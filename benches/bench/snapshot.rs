@@ -1,0 +1,47 @@
+//! What an on-demand snapshot adds to the upstream's own time.
+
+use rejoin::sim::{self, Join, Sim, SimConfig};
+use tokio_util::sync::CancellationToken;
+
+use super::SPELL;
+use super::database::Server;
+use super::load;
+use super::report::at_most;
+use super::variant::Service;
+
+pub(crate) async fn added_latency(server: &Server) {
+    println!("\n# on-demand snapshot against the upstream's own time, 1 connection");
+    let database = server.database().await;
+    let sim = Sim::new(SimConfig::new("key", "secret".into()));
+    let peer = sim.join("room", Join::of("player-7")).expect("it joins");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = listener.local_addr().expect("it is bound");
+    let stop = CancellationToken::new();
+    let simulator = tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
+    let service = Service::with_upstream(&database.url, &format!("http://{upstream}/v2"));
+
+    let path = format!("/v1/rooms/room/peers/{}/snapshots", peer.id);
+    let key = service.key.clone();
+    let ours = load::run(service.address, 1, SPELL, move |_| load::post(&path, &key)).await;
+    let token = token();
+    let path = format!("/v2/active-rooms/room/peers/{}", peer.id);
+    let theirs = load::run(upstream, 1, SPELL, move |_| load::get(&path, &token)).await;
+    println!("      p50 {:.2} ms, of which the upstream {:.2} ms", ours.p50, theirs.p50);
+    at_most("added p50", ours.p50 - theirs.p50, "ms", 3.0);
+
+    drop(service);
+    stop.cancel();
+    simulator.await.expect("it ran").expect("it ended well");
+    database.remove().await;
+}
+
+/// A management token, as documented.
+fn token() -> String {
+    let now = chrono::Utc::now().timestamp();
+    let claims = serde_json::json!({
+        "access_key": "key", "type": "management", "version": 2, "jti": uuid::Uuid::new_v4(),
+        "iat": now - 10, "nbf": now - 10, "exp": now + 3600,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token")
+}

@@ -1,0 +1,103 @@
+//! The service in a process of its own: as it is, or as a variant that sends a query for each request.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use rejoin::app::{App, AppConfig};
+use rejoin::config::{LimitArgs, UpstreamArgs, WebhookArgs};
+use rejoin::domain::Clock;
+use rejoin::keys::KeyRing;
+use rejoin::store::StoreConfig;
+use rejoin::telemetry::{LogFormat, start_log};
+
+const ASKED: &str = "BENCH_SERVE";
+
+/// A running service. It ends with this value.
+pub(crate) struct Service {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+}
+
+impl Service {
+    /// The service as it is.
+    pub(crate) fn as_it_is(database: &str) -> Self {
+        Self::start(database, "batched", "http://127.0.0.1:9/v2")
+    }
+
+    /// A query for each request, on as many connections as sqlx's pool has by default.
+    pub(crate) fn query_per_request(database: &str) -> Self {
+        Self::start(database, "single", "http://127.0.0.1:9/v2")
+    }
+
+    pub(crate) fn with_upstream(database: &str, upstream: &str) -> Self {
+        Self::start(database, "batched", upstream)
+    }
+
+    fn start(database: &str, variant: &str, upstream: &str) -> Self {
+        let key = rejoin::keys::new_key("bench", "admin").expect("a key");
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .env(ASKED, variant)
+            .env("BENCH_DATABASE", database)
+            .env("BENCH_UPSTREAM", upstream)
+            .env("BENCH_KEYS", &key.entry)
+            .stdout(Stdio::piped())
+            // The log is written as ever, and read by nobody.
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the service starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        Self { child, address: line.trim().parse().expect("an address"), key: key.key }
+    }
+
+    /// The most memory it has had resident, in MiB.
+    pub(crate) fn peak_memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+        kib.map_or(f64::NAN, |kib: f64| kib / 1024.0)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn is_asked_for() -> bool {
+    std::env::var_os(ASKED).is_some()
+}
+
+/// What the child does.
+pub(crate) fn serve() {
+    let var = |name: &str| std::env::var(name).expect("the parent sets it");
+    let store = match var(ASKED).as_str() {
+        "batched" => StoreConfig::default(),
+        _ => StoreConfig { resume_lanes: 10, max_batch: 1, ..StoreConfig::default() },
+    };
+    start_log(LogFormat::Text, "info").expect("a log");
+    let upstream = UpstreamArgs::at(var("BENCH_UPSTREAM"), "key".to_owned(), "secret".into());
+    let config = AppConfig {
+        database: var("BENCH_DATABASE").parse().expect("a URL"),
+        store,
+        upstream: upstream.upstream().expect("it is complete"),
+        limits: LimitArgs::default().limits().expect("they are the defaults"),
+        keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
+        webhooks: WebhookArgs::default().webhooks().expect("they are the defaults"),
+        clock: Clock::system(),
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let app = App::build(config).expect("the application");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("{}", listener.local_addr().expect("it is bound"));
+        rejoin::server::serve(listener, app.router(), tokio_util::sync::CancellationToken::new()).await;
+    });
+}
