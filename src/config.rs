@@ -119,9 +119,13 @@ impl UpstreamArgs {
         let text = plain(self.hms_base_url.as_ref()).unwrap_or("https://api.100ms.live/v2");
         Url::parse(text)
             .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .filter(|url| url.query().is_none() && url.fragment().is_none())
+            // A user name would take the place of the token.
+            .filter(|url| url.username().is_empty() && url.password().is_none())
             .ok_or_else(|| {
-                ConfigError::should_be("HMS_BASE_URL", "an http or https URL such as https://api.100ms.live/v2")
+                let what = "an http or https URL without a user name and a query, such as https://api.100ms.live/v2";
+                ConfigError::should_be("HMS_BASE_URL", what)
             })
     }
 
@@ -129,7 +133,12 @@ impl UpstreamArgs {
         let token = given(self.hms_management_token.as_ref());
         match (plain(self.hms_access_key.as_ref()), given(self.hms_secret.as_ref()), token) {
             (Some(key), Some(secret), None) => Ok(Credentials::key(key, secret)),
-            (None, None, Some(token)) => Ok(Credentials::token(token)),
+            (None, None, Some(token)) if token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(Credentials::token(token))
+            }
+            (None, None, Some(_)) => {
+                Err(ConfigError::should_be("HMS_MANAGEMENT_TOKEN", "a token as 100ms's dashboard shows it"))
+            }
             (None, None, None) => Err(ConfigError(
                 "HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials from 100ms's dashboard \
                  (or HMS_MANAGEMENT_TOKEN a management token)."
@@ -241,12 +250,17 @@ impl ListenArgs {
         let from_file = match plain(self.api_keys_file.as_ref()) {
             None => KeyRing::default(),
             Some(path) => {
+                // The path is left out: it may be a key that was put in the wrong place.
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    ConfigError(format!("REJOIN_API_KEYS_FILE should be a file that can be read, but {path}: {error}."))
+                    ConfigError(format!("REJOIN_API_KEYS_FILE should name a file that can be read, but: {error}."))
                 })?;
                 KeyRing::parse(&text).map_err(|error| wrong("REJOIN_API_KEYS_FILE", error.to_string()))?
             }
         };
+        // Who names a file means to have keys; without any, everybody would be let in.
+        if plain(self.api_keys_file.as_ref()).is_some() && from_file.is_empty() {
+            return Err(wrong("REJOIN_API_KEYS_FILE", "the file holds none".to_owned()));
+        }
         let listed = KeyRing::parse(plain(self.api_keys.as_ref()).unwrap_or_default())
             .map_err(|error| wrong("REJOIN_API_KEYS", error.to_string()))?;
         listed
@@ -264,7 +278,7 @@ pub struct WebhookArgs {
     /// The header that carries the secret [default: x-rejoin-secret]
     #[arg(long, env = "REJOIN_WEBHOOK_HEADER", value_name = "NAME")]
     webhook_header: Option<String>,
-    /// The reasons of a leave that are drops, separated by commas [default: the three of a lost network]
+    /// The reasons of a leave that are drops, separated by commas; unless told, the three of a lost network
     #[arg(long, env = "REJOIN_DROP_REASONS", value_name = "REASONS")]
     drop_reasons: Option<String>,
 }
@@ -305,6 +319,17 @@ impl WebhookArgs {
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// The text of an environment variable; empty where it is unset.
+///
+/// # Errors
+/// [`ConfigError`] where it is not text.
+pub(crate) fn variable(name: &str) -> Result<String, ConfigError> {
+    match std::env::var_os(name).unwrap_or_default().into_string() {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(_) => Err(ConfigError::should_be(name, "text in UTF-8")),
+    }
 }
 
 /// A setting that is set to something. An empty variable counts as unset, as compose files make them.

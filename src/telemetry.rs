@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, variable};
 
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl LogFormat {
     /// # Errors
     /// [`ConfigError`] where it is neither `text` nor `json`.
     pub fn from_env() -> Result<Self, ConfigError> {
-        match std::env::var("REJOIN_LOG").unwrap_or_default().as_str() {
+        match variable("REJOIN_LOG")?.as_str() {
             "" | "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             _ => Err(ConfigError::should_be("REJOIN_LOG", "text or json")),
@@ -36,10 +36,10 @@ impl LogFormat {
 /// # Errors
 /// [`ConfigError`] where `RUST_LOG` cannot be read.
 pub fn start_log(format: LogFormat, default: &str) -> Result<(), ConfigError> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(text)
+    let filter = match variable("RUST_LOG")?.as_str() {
+        "" => EnvFilter::new(default),
+        text => EnvFilter::try_new(text)
             .map_err(|_| ConfigError::should_be("RUST_LOG", "a filter such as info or rejoin=debug,info"))?,
-        _ => EnvFilter::new(default),
     };
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);

@@ -1,18 +1,20 @@
 //! The commands. Each file has one, its arguments and its `--help`.
 
+mod demo;
 mod exit;
 mod healthcheck;
 mod history;
 mod key;
 mod resume;
 mod serve;
+mod sim;
 mod snapshot;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::DatabaseArgs;
+use crate::config::{ConfigError, DatabaseArgs, variable};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
@@ -38,6 +40,8 @@ enum Command {
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
+    Sim(sim::Args),
+    Demo(demo::Args),
     Openapi(OpenapiArgs),
     Healthcheck(healthcheck::Args),
     Completions(CompletionsArgs),
@@ -66,13 +70,7 @@ struct CompletionsArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::other)
-        .and_then(|runtime| runtime.block_on(run(command)));
-    match outcome {
+    match check_variables().map_err(Failure::from).and_then(|()| start(Cli::parse().command)) {
         Ok(exit) => exit.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -81,9 +79,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Clap would not say which variable it is that cannot be read.
+fn check_variables() -> Result<(), ConfigError> {
+    let program = Cli::command();
+    let arguments = program.get_subcommands().flat_map(clap::Command::get_arguments);
+    let mut names = arguments.filter_map(|argument| argument.get_env()?.to_str());
+    names.try_for_each(|name| variable(name).map(drop))
+}
+
+fn start(command: Command) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::other)?;
+    runtime.block_on(run(command))
+}
+
 async fn run(command: Command) -> Result<Exit, Failure> {
-    // The service says what it does; the other commands only what goes wrong.
-    start_log(LogFormat::from_env()?, if matches!(command, Command::Serve(_)) { "info" } else { "warn" })?;
+    start_log(LogFormat::from_env()?, log_level(&command))?;
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Migrate(args) => migrate(&args).await,
@@ -91,12 +101,24 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),
+        Command::Sim(args) => sim::run(args).await,
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Openapi(_) => print_out(&crate::http::openapi().to_pretty_json().map_err(Failure::other)?),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "rejoin", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+    }
+}
+
+/// The service says what it does; the other commands only what goes wrong.
+fn log_level(command: &Command) -> &'static str {
+    match command {
+        Command::Serve(_) => "info",
+        // The demo cuts 100ms off on purpose.
+        Command::Demo(_) => "warn,rejoin::hms=error",
+        _ => "warn",
     }
 }
 

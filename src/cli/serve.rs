@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs, WebhookArgs};
+use crate::config::{ConfigError, DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs, WebhookArgs};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::server;
@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(long)]
     no_migrate: bool,
     /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory that is removed at the end
-    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "database_url")]
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "absent, given alone, and given with a directory are three things")]
     embedded_postgres: Option<Option<PathBuf>>,
 }
@@ -45,6 +45,9 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
     let (upstream, limits, webhooks) = (args.upstream.upstream()?, args.limits.limits()?, args.webhooks.webhooks()?);
+    if args.embedded_postgres.is_some() && args.database.is_set() {
+        return Err(ConfigError::should_be("DATABASE_URL", "left unset where --embedded-postgres is given").into());
+    }
     let postgres = match &args.embedded_postgres {
         None => None,
         Some(dir) => Some(EmbeddedPostgres::start(dir.as_deref()).await.map_err(Failure::database)?),

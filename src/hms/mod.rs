@@ -18,3 +18,4 @@ pub use client::{Client, Fetched, PeerUpdate};
 pub use config::{ClientConfig, Credentials, InvalidConfig};
 pub use error::HmsError;
 pub use peer::UpstreamPeer;
+pub use token::authorization;

@@ -110,6 +110,12 @@ impl Signer {
     }
 }
 
+/// The `Authorization` that 100ms takes from these credentials now, for callers that ask it by themselves; `None` when a ready
+/// token cannot stand in a header.
+pub fn authorization(credentials: &Credentials, clock: Clock) -> Option<HeaderValue> {
+    Some(Tokens::new(credentials, clock)?.current().header.clone())
+}
+
 fn bearer(token: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
     header.set_sensitive(true);

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -14,10 +13,10 @@ use tokio::time::timeout;
 use super::error::{ApiError, Code};
 
 /// The largest body of a request that needs none, in bytes.
-const MAX_BODY: u64 = 64 << 10;
+const MAX_BODY: usize = 64 << 10;
 /// How much of a larger one is read before it is refused: who sends no more gets to read the answer, where closing the
 /// connection on unread bytes would reset it.
-const MAX_READ: u64 = 8 << 20;
+const MAX_READ: usize = 8 << 20;
 
 /// The ids in the path, percent-decoded and parsed.
 #[derive(Debug)]
@@ -49,9 +48,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// How long the body of a request may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The decoders are lenient: `%zz` stays as it is, and of bytes that are no UTF-8 they make U+FFFD. An id that was
 /// altered could be another's.
 fn check_encoding(encoded: &str) -> Result<(), ApiError> {
@@ -71,6 +67,9 @@ fn badly_encoded() -> ApiError {
     ApiError::invalid("The URL is not percent-encoded UTF-8.")
 }
 
+/// How long a body may take: a client that sends none would otherwise hold its connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The end of a body that says nothing: it is read to its end and forgotten.
 #[derive(Debug)]
 pub(crate) struct NoBody;
@@ -79,38 +78,36 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let late = |_| ApiError::invalid(format!("The body did not come within {BODY_TIMEOUT:?}."));
-        let size = timeout(BODY_TIMEOUT, read_to_end(request.into_body())).await.map_err(late)??;
-        if size > MAX_BODY { Err(too_large()) } else { Ok(Self) }
+        whole_body(request, MAX_BODY).await.map(|_| Self)
     }
 }
 
-/// The size of a body, or of as much of it as shows that it is too large.
-async fn read_to_end(body: Body) -> Result<u64, ApiError> {
-    let announced = body.size_hint().lower();
-    if announced > MAX_READ {
-        return Ok(announced);
-    }
-    let (mut size, mut chunks) = (0, body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
-        size += chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?.len() as u64;
-        if size > MAX_READ {
-            break;
+/// The whole body, of at most `max` bytes, if it comes in time.
+pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
+    let late = |_| ApiError::invalid("The body did not come to its end in time.");
+    timeout(BODY_TIMEOUT, read(request.into_body(), max)).await.map_err(late)?
+}
+
+async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
+    let mut size = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut kept = Vec::new();
+    if size <= MAX_READ {
+        size = 0;
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?;
+            size += chunk.len();
+            if size > MAX_READ {
+                break;
+            }
+            if size <= max {
+                kept.extend_from_slice(&chunk);
+            }
         }
     }
-    Ok(size)
+    if size > max { Err(too_large(max)) } else { Ok(kept) }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {MAX_BODY} bytes that this path takes."))
-}
-
-/// The whole body, within the limit of the route.
-pub(crate) async fn whole_body(request: Request) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, &()).await.map_err(|error| match error {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::new(Code::PayloadTooLarge, "The body is larger than this path takes.")
-        }
-        _ => ApiError::invalid("The body could not be read to its end."),
-    })
+fn too_large(max: usize) -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {max} bytes that this path takes."))
 }

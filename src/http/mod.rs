@@ -17,7 +17,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -74,7 +74,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rooms/{room_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_room)))
         .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get)))
         .route("/v1/users/{user_id}/snapshots", needs(Scope::History, get(history::get)))
-        .route("/v1/webhooks/100ms", post(webhooks::take).layer(DefaultBodyLimit::max(webhooks::MAX_EVENT_BYTES)))
+        .route("/v1/webhooks/100ms", post(webhooks::take))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

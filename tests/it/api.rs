@@ -1,4 +1,4 @@
-//! The HTTP API when all goes well: whole bodies, filters, ETags and pages.
+//! The HTTP API when all goes well: whole bodies, filters, entity tags and pages.
 
 mod history;
 mod resume;

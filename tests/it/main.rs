@@ -2,9 +2,12 @@
 
 mod api;
 mod databases;
+mod demo;
 mod embedded;
 mod failures;
+mod problems;
 mod rules;
+mod settings;
 mod sim;
 mod support;
 mod upstream;

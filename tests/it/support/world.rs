@@ -1,13 +1,12 @@
 //! A whole world for a scenario: a database, a simulated 100ms, and replicas of the app, all over real HTTP.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{Upstream, WebhookConfig};
+use rejoin::config::{Upstream, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -70,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) store: StoreConfig,
+    /// No secrets: webhooks are not taken.
+    pub(crate) webhooks: WebhookArgs,
 }
 
 impl Default for Setup {
@@ -81,6 +82,7 @@ impl Default for Setup {
             timeout: Duration::from_secs(5),
             limits: Limits { max_metadata_bytes: 262_144, store_names: true },
             store: StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() },
+            webhooks: WebhookArgs::default(),
         }
     }
 }
@@ -131,7 +133,7 @@ impl World {
             },
             limits: setup.limits,
             keys: KeyRing::parse(&setup.keys).expect("key entries"),
-            webhooks: WebhookConfig { secrets: None, drop_reasons: BTreeSet::new() },
+            webhooks: setup.webhooks.webhooks().expect("webhook settings"),
             clock: self.clock.clock(),
         })
         .expect("an app can be built");

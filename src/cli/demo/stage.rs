@@ -1,0 +1,155 @@
+//! The three that act in the story: a Postgres, a simulated 100ms, and rejoin. Takes the usual ports, or free ones.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::page::Page;
+use crate::app::{App, AppConfig};
+use crate::cli::{Failure, sim as sim_command};
+use crate::config::{DatabaseArgs, LimitArgs, Upstream, WebhookArgs};
+use crate::domain::Clock;
+use crate::embedded::EmbeddedPostgres;
+use crate::hms::{Credentials, authorization};
+use crate::keys::{KeyRing, new_key};
+use crate::server;
+use crate::sim::{self, Sim, SimConfig};
+use crate::store::StoreConfig;
+
+/// The usual address of rejoin.
+const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Everything that runs. Ends with the process in any case; [`Stage::stop`] ends it in good order.
+pub(super) struct Stage {
+    postgres: EmbeddedPostgres,
+    sim: Running,
+    rejoin: Running,
+    key: String,
+    hms_token: HeaderValue,
+}
+
+/// A server in a task.
+struct Running {
+    address: SocketAddr,
+    usual: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Stage {
+    /// Starts all three.
+    pub(super) async fn start() -> Result<Self, Failure> {
+        // Its errors say by themselves what to do.
+        let postgres = EmbeddedPostgres::start(None).await.map_err(Failure::other)?;
+        let sim = start_sim().await.map_err(Failure::other)?;
+        let key = new_key("demo", "admin").map_err(Failure::other)?;
+        let credentials = Credentials::key(sim_command::ACCESS_KEY, sim_command::SECRET);
+        let clock = Clock::system();
+        let hms_token = authorization(&credentials, clock.clone())
+            .ok_or_else(|| Failure::other("no management token could be made"))?;
+        let base_url = Url::parse(&format!("http://{}/v2", sim.address)).map_err(Failure::other)?;
+        let config = AppConfig {
+            database: DatabaseArgs::at(postgres.url().into()).options()?,
+            store: StoreConfig::default(),
+            upstream: Upstream { base_url, credentials, timeout: Duration::from_secs(5) },
+            limits: LimitArgs::default().limits()?,
+            keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
+            webhooks: WebhookArgs::default().webhooks()?,
+            clock,
+        };
+        let rejoin = start_rejoin(config).await?;
+        Ok(Self { postgres, sim, rejoin, key: key.key, hms_token })
+    }
+
+    /// Stops all three, whoever needs another first.
+    pub(super) async fn stop(self) {
+        self.rejoin.stop().await;
+        self.sim.stop().await;
+        self.postgres.stop().await;
+    }
+
+    /// Says where they are.
+    pub(super) fn introduce(&self, page: &Page) {
+        page.text("");
+        page.fact("rejoin", &format!("{}{}", self.rejoin_url(), self.rejoin.elsewhere()));
+        page.fact("100ms", &format!("{}, simulated{}", self.hms_url(), self.sim.elsewhere()));
+        page.fact("Postgres", &format!("in {}", self.postgres.dir().display()));
+    }
+
+    pub(super) fn rejoin_url(&self) -> String {
+        format!("http://{}", self.rejoin.address)
+    }
+
+    pub(super) fn hms_url(&self) -> String {
+        format!("http://{}", self.sim.address)
+    }
+
+    pub(super) fn database_url(&self) -> &str {
+        self.postgres.url()
+    }
+
+    /// The API key, good for every call to rejoin.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The `Authorization` that 100ms wants.
+    pub(super) fn hms_token(&self) -> &HeaderValue {
+        &self.hms_token
+    }
+}
+
+impl Running {
+    fn start<T: Future<Output = ()> + Send + 'static>(
+        listener: TcpListener,
+        usual: SocketAddr,
+        serve: impl FnOnce(TcpListener, CancellationToken) -> T,
+    ) -> io::Result<Self> {
+        let (address, stop) = (listener.local_addr()?, CancellationToken::new());
+        let task = tokio::spawn(serve(listener, stop.clone()));
+        Ok(Self { address, usual, stop, task })
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+
+    fn elsewhere(&self) -> String {
+        if self.address == self.usual { String::new() } else { format!(" ({} is taken)", self.usual.port()) }
+    }
+}
+
+async fn start_sim() -> io::Result<Running> {
+    let sim = Sim::new(SimConfig::new(sim_command::ACCESS_KEY, sim_command::SECRET.into()));
+    let listener = listen(sim_command::LISTEN).await?;
+    Running::start(listener, sim_command::LISTEN, async |listener, stop| {
+        if let Err(error) = sim::serve(listener, sim, stop).await {
+            tracing::error!(%error, "the simulated 100ms has ended");
+        }
+    })
+}
+
+async fn start_rejoin(config: AppConfig) -> Result<Running, Failure> {
+    let now = config.clock.now();
+    let app = App::build(config).map_err(Failure::other)?;
+    app.store().migrate().await.map_err(Failure::database)?;
+    app.store().prepare_partitions(now).await?;
+    let listener = listen(REJOIN).await.map_err(Failure::other)?;
+    let serve = async move |listener, stop| server::serve(listener, app.router(), stop).await;
+    Running::start(listener, REJOIN, serve).map_err(Failure::other)
+}
+
+/// Listens on the usual port, or on a free one where that is taken.
+async fn listen(usual: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(usual).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(SocketAddr::new(usual.ip(), 0)).await,
+    }
+}

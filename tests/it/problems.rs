@@ -1,0 +1,229 @@
+//! The HTTP API when something is wrong: every problem code over real HTTP, and nothing but problem details.
+
+mod bodies;
+mod description;
+mod ids;
+mod keys;
+mod queries;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use rejoin::service::Limits;
+use rejoin::sim::{Fault, FaultRule, Join, Operation, RateLimit, WireMetadata};
+use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::world::{Answer, Replica, Setup, World};
+
+/// Checks that an answer is the problem of this code, and returns it.
+#[track_caller]
+fn problem(answer: Answer, status: u16, code: &str) -> Answer {
+    let answer = answer.expect(status);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    let body = answer.json();
+    let names: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["code", "detail", "request_id", "status", "title", "type"]);
+    assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()), "{body}");
+    assert!(!body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty());
+    assert_eq!(body["request_id"], answer.header("x-request-id"));
+    assert!(!answer.header("x-request-id").is_empty());
+    let waits = ["upstream-rate-limited", "database-unavailable", "overloaded"].contains(&code);
+    assert_eq!(answer.headers.contains_key("retry-after"), waits, "{code}");
+    answer
+}
+
+/// Sends exactly this request, which no URL library touches.
+async fn raw(app: &Replica, method: &str, target: &str, rest: &str) -> Answer {
+    let address = app.base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{rest}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    Answer { status, headers, text: text.to_owned() }
+}
+
+async fn replica_without_database(world: &World) -> Replica {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let database_url = Some(format!("postgres://nobody@{nobody}/none"));
+    world.replica(Setup { database_url, ..Setup::default() }).await
+}
+
+#[tokio::test]
+async fn what_100ms_does_wrong_is_told_apart() {
+    let world = World::new().await;
+    let setup = Setup { timeout: Duration::from_millis(300), ..Setup::default() };
+    let app = world.replica(setup.clone()).await;
+    world.join("player-7", "peer-1", "x");
+    let cases = [
+        (Fault::Unauthorized, 502, "upstream-unauthorized"),
+        (Fault::Forbidden, 502, "upstream-unauthorized"),
+        (Fault::Garbage, 502, "upstream-bad-response"),
+        (Fault::Redirect("http://127.0.0.1:1/".into()), 502, "upstream-bad-response"),
+        (Fault::Status(400), 502, "upstream-bad-response"),
+        (Fault::Status(503), 502, "upstream-unavailable"),
+        (Fault::CutBody, 502, "upstream-unavailable"),
+        (Fault::Hang, 504, "upstream-timeout"),
+    ];
+    for (fault, status, code) in cases {
+        world.sim.set_faults([FaultRule::always(Operation::Any, fault)]);
+        problem(app.snapshot("peer-1").await, status, code);
+        problem(app.snapshot_room().await, status, code);
+    }
+    // Each 429 closes the gate of its own replica.
+    for (form, wait) in [(RateLimit::Header(45), "45"), (RateLimit::Message(7), "7"), (RateLimit::Bare, "2")] {
+        let app = world.replica(setup.clone()).await;
+        world.sim.set_faults([FaultRule::times(Operation::Any, 1, Fault::RateLimit(form))]);
+        let limited = problem(app.snapshot("peer-1").await, 503, "upstream-rate-limited");
+        assert_eq!(limited.header("retry-after"), wait, "{form:?}");
+        let asked = world.sim.request_count();
+        problem(app.snapshot_room().await, 503, "upstream-rate-limited");
+        assert_eq!(world.sim.request_count(), asked, "nothing is sent while the gate is closed");
+    }
+    // Nobody is there at all.
+    let upstream_url = Some("http://127.0.0.1:1".to_owned());
+    let alone = world.replica(Setup { upstream_url, ..setup }).await;
+    problem(alone.snapshot("peer-1").await, 502, "upstream-unavailable");
+    problem(alone.resume("player-7").await, 404, "no-saved-metadata");
+}
+
+#[tokio::test]
+async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
+    let world = World::new().await;
+    let limits = Limits { max_metadata_bytes: 20, store_names: true };
+    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    problem(app.snapshot("peer-1").await, 404, "room-not-active");
+    problem(app.snapshot_room().await, 404, "room-not-active");
+    world.join("", "no-user", "x");
+    world.join("player-7", "large", &"x".repeat(21));
+    let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
+    world.join_as(Join { peer_id: Some("lone".into()), ..Join::of("player-8").with_metadata(lone) });
+    problem(app.snapshot("peer-1").await, 404, "peer-not-found");
+    problem(app.snapshot("no-user").await, 422, "peer-without-user-id");
+    problem(app.snapshot("lone").await, 422, "metadata-not-representable");
+    let large = problem(app.snapshot("large").await, 422, "metadata-too-large").json();
+    let detail = large["detail"].as_str().unwrap();
+    assert!(detail.contains("21") && detail.contains("20"), "both sizes: {detail}");
+    problem(app.resume("player-7").await, 404, "no-saved-metadata");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_503_everywhere_but_at_the_live_probe() {
+    let world = World::new().await;
+    let app = replica_without_database(&world).await;
+    world.join("player-7", "peer-1", "x");
+    let answers = tokio::join!(
+        app.snapshot("peer-1"),
+        app.snapshot_room(),
+        app.resume("player-7"),
+        app.history("player-7"),
+        app.get("/health/ready"),
+    );
+    for answer in <[Answer; 5]>::from(answers) {
+        let answer = problem(answer, 503, "database-unavailable");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(!answer.text.contains("postgres"), "{}", answer.text);
+    }
+    app.get("/health/live").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_fault_of_ours_says_nothing_of_the_inside() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "peer-1", "x");
+    sqlx::query("DROP TABLE peers CASCADE").execute(&world.database.pool().await).await.unwrap();
+    for answer in [app.resume("player-7").await, app.snapshot("peer-1").await] {
+        let answer = problem(answer, 500, "internal");
+        assert!(!answer.text.contains("peers") && !answer.text.contains("relation"), "{}", answer.text);
+    }
+    // The room as a whole answers; each peer says why it was not kept.
+    let room = app.snapshot_room().await.expect(200).json();
+    assert_eq!((&room["snapshots"][0], &room["skipped"][0]["code"]), (&serde_json::Value::Null, &"internal".into()));
+}
+
+/// More than the queue of saves takes (32 MiB) waits for a locked table: the rest is refused at once, and nothing is lost.
+#[tokio::test]
+async fn more_than_the_queue_takes_is_overload() {
+    const PEERS: usize = 24;
+    let world = World::new().await;
+    let limits = Limits { max_metadata_bytes: 2 << 20, store_names: true };
+    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    let large = "x".repeat(2_000_000);
+    for peer in 0..PEERS {
+        world.join(&format!("player-{peer}"), &format!("peer-{peer}"), &large);
+    }
+    let mut lock = world.database.pool().await.begin().await.unwrap();
+    sqlx::query("LOCK TABLE peers IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let requests = (0..PEERS).map(|peer| {
+        let app = app.clone();
+        tokio::spawn(async move { app.snapshot(&format!("peer-{peer}")).await })
+    });
+    let (mut waiting, mut refused) = (Vec::new(), 0);
+    let mut requests: Vec<_> = requests.enumerate().collect();
+    // Those that are refused answer while the table is locked; 16 fit, so at least 8 do.
+    while refused < PEERS - 16 {
+        let (peer, done) = futures_util::future::select_all(
+            requests.drain(..).map(|(peer, request)| Box::pin(async move { (peer, request.await.unwrap()) })),
+        )
+        .await
+        .0;
+        let _ = (peer, &done, &mut waiting);
+        let overloaded = problem(done, 503, "overloaded");
+        assert_eq!(overloaded.header("retry-after"), "1");
+        refused += 1;
+    }
+    lock.commit().await.unwrap();
+    waiting.push(());
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist() {
+    let (_world, app) = World::with_app().await;
+    for path in
+        ["/", "/v1", "/v1/rooms/r", "/v1/users/u", "/v1/users/u/resume/", "/v1/users//resume", "/v2/users/u/resume"]
+    {
+        problem(app.get(path).await, 404, "not-found");
+        problem(app.post(path).await, 404, "not-found");
+    }
+    let wrong = [
+        (Method::GET, "/v1/rooms/r/peers/p/snapshots", "POST"),
+        (Method::GET, "/v1/rooms/r/snapshots", "POST"),
+        (Method::POST, "/v1/users/u/resume", "GET,HEAD"),
+        (Method::DELETE, "/v1/users/u/snapshots", "GET,HEAD"),
+        (Method::PUT, "/health/ready", "GET,HEAD"),
+        (Method::OPTIONS, "/metrics", "GET,HEAD"),
+    ];
+    for (method, path, allow) in wrong {
+        let answer = problem(Answer::to(app.request(method, path)).await, 405, "method-not-allowed");
+        assert_eq!(answer.header("allow"), allow, "{path}");
+    }
+    let mut text = app.get("/nowhere").await;
+    text.text = text.text.replace(text.header("x-request-id"), "(random)");
+    assert_snapshot!(text.text, @"");
+}
+
+/// Every code of the description is provoked by a test of this file or of those below it.
+#[test]
+fn no_code_is_left_out() {
+    let sources = [
+        include_str!("problems.rs"),
+        include_str!("problems/bodies.rs"),
+        include_str!("problems/ids.rs"),
+        include_str!("problems/keys.rs"),
+        include_str!("problems/queries.rs"),
+    ];
+    let described: BTreeSet<String> = description::codes().into_keys().collect();
+    let missing: Vec<&String> = described
+        .iter()
+        .filter(|code| !sources.iter().any(|source| source.contains(&format!(", \"{code}\")"))))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,0 +1,123 @@
+//! The description of the API says what the service does, and all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::problem;
+use crate::support::world::{Answer, World};
+
+/// The codes of the description, with their statuses.
+pub(super) fn codes() -> BTreeMap<String, u16> {
+    let description = rejoin::http::openapi().info.description.unwrap();
+    let rows = description.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    rows.map(|(code, rest)| (code.to_owned(), rest[..3].parse().unwrap())).collect()
+}
+
+#[test]
+fn the_codes_are_those_of_the_contract() {
+    let contract = [
+        ("invalid-request", 400),
+        ("unauthorized", 401),
+        ("forbidden", 403),
+        ("room-not-active", 404),
+        ("peer-not-found", 404),
+        ("no-saved-metadata", 404),
+        ("saved-metadata-too-old", 404),
+        ("not-found", 404),
+        ("method-not-allowed", 405),
+        ("payload-too-large", 413),
+        ("peer-without-user-id", 422),
+        ("metadata-too-large", 422),
+        ("metadata-not-representable", 422),
+        ("upstream-unauthorized", 502),
+        ("upstream-bad-response", 502),
+        ("upstream-unavailable", 502),
+        ("upstream-timeout", 504),
+        ("upstream-rate-limited", 503),
+        ("database-unavailable", 503),
+        ("overloaded", 503),
+        ("internal", 500),
+    ];
+    assert_eq!(codes(), contract.map(|(code, status)| (code.to_owned(), status)).into());
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_every_description_is_a_route() {
+    let (_world, app) = World::with_app().await;
+    let served = app.get("/openapi.json").await.expect(200);
+    assert!(served.header("content-type").starts_with("application/json"));
+    let described = served.json();
+    let paths = described["paths"].as_object().unwrap();
+    let expected: BTreeSet<&str> = [
+        "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
+        "/v1/rooms/{room_id}/snapshots",
+        "/v1/users/{user_id}/resume",
+        "/v1/users/{user_id}/snapshots",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    ]
+    .into();
+    assert_eq!(paths.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    for (path, methods) in paths {
+        let real = path.replace("{room_id}", "r").replace("{peer_id}", "p").replace("{user_id}", "u");
+        for method in methods.as_object().unwrap().keys() {
+            let answer = Answer::to(app.request(method.to_uppercase().parse().unwrap(), &real)).await;
+            let found = answer.status == 200 || ["room-not-active", "no-saved-metadata"].contains(&&*answer.code());
+            assert!(found, "{method} {path}: {}", answer.text);
+        }
+        // The router allows what is described (and HEAD, where there is a GET), and nothing else.
+        let refused = problem(Answer::to(app.request(reqwest::Method::PATCH, &real)).await, 405, "method-not-allowed");
+        let allowed = refused.header("allow").replace(",HEAD", "").to_lowercase();
+        assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), [&allowed], "{path}");
+    }
+}
+
+/// The fields that the description requires are the fields of the answers.
+#[tokio::test]
+async fn the_answers_have_the_fields_that_are_described() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "peer-1", "x");
+    let snapshot = app.snapshot("peer-1").await.expect(201).json();
+    let room = app.snapshot_room().await.expect(200).json();
+    let resume = app.resume("player-7").await.expect(200).json();
+    let history = app.history("player-7").await.expect(200).json();
+    let failure = app.resume("nobody").await.expect(404).json();
+    let schemas = app.get("/openapi.json").await.json()["components"]["schemas"].clone();
+    let described = [
+        ("Snapshot", snapshot),
+        ("RoomSnapshotJson", room),
+        ("Resume", resume),
+        ("HistoryJson", history),
+        ("Problem", failure),
+    ];
+    for (name, answer) in described {
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&schemas[name]["properties"]), names(&answer), "{name}");
+        let required: BTreeSet<String> = serde_json::from_value(schemas[name]["required"].clone()).unwrap();
+        assert_eq!(required, names(&answer), "{name}: every field is always there");
+    }
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let (_world, app) = World::with_app().await;
+    let to = app.get("/docs").await;
+    assert!(to.status.is_redirection(), "{}", to.status);
+    let page = app.get("/docs/").await.expect(200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    let sources: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|attribute| page.text.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap()))
+        .collect();
+    assert!(sources.len() >= 5, "{sources:?}");
+    for source in sources {
+        assert!(!source.contains("//"), "{source}");
+        app.get(&format!("/docs/{}", source.trim_start_matches("./"))).await.expect(200);
+    }
+    let settings = app.get("/docs/swagger-initializer.js").await.expect(200).text;
+    // Where it is unset, the page sends the service's address to swagger.io.
+    assert!(settings.contains(r#""validatorUrl": "none""#), "{settings}");
+    assert!(settings.contains("/openapi.json") && !settings.contains("://"), "{settings}");
+}

@@ -1,0 +1,273 @@
+//! The settings: what `.env.sample` says of them, and what the program says of bad ones. All of it with the real program, in an
+//! environment that holds nothing else.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use crate::support::postgres::{self, Database};
+
+const SAMPLE: &str = include_str!("../../.env.sample");
+
+/// Stands in every secret here, and must not be seen anywhere.
+const SECRET: &str = "hunter2";
+
+/// The digest of a key, as it stands in an entry.
+const DIGEST: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+/// Settings that can be read. The database is not there.
+const GOOD: [(&str, &str); 3] = [
+    ("DATABASE_URL", "postgres://rejoin:hunter2@127.0.0.1:1/rejoin"),
+    ("HMS_ACCESS_KEY", "key"),
+    ("HMS_SECRET", "hunter2"),
+];
+
+fn rejoin(args: &[&str]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    program.args(args).env_clear().stdin(Stdio::null());
+    program
+}
+
+/// `rejoin serve` with [`GOOD`] settings, except for these.
+fn serve_with(changes: &[(&str, &str)]) -> Output {
+    rejoin(&["serve"]).envs(GOOD).envs(changes.iter().copied()).output().unwrap()
+}
+
+/// Asserts that it stopped at its settings, and returns the one sentence that it said.
+fn complaint(output: &Output) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(!said.contains(SECRET), "{said}");
+    let sentence = said.strip_prefix("error: ").and_then(|said| said.strip_suffix(".\n"));
+    let sentence = sentence.unwrap_or_else(|| panic!("no sentence: {said}"));
+    assert!(!sentence.contains('\n'), "{said}");
+    format!("{sentence}.")
+}
+
+/// Names and values of `.env.sample`.
+fn sample() -> BTreeMap<&'static str, &'static str> {
+    let lines = SAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let pairs: Vec<_> = lines.map(|line| line.split_once('=').expect("NAME=value")).collect();
+    let sample = BTreeMap::from_iter(pairs.clone());
+    assert_eq!(sample.len(), pairs.len(), "a name stands there twice");
+    sample
+}
+
+/// The variables of `rejoin serve`, with the default that its help tells. The log's are no flags.
+fn known() -> BTreeMap<String, Option<String>> {
+    let help = String::from_utf8(rejoin(&["serve", "--help"]).output().unwrap().stdout).unwrap();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let parts: Vec<_> = help.split("[env: ").collect();
+    let flags = parts.windows(2).map(|pair| {
+        let name = pair[1].split(['=', ']']).next().unwrap();
+        let default = pair[0].rsplit_once("[default: ").and_then(|(_, rest)| rest.split(']').next());
+        (name.to_owned(), default.map(|text| text.trim_matches(['<', '>']).to_owned()))
+    });
+    let log = [("REJOIN_LOG", "text"), ("RUST_LOG", "info")];
+    flags.chain(log.map(|(name, default)| (name.to_owned(), Some(default.to_owned())))).collect()
+}
+
+/// A running `rejoin serve`; it ends with this value.
+struct Serving {
+    program: Child,
+    log: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Serving {
+    /// Starts it, on a free port of the loopback interface, and waits until it listens.
+    fn start(database: &Database, changes: &[(&str, &str)]) -> Self {
+        let mut program = rejoin(&["serve"]);
+        program.envs(GOOD).env("REJOIN_LISTEN", "127.0.0.1:0").envs(changes.iter().copied());
+        let mut program = program.env("DATABASE_URL", database.url()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(program.stderr.take().unwrap());
+        let mut serving = Self { program, log, said: String::new() };
+        while !serving.said.contains("listening on http://") {
+            let read = serving.log.read_line(&mut serving.said).unwrap();
+            assert!(read > 0, "it ended: {}", serving.said);
+        }
+        serving
+    }
+
+    fn address(&self) -> &str {
+        let (_, rest) = self.said.split_once("listening on http://").unwrap();
+        rest.split(|sign: char| sign.is_whitespace() || sign == '"').next().unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.program.kill().unwrap();
+        self.program.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_sample_has_every_setting_with_its_default() {
+    let (sample, known) = (sample(), known());
+    assert!(sample.keys().copied().eq(known.keys().map(String::as_str)), "{sample:?}\n{known:?}");
+    for (name, default) in &known {
+        let sampled = sample[name.as_str()];
+        match default {
+            Some(default) => assert_eq!(sampled, default, "{name}"),
+            None => assert!(sampled.is_empty() || name == "DATABASE_URL", "{name} has no default"),
+        }
+    }
+}
+
+#[test]
+fn a_shell_reads_the_sample_as_it_stands() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.sample");
+    let shell = Command::new("/bin/sh").args(["-euc", r#"set -a; . "$1"; /usr/bin/env"#, "sh", path]).output().unwrap();
+    let read = String::from_utf8(shell.stdout).unwrap();
+    for (name, value) in sample() {
+        assert!(read.lines().any(|line| line == format!("{name}={value}")), "{name} in {read}");
+    }
+}
+
+#[tokio::test]
+async fn the_sample_lacks_the_credentials_alone() {
+    let untouched = rejoin(&["serve"]).envs(sample()).output().unwrap();
+    assert!(complaint(&untouched).starts_with("HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials"));
+
+    let mut filled_in = Vec::from_iter(sample());
+    filled_in.extend([("HMS_ACCESS_KEY", "key"), ("HMS_SECRET", SECRET), ("REJOIN_LISTEN", "127.0.0.1:0")]);
+    Serving::start(&postgres::database().await, &filled_in);
+}
+
+/// What is changed in [`GOOD`] settings, and the sentence that it leads to.
+const BAD: &[(&[(&str, &str)], &str)] = &[
+    (&[("DATABASE_URL", "")], DATABASE),
+    (&[("DATABASE_URL", "hunter2")], DATABASE),
+    (&[("DATABASE_URL", "mysql://rejoin:hunter2@localhost/rejoin")], DATABASE),
+    (&[("DATABASE_URL", "postgres://rejoin:hunter2@localhost:port/rejoin")], DATABASE),
+    (&[("DATABASE_URL", "postgres://rejoin:hunter2@localhost/rejoin?sslmode=hunter2")], DATABASE),
+    (
+        &[("HMS_ACCESS_KEY", ""), ("HMS_SECRET", " ")],
+        "HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials from 100ms's dashboard \
+         (or HMS_MANAGEMENT_TOKEN a management token).",
+    ),
+    (&[("HMS_ACCESS_KEY", "")], "HMS_ACCESS_KEY should be set together with HMS_SECRET."),
+    (&[("HMS_SECRET", "")], "HMS_SECRET should be set together with HMS_ACCESS_KEY."),
+    (
+        &[("HMS_MANAGEMENT_TOKEN", "hunter2")],
+        "HMS_MANAGEMENT_TOKEN should be left unset where HMS_ACCESS_KEY or HMS_SECRET is set.",
+    ),
+    (
+        &[("HMS_ACCESS_KEY", ""), ("HMS_SECRET", ""), ("HMS_MANAGEMENT_TOKEN", "hunter2\nhunter2")],
+        "HMS_MANAGEMENT_TOKEN should be a token as 100ms's dashboard shows it.",
+    ),
+    (&[("HMS_BASE_URL", "api.100ms.live/v2")], BASE),
+    (&[("HMS_BASE_URL", "ftp://api.100ms.live/v2")], BASE),
+    (&[("HMS_BASE_URL", "https://me:hunter2@api.100ms.live/v2")], BASE),
+    (&[("HMS_BASE_URL", "https://api.100ms.live/v2?token=hunter2")], BASE),
+    (&[("REJOIN_LISTEN", "8080")], LISTEN),
+    (&[("REJOIN_LISTEN", "localhost:8080")], LISTEN),
+    (&[("REJOIN_LISTEN", "127.0.0.1:80800")], LISTEN),
+    (&[("REJOIN_LISTEN", "0.0.0.0:0")], WITHOUT_KEYS),
+    (&[("REJOIN_LISTEN", "[::]:0")], WITHOUT_KEYS),
+    (&[("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", " , ")], WITHOUT_KEYS),
+    (
+        &[("REJOIN_API_KEYS", "hunter2")],
+        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but entry 1 is not of the form name:scope+scope:sha256-hex-of-key.",
+    ),
+    (
+        &[("REJOIN_API_KEYS", "game:resume:hunter2")],
+        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but the last part of entry 1 should be the SHA-256 of the key in 64 hex digits (`rejoin key new` prints it).",
+    ),
+    (
+        &[("REJOIN_API_KEYS_FILE", "/hunter2")],
+        "REJOIN_API_KEYS_FILE should name a file that can be read, but: No such file or directory (os error 2).",
+    ),
+    (
+        &[("REJOIN_API_KEYS_FILE", "/dev/null")],
+        "REJOIN_API_KEYS_FILE should hold entries of the form name:scope+scope:sha256-hex-of-key, but the file holds none.",
+    ),
+    (&[("REJOIN_UPSTREAM_TIMEOUT", "5")], TIMEOUT),
+    (&[("REJOIN_UPSTREAM_TIMEOUT", "0s")], TIMEOUT),
+    (&[("REJOIN_UPSTREAM_TIMEOUT", "1h")], TIMEOUT),
+    (&[("REJOIN_UPSTREAM_TIMEOUT", "soon")], TIMEOUT),
+    (&[("REJOIN_MAX_METADATA_BYTES", "0")], BYTES),
+    (&[("REJOIN_MAX_METADATA_BYTES", "256k")], BYTES),
+    (&[("REJOIN_MAX_METADATA_BYTES", "-1")], BYTES),
+    (&[("REJOIN_MAX_METADATA_BYTES", "2097153")], BYTES),
+    (&[("REJOIN_STORE_NAMES", "yes")], "REJOIN_STORE_NAMES should be true or false."),
+    (&[("REJOIN_LOG", "yaml")], "REJOIN_LOG should be text or json."),
+    (&[("RUST_LOG", "rejoin=loud")], "RUST_LOG should be a filter such as info or rejoin=debug,info."),
+];
+const DATABASE: &str = "DATABASE_URL should be a Postgres URL such as postgres://user:password@localhost:5432/rejoin.";
+const BASE: &str =
+    "HMS_BASE_URL should be an http or https URL without a user name and a query, such as https://api.100ms.live/v2.";
+const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
+const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
+const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
+const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key (`rejoin key new` makes \
+                            one), since REJOIN_LISTEN is not a loopback address.";
+
+#[test]
+fn a_bad_or_missing_setting_stops_the_start_with_one_sentence() {
+    for (changes, sentence) in BAD {
+        assert_eq!(complaint(&serve_with(changes)), *sentence, "{changes:?}");
+    }
+}
+
+#[test]
+fn each_setting_has_a_bad_value_in_the_table() {
+    for name in known().keys() {
+        assert!(BAD.iter().any(|(changes, _)| changes.iter().any(|(changed, _)| changed == name)), "{name}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_no_text_is_named() {
+    for name in known().keys() {
+        let output = rejoin(&["serve"]).envs(GOOD).env(name, OsStr::from_bytes(b"hunter2\xff")).output().unwrap();
+        assert_eq!(complaint(&output), format!("{name} should be text in UTF-8."));
+    }
+}
+
+#[test]
+fn a_database_of_its_own_and_one_that_is_named_are_too_many() {
+    let output = rejoin(&["serve", "--embedded-postgres"]).envs(GOOD).output().unwrap();
+    assert_eq!(complaint(&output), "DATABASE_URL should be left unset where --embedded-postgres is given.");
+}
+
+#[test]
+fn a_database_that_is_not_there_has_a_code_of_its_own() {
+    let output = serve_with(&[("RUST_LOG", "trace")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+}
+
+#[tokio::test]
+async fn without_keys_a_loopback_address_is_served_and_a_warning_given() {
+    let serving = Serving::start(&postgres::database().await, &[("REJOIN_LOG", "json")]);
+    let warned = serving.said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let warned: Vec<_> = warned.filter(|line| line["level"] == "WARN").map(|line| line["message"].clone()).collect();
+    assert_eq!(warned, ["no API keys are set: whoever reaches this loopback address may call everything"]);
+}
+
+#[tokio::test]
+async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
+    let keys = format!("game:snapshot+resume:{DIGEST}");
+    let changes = [("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", keys.as_str()), ("RUST_LOG", "trace")];
+    let serving = Serving::start(&postgres::database().await, &changes);
+    for secret in [SECRET, DIGEST, "no API keys"] {
+        assert!(!serving.said.contains(secret), "{secret} in {}", serving.said);
+    }
+}
+
+#[tokio::test]
+async fn the_healthcheck_tells_whether_the_service_is_ready() {
+    let serving = Serving::start(&postgres::database().await, &[]);
+    let ask = |address: &str| rejoin(&["healthcheck"]).env("REJOIN_LISTEN", address).output().unwrap();
+    let ready = ask(serving.address());
+    assert_eq!(ready.status.code(), Some(0), "{}", String::from_utf8_lossy(&ready.stderr));
+    let nobody = ask("127.0.0.1:1");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert_eq!(String::from_utf8(nobody.stderr).unwrap(), "error: the service on 127.0.0.1:1 does not answer\n");
+}
