@@ -1,11 +1,14 @@
 //! Extractors whose rejections are problem details. The raw ones of axum are banned in `clippy.toml`.
 
-use axum::body::HttpBody;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::error::{ApiError, Code};
 
@@ -64,6 +67,9 @@ fn badly_encoded() -> ApiError {
     ApiError::invalid("The URL is not percent-encoded UTF-8.")
 }
 
+/// How long a body may take: a client that sends none would otherwise hold its connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The end of a body that says nothing: it is read to its end and forgotten.
 #[derive(Debug)]
 pub(crate) struct NoBody;
@@ -76,9 +82,13 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     }
 }
 
-/// The whole body, of at most `max` bytes.
+/// The whole body, of at most `max` bytes, if it comes in time.
 pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
-    let body = request.into_body();
+    let late = |_| ApiError::invalid("The body did not come to its end in time.");
+    timeout(BODY_TIMEOUT, read(request.into_body(), max)).await.map_err(late)?
+}
+
+async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
     let mut size = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut kept = Vec::new();
     if size <= MAX_READ {

@@ -49,7 +49,8 @@ pub(super) fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Classes 08 (connection), 53 (resources), 57P (shutdown, starting up), and a primary that became read-only.
+/// Classes 08 (connection), 40 (deadlock and the like), 53 (resources), 57P (shutdown, starting up), a statement that took
+/// too long, and a primary that became read-only.
 fn is_outage_code(code: &str) -> bool {
-    ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006" || code == "57014"
+    ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006" || code == "57014"
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::StoreError;
 
@@ -16,6 +17,9 @@ use super::StoreError;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How much waits at most, in bytes, over all lanes of a kind; 1 KiB is the least that an item counts for.
 const MAX_WAITING_BYTES: usize = 32 << 20;
+/// How long the answer to an item may take, its wait in the queue included: little more than a batch that runs when it
+/// arrives and finds the server frozen.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// What is told to those who find the queue full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,8 @@ pub(super) trait Batch: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// The name in metrics.
     const NAME: &'static str;
+    /// Whether an item is left out once nobody waits for it any more.
+    const ONLY_AWAITED: bool;
 
     /// The size of an item, in bytes: large items make small batches.
     fn size(item: &Self::Item) -> usize;
@@ -67,10 +73,11 @@ impl<B: Batch> Lanes<B> {
 
     /// Waits for the answer to `item`, in the lane of `key`; all items of one key go through one lane, in order.
     ///
-    /// An item that was accepted is carried out even if the caller stops waiting.
+    /// An item that was accepted is carried out even if the caller stops waiting, unless [`Batch::ONLY_AWAITED`].
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] at once where the queue is full, else what the batch says.
+    /// [`StoreError::Overloaded`] at once where the queue is full, [`StoreError::Unavailable`] where the answer takes too
+    /// long, else what the batch says.
     pub(super) async fn submit(&self, key: &str, item: B::Item) -> Result<B::Answer, StoreError> {
         let size = B::size(&item);
         let room = Arc::clone(&self.room)
@@ -98,7 +105,8 @@ impl<B: Batch> Lanes<B> {
         metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME).increment(1.0);
         let accepted = queue.send(Waiting { item, size, answer, room });
         accepted.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let late = |_| StoreError::Unavailable(format!("no answer within {ANSWER_TIMEOUT:?}"));
+        timeout(ANSWER_TIMEOUT, answered).await.map_err(late)?.map_err(|_| closed())?
     }
 
     fn queue_of(&self, key: &str) -> &mpsc::UnboundedSender<Waiting<B>> {
@@ -153,11 +161,15 @@ fn take_batch<B: Batch>(
     (taken, None)
 }
 
-async fn run_batch<B: Batch>(batch: &B, waiting: Vec<Waiting<B>>) {
+async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>) {
     #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
     let size = waiting.len() as f64;
-    metrics::histogram!("rejoin_batch_size", "queue" => B::NAME).record(size);
     metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME).decrement(size);
+    waiting.retain(|waiting| !B::ONLY_AWAITED || !waiting.answer.is_closed());
+    if waiting.is_empty() {
+        return;
+    }
+    metrics::histogram!("rejoin_batch_size", "queue" => B::NAME).record(size);
     let (items, answers): (Vec<_>, Vec<_>) =
         waiting.into_iter().map(|waiting| (waiting.item, (waiting.answer, waiting.room))).unzip();
     // A panic costs its batch, whose callers see their answer dropped, and not the lane.

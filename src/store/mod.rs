@@ -25,9 +25,12 @@ mod schema;
 mod statements;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::domain::{Label, Observation, Report, RoomId, SavedState, Timestamp};
 use database::{Database, run};
@@ -39,7 +42,10 @@ use resume::ResumeBatch;
 pub use resume::ResumeQuery;
 use save::SaveBatch;
 
-/// How many statements of each kind are in flight, and how many connections there are for all else.
+/// How long what goes through no lane waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many statements of each kind are in flight, each on a connection of its own. Pings have one more.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreConfig {
     /// Lanes that save.
@@ -50,7 +56,7 @@ pub struct StoreConfig {
     pub max_batch: usize,
     /// Whether resumes tell the presence: nobody tells it to us without webhooks.
     pub presence: bool,
-    /// Connections for history, health and migrations.
+    /// Connections for history and the ends of sessions.
     pub other_connections: u32,
 }
 
@@ -66,13 +72,15 @@ pub struct Store {
     database: Database,
     saves: Arc<Lanes<SaveBatch>>,
     resumes: Arc<Lanes<ResumeBatch>>,
+    others: Arc<Semaphore>,
+    pings: Arc<Semaphore>,
 }
 
 impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
-        let lanes = u32::try_from(config.save_lanes + config.resume_lanes).expect("a handful");
-        let database = Database::new(options, lanes + config.other_connections);
+        let others = config.other_connections as usize;
+        let database = Database::new(options, config.save_lanes + config.resume_lanes + others + 1);
         Self {
             saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, config.max_batch)),
             resumes: Arc::new(Lanes::start(
@@ -80,6 +88,8 @@ impl Store {
                 config.resume_lanes,
                 config.max_batch,
             )),
+            others: Arc::new(Semaphore::new(others)),
+            pings: Arc::new(Semaphore::new(1)),
             database,
         }
     }
@@ -133,7 +143,11 @@ impl Store {
         session_id: Option<&Label>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        run!(self.database, connection => presence::end_session(connection, room_id, session_id, at))
+        let (database, room, session) = (self.database.clone(), room_id.clone(), session_id.cloned());
+        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
+        let end =
+            async move { run!(database, connection => presence::end_session(connection, &room, session.as_ref(), at)) };
+        in_turn(&self.others, full, end).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months kept; with [`Span::At`], with the
@@ -142,7 +156,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        run!(self.database, connection => history::history(connection, query))
+        let (database, query) = (self.database.clone(), query.clone());
+        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
+        let page = async move { run!(database, connection => history::history(connection, &query)) };
+        in_turn(&self.others, full, page).await
     }
 
     /// Whether the database answers.
@@ -150,13 +167,33 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        run!(self.database, connection => sqlx::Connection::ping(connection))
+        let database = self.database.clone();
+        let silent = StoreError::Unavailable(format!("it has not answered another ping for {TURN_TIMEOUT:?}"));
+        let ping = async move { run!(database, connection => sqlx::Connection::ping(connection)) };
+        in_turn(&self.pings, silent, ping).await
     }
 
     /// Connections: all, and those in use.
     pub fn connections(&self) -> (u32, u32) {
-        let pool = self.database.pool();
-        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-        (pool.size(), pool.size().saturating_sub(idle))
+        self.database.connections()
     }
+}
+
+/// Runs `statement` when it is its turn, and to its end even if the caller stops waiting: as long as the server works on
+/// it, its turn is taken. `without` a turn in time, that is the answer.
+async fn in_turn<T: Send + 'static>(
+    turns: &Arc<Semaphore>,
+    without: StoreError,
+    statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let Ok(Ok(turn)) = timeout(TURN_TIMEOUT, turns.clone().acquire_owned()).await else {
+        return Err(without);
+    };
+    let statement = async move {
+        let _turn = turn;
+        statement.await
+    };
+    tokio::spawn(statement)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("the statement was dropped".to_owned())))
 }

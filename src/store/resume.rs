@@ -38,6 +38,7 @@ impl Batch for ResumeBatch {
     type Item = ResumeQuery;
     type Answer = Option<SavedState>;
     const NAME: &'static str = "resume";
+    const ONLY_AWAITED: bool = true;
 
     fn size(_: &ResumeQuery) -> usize {
         0

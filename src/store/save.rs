@@ -22,6 +22,7 @@ impl Batch for SaveBatch {
     type Item = Report;
     type Answer = Saved;
     const NAME: &'static str = "save";
+    const ONLY_AWAITED: bool = false;
 
     fn size(told: &Report) -> usize {
         let seen = &told.observation;

@@ -1,6 +1,6 @@
 //! The schema: migrations, and the partitions of the months ahead.
 
-use sqlx::query;
+use sqlx::{Connection, query};
 
 use super::database::run;
 use super::{Store, StoreError};
@@ -18,8 +18,9 @@ impl Store {
     /// What the database said.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let mut migrator = sqlx::migrate!("./migrations");
-        migrator.set_ignore_missing(true).run(self.database.pool()).await?;
-        Ok(())
+        let mut connection = self.database.connect().await?;
+        migrator.set_ignore_missing(true).run(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     /// Makes the partitions of this month and the next ones, where they are missing.

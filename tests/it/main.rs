@@ -4,6 +4,7 @@ mod api;
 mod databases;
 mod demo;
 mod embedded;
+mod failures;
 mod problems;
 mod rules;
 mod settings;

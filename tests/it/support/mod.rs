@@ -2,5 +2,7 @@
 
 pub(crate) mod logs;
 pub(crate) mod postgres;
+pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod scripted;
 pub(crate) mod world;

@@ -1,0 +1,73 @@
+//! What fails around the service, and what it does meanwhile and afterwards.
+
+mod clients;
+mod database;
+mod overload;
+mod process;
+mod replicas;
+mod upstream;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use sqlx::PgPool;
+
+use crate::support::world::{Answer, Replica};
+
+/// Every kind of request that needs the database, all at once, of a user `player-7` with a peer `peer-1`.
+async fn every_call(app: &Replica) -> [(&'static str, Answer); 5] {
+    let (snapshot, room, resume, history, ready) = tokio::join!(
+        app.snapshot("peer-1"),
+        app.snapshot_room(),
+        app.resume("player-7"),
+        app.history("player-7"),
+        app.get("/health/ready"),
+    );
+    [("snapshot", snapshot), ("room", room), ("resume", resume), ("history", history), ("ready", ready)]
+}
+
+#[track_caller]
+fn all_succeed(answers: [(&'static str, Answer); 5]) {
+    for (call, answer) in answers {
+        assert!(answer.status.is_success(), "{call}: {} {}", answer.status, answer.text);
+    }
+}
+
+#[track_caller]
+fn all_unavailable(answers: [(&'static str, Answer); 5]) {
+    for (call, answer) in answers {
+        assert_eq!(answer.status, 503, "{call}: {}", answer.text);
+        assert_eq!(answer.code(), "database-unavailable", "{call}");
+        assert_eq!(answer.header("retry-after"), "1", "{call}");
+    }
+}
+
+/// The state that resume returns.
+async fn resumed(app: &Replica, user: &str) -> String {
+    app.resume(user).await.expect(200).json()["metadata_raw"].as_str().expect("text").to_owned()
+}
+
+/// Many resumes at once, so that all connections of the lanes are open.
+async fn warm(app: &Replica) {
+    for _ in 0..3 {
+        join_all((0..20).map(async |_| all_succeed(every_call(app).await))).await;
+    }
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < Duration::from_secs(15), "{what}: not within 15 seconds");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How many other connections to the database there are in such a state.
+async fn backends(pool: &PgPool, condition: &str) -> i64 {
+    let query = format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND backend_type = 'client backend' AND application_name = 'rejoin' AND {condition}"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(pool).await.expect("the catalog can be read")
+}

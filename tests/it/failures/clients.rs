@@ -1,0 +1,175 @@
+//! Clients that hang up or dawdle, at every stage.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rejoin::sim::{Fault, FaultRule, Operation};
+use sqlx::PgPool;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use super::{all_succeed, backends, every_call, resumed, until};
+use crate::support::proxy::Proxy;
+use crate::support::world::{ROOM, Replica, Setup, World};
+
+async fn connect(app: &Replica) -> TcpStream {
+    let address: SocketAddr = app.base.trim_start_matches("http://").parse().unwrap();
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Sends `request`, waits a little, and hangs up.
+async fn hang_up(app: &Replica, request: &str, after: Duration) {
+    let mut client = connect(app).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    sleep(after).await;
+}
+
+fn snapshot_of(peer: &str) -> String {
+    format!("POST /v1/rooms/{ROOM}/peers/{peer}/snapshots HTTP/1.1\r\nhost: rejoin\r\ncontent-length: 0\r\n\r\n")
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: rejoin\r\n\r\n")
+}
+
+async fn nothing_is_left_open(pool: &PgPool) {
+    until("every statement ends", async || backends(pool, "state <> 'idle'").await == 0).await;
+    assert_eq!(backends(pool, "xact_start IS NOT NULL").await, 0);
+}
+
+/// A replica behind a proxy to its database, whose connections are recognised in `pg_stat_activity`.
+async fn behind_a_proxy(world: &World) -> (Replica, Proxy) {
+    let (proxy, url) = Proxy::before(world.database.url());
+    let database_url = Some(format!("{url}&application_name=rejoin"));
+    (world.replica(Setup { database_url, ..Setup::default() }).await, proxy)
+}
+
+#[tokio::test]
+async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "peer-1", "saved");
+    app.snapshot("peer-1").await.expect(201);
+    world.set("peer-1", "never asked for");
+    let asked = world.sim.request_count();
+    let whole = snapshot_of("peer-1");
+    join_all((1..whole.len()).step_by(7).map(|sent| hang_up(&app, &whole[..sent], Duration::from_millis(20)))).await;
+    let body_missing = whole.replace("content-length: 0", "content-length: 5");
+    hang_up(&app, &body_missing, Duration::from_millis(20)).await;
+    assert_eq!(resumed(&app, "player-7").await, "saved");
+    assert_eq!(world.sim.request_count(), asked);
+    all_succeed(every_call(&app).await);
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_client_hung_up_is_kept() {
+    let world = World::new().await;
+    let (app, proxy) = behind_a_proxy(&world).await;
+    let pool = world.database.pool().await;
+    world.join("player-7", "peer-1", "0");
+    for (turn, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400].into_iter().enumerate() {
+        // While 100ms is slow, or while the database is.
+        if turn % 2 == 0 {
+            world.sim.set_faults([FaultRule::always(Operation::Any, Fault::DelayMs(200))]);
+            proxy.delay(Duration::ZERO);
+        } else {
+            world.sim.set_faults([]);
+            proxy.delay(Duration::from_millis(60));
+        }
+        let state = format!("after {after} ms");
+        world.set("peer-1", &state);
+        let asked = world.sim.request_count();
+        hang_up(&app, &snapshot_of("peer-1"), Duration::from_millis(after)).await;
+        if world.sim.request_count() > asked {
+            until("the snapshot is kept", async || resumed_if_any(&app, "player-7").await == state).await;
+        }
+    }
+    nothing_is_left_open(&pool).await;
+    all_succeed(every_call(&app).await);
+}
+
+async fn resumed_if_any(app: &Replica, user: &str) -> String {
+    app.resume(user).await.json()["metadata_raw"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn hanging_up_while_the_database_works_spoils_no_connection() {
+    let world = World::new().await;
+    let (app, proxy) = behind_a_proxy(&world).await;
+    let pool = world.database.pool().await;
+    for player in 0..8 {
+        world.join(&format!("player-{player}"), &format!("peer-{player}"), &format!("state {player}"));
+    }
+    join_all((0..8).map(async |player| app.snapshot(&format!("peer-{player}")).await.expect(201))).await;
+    proxy.delay(Duration::from_millis(15));
+    let reads = ["/v1/users/player-1/resume", "/v1/users/player-1/snapshots", "/health/ready"].map(get);
+    for after in (0..90).step_by(6) {
+        let writes = (0..8).map(|player| snapshot_of(&format!("peer-{player}")));
+        let all: Vec<String> = reads.iter().cloned().cycle().take(12).chain(writes).collect();
+        world.clock.pass(Duration::from_secs(1));
+        join_all(all.iter().map(|request| hang_up(&app, request, Duration::from_millis(after)))).await;
+        join_all((0..8).map(async |player| {
+            assert_eq!(resumed(&app, &format!("player-{player}")).await, format!("state {player}"));
+        }))
+        .await;
+    }
+    nothing_is_left_open(&pool).await;
+    assert!(backends(&pool, "true").await <= 6, "no more connections than lanes, histories and a ping");
+    let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots").fetch_one(&pool).await.unwrap();
+    assert_eq!(rows, 8, "seen again and again, but never changed");
+}
+
+#[tokio::test]
+async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
+    let world = World::new().await;
+    let (app, mut proxy) = behind_a_proxy(&world).await;
+    world.join("player-7", "peer-1", "saved");
+    app.snapshot("peer-1").await.expect(201);
+    super::warm(&app).await;
+    proxy.strand().await;
+    let requests = ["/v1/users/player-7/resume", "/v1/users/player-7/snapshots", "/health/ready"].map(get);
+    let many: Vec<&String> = requests.iter().cycle().take(60).collect();
+    join_all(many.iter().map(|request| hang_up(&app, request, Duration::from_millis(100)))).await;
+    // The connections that were caught are given up in time, and there are enough for everyone again.
+    let start = Instant::now();
+    until("all is well", async || every_call(&app).await.iter().all(|(_, answer)| answer.status.is_success())).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// What the service sends until it closes the connection, and when it does.
+async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
+    let start = Instant::now();
+    client.write_all(sent.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    let _ = client.read_to_end(&mut received).await;
+    (String::from_utf8(received).unwrap(), start.elapsed())
+}
+
+#[tokio::test]
+async fn slow_clients_are_closed_and_hold_nobody_up() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "peer-1", "saved");
+    app.snapshot("peer-1").await.expect(201);
+    let _idle = join_all((0..200).map(|_| connect(&app))).await;
+
+    let half_a_head = "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rej";
+    let half_a_body =
+        snapshot_of("peer-1").replace("content-length: 0", "content-length: 5\r\nconnection: close") + "ab";
+    let others = async {
+        for _ in 0..20 {
+            let start = Instant::now();
+            all_succeed(every_call(&app).await);
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        }
+    };
+    let (head, body, ()) = tokio::join!(
+        until_closed(connect(&app).await, half_a_head),
+        until_closed(connect(&app).await, &half_a_body),
+        others
+    );
+    for (_, took) in [&head, &body] {
+        assert!(*took < Duration::from_secs(12), "{took:?}");
+    }
+    assert!(body.0.starts_with("HTTP/1.1 400") && body.0.contains("invalid-request"), "{}", body.0);
+}

@@ -1,0 +1,104 @@
+//! Two replicas at once on one database.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rejoin::sim::WireMetadata;
+use rejoin::store::{ResumeQuery, Store, StoreConfig};
+
+use super::resumed;
+use crate::support::postgres;
+use crate::support::world::{ROOM, Setup, World};
+
+#[tokio::test]
+async fn what_one_acknowledged_the_other_resumes_at_once() {
+    let world = World::new().await;
+    let replicas = [world.replica(Setup::default()).await, world.replica(Setup::default()).await];
+    world.join("player-7", "peer-1", "0");
+    for turn in 1..=150 {
+        world.set("peer-1", &turn.to_string());
+        let (one, other) = (&replicas[turn % 2], &replicas[(turn + 1) % 2]);
+        one.snapshot("peer-1").await.expect(201);
+        assert_eq!(resumed(other, "player-7").await, turn.to_string());
+    }
+}
+
+#[tokio::test]
+async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_back() {
+    const PLAYERS: usize = 4;
+    const CHANGES: usize = 40;
+    let world = World::new().await;
+    let replicas = [world.replica(Setup::default()).await, world.replica(Setup::default()).await];
+    let done: Vec<AtomicUsize> = (0..PLAYERS).map(|_| AtomicUsize::new(0)).collect();
+    for player in 0..PLAYERS {
+        world.join(&format!("player-{player}"), &format!("peer-{player}"), "0");
+    }
+    let playing = (0..PLAYERS).map(async |player| {
+        let (user, peer) = (format!("player-{player}"), format!("peer-{player}"));
+        for change in 1..=CHANGES {
+            // No two sights of different states at one instant: which came first would be anybody's guess.
+            world.clock.pass(Duration::from_millis(1));
+            world.sim.set_metadata(ROOM, &peer, WireMetadata::text(&change.to_string())).unwrap();
+            world.clock.pass(Duration::from_millis(1));
+            let (one, other, room) = tokio::join!(
+                replicas[0].snapshot(&peer),
+                replicas[1].snapshot(&peer),
+                replicas[change % 2].snapshot_room()
+            );
+            for answer in [one, other] {
+                assert!(answer.status.is_success(), "{}", answer.text);
+                assert_eq!(answer.json()["metadata_raw"], change.to_string());
+            }
+            assert_eq!(room.expect(200).json()["skipped"], serde_json::json!([]));
+            for replica in &replicas {
+                assert_eq!(resumed(replica, &user).await, change.to_string());
+            }
+        }
+        done[player].store(1, Ordering::SeqCst);
+    });
+    // Somebody who only looks sees time go forward, wherever they look.
+    let watching = async {
+        let (mut seen, mut look) = (0, 0);
+        while done[0].load(Ordering::SeqCst) == 0 {
+            look += 1;
+            let answer = replicas[look % 2].resume("player-0").await;
+            if answer.status != 404 {
+                let now: usize = answer.expect(200).json()["metadata_raw"].as_str().unwrap().parse().unwrap();
+                assert!(now >= seen, "{now} after {seen}");
+                seen = now;
+            }
+        }
+    };
+    tokio::join!(join_all(playing), watching);
+    for player in 0..PLAYERS {
+        let path = format!("/v1/users/player-{player}/snapshots?limit=500");
+        let history = replicas[0].get(&path).await.expect(200).json();
+        let rows = history["snapshots"].as_array().unwrap().iter();
+        let mut kept: Vec<usize> = rows.map(|row| row["metadata_raw"].as_str().unwrap().parse().unwrap()).collect();
+        // A sight that arrived late is a row of its own, beside the one of the same state.
+        kept.dedup();
+        assert_eq!(
+            kept.iter().filter(|state| **state > 0).copied().collect::<Vec<_>>(),
+            (1..=CHANGES).rev().collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_migrate_one_empty_database_at_once() {
+    let database = postgres::empty_database().await;
+    let stores: Vec<Store> =
+        (0..4).map(|_| Store::new(database.url().parse().unwrap(), StoreConfig::default())).collect();
+    join_all(stores.iter().map(async |store| {
+        store.migrate().await.unwrap();
+        store.prepare_partitions(rejoin::domain::Clock::system().now()).await.unwrap();
+    }))
+    .await;
+    let query = ResumeQuery {
+        user_id: rejoin::domain::UserId::parse("player-7").unwrap(),
+        room_id: None,
+        exclude_peer_id: None,
+    };
+    assert_eq!(stores[0].resume(query).await.unwrap(), None);
+}
