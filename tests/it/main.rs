@@ -1,5 +1,6 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
+mod admin_sql;
 mod api;
 mod databases;
 mod demo;
@@ -11,3 +12,4 @@ mod settings;
 mod sim;
 mod support;
 mod upstream;
+mod webhooks;

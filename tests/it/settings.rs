@@ -269,7 +269,8 @@ async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
 
 #[tokio::test]
 async fn the_healthcheck_tells_whether_the_service_is_ready() {
-    let serving = Serving::start(&postgres::database().await, &[]);
+    let database = postgres::database().await;
+    let serving = Serving::start(&database, &[]);
     let ask = |address: &str| rejoin(&["healthcheck"]).env("REJOIN_LISTEN", address).output().unwrap();
     let ready = ask(serving.address());
     assert_eq!(ready.status.code(), Some(0), "{}", String::from_utf8_lossy(&ready.stderr));
