@@ -28,7 +28,7 @@ fn join(peer: &str, second: u32, data: &str) -> Value {
         "version": "2.0", "id": "any", "type": "peer.join.success", "timestamp": "2026-12-01T12:00:00Z",
         "data": {
             "user_id": "player-7", "room_id": ROOM, "peer_id": peer, "session_id": "s1", "role": "player",
-            "user_name": "seven", "joined_at": format!("2026-12-01T12:00:{second:02}Z"), "user_data": data,
+            "user_name": "player-7", "joined_at": format!("2026-12-01T12:00:{second:02}Z"), "user_data": data,
         }
     })
 }
