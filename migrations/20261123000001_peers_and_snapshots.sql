@@ -79,10 +79,13 @@ COMMENT ON COLUMN snapshots.last_observed_at IS 'When this content was last seen
 COMMENT ON COLUMN snapshots.recorded_at IS 'When the row was written: later than first_observed_at for what arrived late.';
 
 -- What no month's partition takes: history from before the first of them, and anything if they were not prepared.
-CREATE TABLE snapshots_default PARTITION OF snapshots DEFAULT;
+CREATE TABLE snapshots_default (LIKE snapshots INCLUDING DEFAULTS INCLUDING COMMENTS);
+ALTER TABLE snapshots ATTACH PARTITION snapshots_default DEFAULT;
 COMMENT ON TABLE snapshots_default IS 'History outside the prepared months.';
 
 -- Called at every start and once a day. Runs with its owner's rights, so that the service needs none to create tables.
+-- It looks in this schema alone, and last among temporary tables: a caller's own could otherwise stand in for ours.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 CREATE FUNCTION rejoin_prepare_partitions(starting timestamptz, months integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE

@@ -65,13 +65,16 @@ SELECT timed.id, timed.user_id, timed.room_id, timed.peer_id, timed.name, timed.
 FROM (
     SELECT marked.*,
            min(marked.first_observed_at) FILTER (WHERE NOT marked.within) OVER (
-               PARTITION BY marked.user_id, marked.room_id, marked.peer_id ORDER BY marked.first_observed_at, marked.id
+               PARTITION BY marked.user_id, marked.room_id, marked.peer_id
+               ORDER BY marked.first_observed_at, marked.last_observed_at DESC, marked.id DESC
                ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS next_at
     FROM (
         -- A sight that arrived late can lie within the time of another row: it says what was there at that one instant.
+        -- Of rows that begin at one instant the longest is the one that goes on.
         SELECT s.*,
                coalesce(s.first_observed_at <= max(s.last_observed_at) OVER (
-                   PARTITION BY s.user_id, s.room_id, s.peer_id ORDER BY s.first_observed_at, s.id
+                   PARTITION BY s.user_id, s.room_id, s.peer_id
+                   ORDER BY s.first_observed_at, s.last_observed_at DESC, s.id DESC
                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS within
         FROM snapshots s
     ) AS marked
@@ -90,7 +93,7 @@ COMMENT ON COLUMN snapshot_history.metadata_raw IS 'The exact bytes of the metad
 COMMENT ON COLUMN snapshot_history.tracks IS 'The tracks by track id; null when the source has none.';
 COMMENT ON COLUMN snapshot_history.joined_at IS 'When the peer joined.';
 COMMENT ON COLUMN snapshot_history.valid_from IS 'From when this content was in force (when it was first seen).';
-COMMENT ON COLUMN snapshot_history.valid_to IS 'Until when (when the next content was first seen); null while it still is.';
+COMMENT ON COLUMN snapshot_history.valid_to IS 'Until when: when the next content was first seen, null while there is none. Of a row that arrived late and lies within the time of another: when it was seen.';
 COMMENT ON COLUMN snapshot_history.first_observed_at IS 'When this content was first seen.';
 COMMENT ON COLUMN snapshot_history.last_observed_at IS 'When this content was last seen.';
 COMMENT ON COLUMN snapshot_history.source IS 'Where this content was first seen.';

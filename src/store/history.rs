@@ -153,7 +153,7 @@ async fn between(
 /// Of each peer the row that was last seen at or before the instant.
 ///
 /// A row that arrived late can lie within the time of another: then the one that was seen on both sides of the instant,
-/// or nearest before it, is the one in force.
+/// or nearest before it, is the one in force. The view `snapshot_history` says the same.
 async fn in_force(connection: &mut PgConnection, query: &HistoryQuery, at: Timestamp) -> Result<Vec<Row>, sqlx::Error> {
     query_as!(
         Row,
@@ -165,7 +165,7 @@ async fn in_force(connection: &mut PgConnection, query: &HistoryQuery, at: Times
                SELECT * FROM snapshots s
                WHERE s.user_id = peers.user_id AND s.room_id = peers.room_id AND s.peer_id = peers.peer_id
                  AND s.first_observed_at <= $4
-               ORDER BY LEAST(s.last_observed_at, $4) DESC, s.first_observed_at DESC, s.id DESC
+               ORDER BY LEAST(s.last_observed_at, $4) DESC, s.first_observed_at, s.last_observed_at DESC, s.id DESC
                LIMIT 1
            ) AS there
            WHERE peers.user_id = $1

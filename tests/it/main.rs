@@ -1,5 +1,6 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
+mod admin_sql;
 mod databases;
 mod embedded;
 mod rules;

@@ -11,17 +11,17 @@ use uuid::Uuid;
 
 use crate::support::postgres;
 
-fn store(url: &str) -> Store {
+pub(crate) fn store(url: &str) -> Store {
     Store::new(url.parse().unwrap(), StoreConfig { save_lanes: 2, resume_lanes: 2, other_connections: 2 })
 }
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap().into()
 }
 
 /// One sight of one of a user's few peers, small enough numbers that times and contents collide.
 #[derive(Debug, Clone)]
-struct Sight {
+pub(crate) struct Sight {
     peer: usize,
     second: i64,
     metadata: Option<&'static str>,
@@ -30,7 +30,7 @@ struct Sight {
 const PEERS: usize = 4;
 
 impl Sight {
-    fn observation(&self, user: &UserId) -> Observation {
+    pub(crate) fn observation(&self, user: &UserId) -> Observation {
         let room = ["cave", "tower"][self.peer % 2];
         let peer = PeerId::parse(&format!("peer-{}", self.peer)).unwrap();
         Observation {
@@ -47,7 +47,7 @@ impl Sight {
     }
 }
 
-fn sights() -> impl Strategy<Value = Vec<Sight>> {
+pub(crate) fn sights() -> impl Strategy<Value = Vec<Sight>> {
     let metadata = prop::sample::select(vec![None, Some(""), Some("a"), Some("b"), Some("{\"hp\": 1}")]);
     let sight = (0..PEERS, 0i64..12, metadata).prop_map(|(peer, second, metadata)| Sight { peer, second, metadata });
     prop::collection::vec(sight, 1..24)
@@ -110,12 +110,12 @@ async fn resumed(
     })
 }
 
-fn new_user() -> UserId {
+pub(crate) fn new_user() -> UserId {
     UserId::parse(&format!("user-{}", Uuid::new_v4().simple())).unwrap()
 }
 
 /// Runs `case` for generated inputs, on one runtime and one database.
-fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&str, S::Value)) {
+pub(crate) fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&str, S::Value)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(postgres::database());
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });

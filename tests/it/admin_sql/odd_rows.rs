@@ -1,0 +1,88 @@
+//! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
+
+use rejoin::domain::{Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, Tracks, UserId};
+use rejoin::store::Store;
+
+/// A time of the day that the pages speak of.
+pub(super) fn at(time: &str) -> Timestamp {
+    format!("2026-03-01T{time}Z").parse().unwrap()
+}
+
+fn seen(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> Observation {
+    let joined_at = at(if peer == "new-7" { "14:05:30" } else { "13:50:00" });
+    let (user, room, peer) = (UserId::parse(user), RoomId::parse("cave"), PeerId::parse(peer));
+    Observation {
+        key: PeerKey::new(user.unwrap(), room.unwrap(), peer.unwrap()).unwrap(),
+        observed_at: at(time),
+        source: Source::Room,
+        metadata,
+        name: Some(Label::new("someone")),
+        role: Some(Label::new(role)),
+        tracks: None,
+        joined_at: Some(joined_at),
+    }
+}
+
+fn player(time: &str, metadata: &str) -> Observation {
+    seen(time, "player-7", "old-7", "player", Metadata::from_text(metadata))
+}
+
+/// By the peer endpoint, which knows of tracks.
+fn with_microphone(muted: bool, observation: Observation) -> Observation {
+    let tracks = format!(
+        r#"{{"cam": {{"type": "video", "mute": false}}, "mic": {{"type": "audio", "mute": {muted}}}, "odd": 3, "none": null}}"#
+    );
+    Observation { source: Source::Peer, tracks: Tracks::from_wire(&tracks), ..observation }
+}
+
+fn evening() -> Vec<Observation> {
+    let text = Metadata::from_text;
+    vec![
+        with_microphone(false, player("14:00:00", r#"{"checkpoint":"cave-2","hp":90}"#)),
+        with_microphone(true, player("14:01:30", r#"{"checkpoint":"cave-2","hp":90}"#)),
+        with_microphone(true, player("14:01:50", r#"{"checkpoint":"cave-2","hp":90}"#)),
+        player("14:02:00", r#"{"checkpoint":"cave-3","hp":71}"#),
+        // Came late, from within the time of the second.
+        player("14:01:45", r#"{"checkpoint":"cave-2","hp":85}"#),
+        // The ghost, and the new peer beside it.
+        player("14:05:31", r#"{"checkpoint":"cave-3","hp":71}"#),
+        seen("14:05:31", "player-7", "new-7", "player", text("")),
+        seen("14:05:40", "player-7", "new-7", "player", text("")),
+        seen("14:00:00", "host-1", "host", "on-stage", text(r#"{"topic":"boss"}"#)),
+        seen("14:20:00", "host-1", "host", "backstage", text(r#"{"topic":"boss"}"#)),
+        seen("14:00:00", "cleared-1", "clear", "player", text(r#"{"coins":3}"#)),
+        seen("14:10:00", "cleared-1", "clear", "player", text("")),
+        seen("14:00:00", "empty-text", "empty", "player", text("")),
+        seen("14:00:00", "empty-null", "empty", "player", Metadata::NONE),
+    ]
+}
+
+/// Metadata that some part of Postgres, of JSON or of a cast trips over, by the name of its user.
+pub(super) fn odd() -> Vec<(&'static str, String)> {
+    vec![
+        ("odd-array", "[1, {\"hp\": 1}]".to_owned()),
+        ("odd-bell", "\u{7}\u{1b}[2J".to_owned()),
+        ("odd-deep", "[".repeat(100_000) + &"]".repeat(100_000)),
+        ("odd-digits", "9".repeat(400)),
+        ("odd-escaped-nul", r#"{"a":"\u0000"}"#.to_owned()),
+        ("odd-exponent", "1e999999".to_owned()),
+        ("odd-half-pair", r#"{"a":"\ud800"}"#.to_owned()),
+        ("odd-hp-null", r#"{"hp":null}"#.to_owned()),
+        ("odd-hp-text", r#"{"hp":"plenty"}"#.to_owned()),
+        ("odd-nul", "a\0b".to_owned()),
+        ("odd-null", "null".to_owned()),
+        ("odd-repeated", r#"{"hp":100,"hp":200}"#.to_owned()),
+        ("odd-string", r#""plain""#.to_owned()),
+        ("odd-text", "plain 'text'; --".to_owned()),
+        ("odd-unicode", "{\"name\":\"ünï ⚔ \u{10ffff}\"}".to_owned()),
+    ]
+}
+
+/// Saves all of it, each user's in order; returns the user that the pages speak of.
+pub(super) async fn save(store: &Store) -> UserId {
+    let odd = odd().into_iter().map(|(user, text)| seen("14:00:00", user, "odd", "player", Metadata::from_text(text)));
+    for observation in evening().into_iter().chain(odd) {
+        store.save(observation).await.unwrap();
+    }
+    UserId::parse("player-7").unwrap()
+}

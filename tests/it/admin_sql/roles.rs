@@ -1,0 +1,164 @@
+//! The roles of `docs/operations.md`, made as it says.
+
+use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use url::Url;
+use uuid::Uuid;
+
+use super::odd_rows;
+use super::pages::{self, OPERATIONS};
+use crate::support::postgres::{self, Database};
+
+/// A database with the three roles, whose names are this test's own: roles belong to the whole server.
+pub(super) struct Roles {
+    suffix: String,
+    // Dropped before the roles, which own what is in it.
+    database: Option<Database>,
+}
+
+impl Roles {
+    /// Follows the recipe from an empty database to a migrated one.
+    pub(super) async fn new() -> Self {
+        let database = Some(postgres::empty_database().await);
+        let roles = Self { suffix: format!("_{}", Uuid::new_v4().simple()), database };
+        let blocks = pages::sql(OPERATIONS, "Roles");
+        let [create, connect, grant] = blocks.as_slice() else { panic!("the recipe has three blocks") };
+        let create = create.replace("CREATE DATABASE rejoin OWNER", "ALTER DATABASE rejoin OWNER TO");
+        roles.run(None, &create).await.unwrap();
+        roles.run(None, connect).await.unwrap();
+        let owner = roles.store("rejoin_owner");
+        owner.migrate().await.unwrap();
+        owner.prepare_partitions(odd_rows::at("00:00:00")).await.unwrap();
+        roles.run(Some("rejoin_owner"), grant).await.unwrap();
+        roles
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("there until the end")
+    }
+
+    /// The URL by which a session is the role's, whatever passwords the server asks for.
+    fn url(&self, role: Option<&str>) -> Url {
+        let mut url = Url::parse(self.database().url()).unwrap();
+        if let Some(role) = role {
+            url.query_pairs_mut().append_pair("options", &format!("-c role={role}{}", self.suffix));
+        }
+        url
+    }
+
+    pub(super) async fn connect(&self, role: Option<&str>) -> PgConnection {
+        PgConnection::connect(self.url(role).as_str()).await.unwrap()
+    }
+
+    pub(super) fn store(&self, role: &str) -> Store {
+        let config = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2 };
+        Store::new(self.url(Some(role)).as_str().parse().unwrap(), config)
+    }
+
+    /// Runs statements of the page, with this test's names for the database and the roles.
+    pub(super) async fn run(&self, role: Option<&str>, sql: &str) -> Result<(), sqlx::Error> {
+        let name = Url::parse(self.database().url()).unwrap().path()[1..].to_owned();
+        let mut sql = sql.replace("DATABASE rejoin ", &format!("DATABASE {name} "));
+        for role in ["rejoin_owner", "rejoin_service", "rejoin_reader"] {
+            sql = sql.replace(role, &format!("{role}{}", self.suffix));
+        }
+        let mut connection = self.connect(role).await;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map(|_| ())
+    }
+}
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        let mut server = self.url(None);
+        server.set_path("postgres");
+        self.database = None;
+        let drops: String = ["rejoin_reader", "rejoin_service", "rejoin_owner"]
+            .map(|role| format!("DROP ROLE IF EXISTS {role}{};", self.suffix))
+            .concat();
+        let work = async move {
+            if let Ok(mut connection) = PgConnection::connect(server.as_str()).await {
+                let _ = sqlx::raw_sql(AssertSqlSafe(drops)).execute(&mut connection).await;
+            }
+        };
+        // A thread of its own: this one may be running the runtime of the test.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let _ = std::thread::spawn(move || runtime.block_on(work)).join();
+    }
+}
+
+#[tokio::test]
+async fn the_service_role_can_do_all_that_the_service_does() {
+    let roles = Roles::new().await;
+    let service = roles.store("rejoin_service");
+    let user = odd_rows::save(&service).await;
+    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    assert!(service.resume(query).await.unwrap().is_some());
+    for span in [Span::Between { since: None, until: None }, Span::At(odd_rows::at("14:03:00"))] {
+        let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
+        assert!(!service.history(&query).await.unwrap().snapshots.is_empty());
+    }
+    service.ping().await.unwrap();
+    // A month that is not there yet: the function makes it with its owner's rights.
+    service.prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400))).await.unwrap();
+
+    for forbidden in [
+        "DELETE FROM peers",
+        "TRUNCATE snapshots",
+        "DROP TABLE snapshots",
+        "CREATE TABLE mine ()",
+        "CREATE TEMP TABLE mine ()",
+        "ALTER TABLE peers ADD COLUMN mine int",
+    ] {
+        assert_denied(&roles, "rejoin_service", forbidden).await;
+    }
+}
+
+#[tokio::test]
+async fn the_reader_role_reads_and_writes_nothing() {
+    let roles = Roles::new().await;
+    odd_rows::save(&roles.store("rejoin_service")).await;
+    let mut reader = roles.connect(Some("rejoin_reader")).await;
+    for relation in ["resume_state", "snapshot_history", "peers", "snapshots"] {
+        let count = format!("SELECT count(*) FROM {relation}");
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut reader).await.unwrap();
+        assert!(rows > 10, "{relation}");
+    }
+    for forbidden in [
+        "INSERT INTO peers SELECT * FROM peers",
+        "UPDATE peers SET version = 0",
+        "DELETE FROM snapshots",
+        "UPDATE resume_state SET role = 'x'",
+        "TRUNCATE peers",
+        "CREATE TABLE mine ()",
+        "CREATE TEMP TABLE mine ()",
+        "SELECT rejoin_prepare_partitions(now(), 1)",
+    ] {
+        assert_denied(&roles, "rejoin_reader", forbidden).await;
+    }
+}
+
+/// A temporary table of the caller must not stand in for the table that the function, with its owner's rights, works on.
+#[tokio::test]
+async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
+    let roles = Roles::new().await;
+    roles.run(None, "GRANT TEMPORARY ON DATABASE rejoin TO rejoin_service").await.unwrap();
+    let mut service = roles.connect(Some("rejoin_service")).await;
+    for sql in [
+        "CREATE TEMP TABLE snapshots_default (LIKE snapshots INCLUDING DEFAULTS)",
+        "INSERT INTO snapshots_default (user_id, room_id, peer_id, id, source, first_observed_at, last_observed_at)
+         VALUES ('u', 'r', 'p', gen_random_uuid(), 'room', '2027-05-02', '2027-05-02')",
+        "SELECT rejoin_prepare_partitions('2027-05-01', 1)",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut service).await.unwrap();
+    }
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots").fetch_one(&mut service).await.unwrap();
+    assert_eq!(kept, 0);
+}
+
+/// 42501: insufficient privilege, or 55000: no such thing can be done to a view.
+async fn assert_denied(roles: &Roles, role: &str, sql: &str) {
+    let error = roles.run(Some(role), sql).await.unwrap_err();
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    assert!(["42501", "55000"].contains(&code.as_str()), "{sql}: {error}");
+}
