@@ -1,5 +1,8 @@
 //! The pages of SQL: every block runs as it stands, and says what it promises.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -45,7 +48,14 @@ async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Value> {
         .fetch_all(connection)
         .await
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    rows.iter().map(|row| serde_json::from_str(row).expect("Postgres writes JSON")).collect()
+    rows.iter().map(|row| read(row)).collect()
+}
+
+/// Reads a row, in which a number may have more digits than this JSON parser takes: then its text.
+fn read(row: &str) -> Value {
+    let columns: BTreeMap<String, Box<RawValue>> = serde_json::from_str(row).expect("Postgres writes JSON");
+    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()));
+    columns.into_iter().map(|(name, raw)| (name, value(&raw))).collect()
 }
 
 async fn answer(connection: &mut PgConnection, heading: &str) -> Vec<Value> {

@@ -145,7 +145,7 @@ async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
     roles.run(None, "GRANT TEMPORARY ON DATABASE rejoin TO rejoin_service").await.unwrap();
     let mut service = roles.connect(Some("rejoin_service")).await;
     for sql in [
-        "CREATE TEMP TABLE snapshots_default (LIKE snapshots)",
+        "CREATE TEMP TABLE snapshots_default (LIKE snapshots INCLUDING DEFAULTS)",
         "INSERT INTO snapshots_default (user_id, room_id, peer_id, id, source, first_observed_at, last_observed_at)
          VALUES ('u', 'r', 'p', gen_random_uuid(), 'room', '2027-05-02', '2027-05-02')",
         "SELECT rejoin_prepare_partitions('2027-05-01', 1)",
