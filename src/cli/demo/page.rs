@@ -86,7 +86,7 @@ impl Page {
 
     /// Something that is as told.
     pub(super) fn good(&self, what: &str) {
-        self.verdict(Style::Good, "ok", what);
+        self.verdict(Style::Good, "ok:", what);
     }
 
     /// Something that is not as told.
@@ -102,7 +102,9 @@ impl Page {
     pub(super) const BODY_WIDTH: usize = WIDTH - 4;
 
     fn lines(&self, style: Style, lines: &[String]) {
-        lines.iter().for_each(|line| self.line(style, line));
+        for line in lines {
+            self.line(style, line);
+        }
     }
 
     fn line(&self, style: Style, text: &str) {

@@ -131,10 +131,11 @@ impl<'a> Tale<'a> {
         Err(Failure::other(format!("step {} was not as told", self.steps)))
     }
 
-    /// As [`Tale::check`], for an answer that is a text the story goes on with.
-    pub(super) fn take(&self, what: &str, value: &Value) -> Result<String, Failure> {
-        let text = value.as_str().unwrap_or_default();
-        self.check(what, !text.is_empty())?;
-        Ok(text.to_owned())
+    /// The text of an answer that the story goes on with; without `what` it ends here.
+    pub(super) fn text(&self, what: &str, value: &Value) -> Result<String, Failure> {
+        match value.as_str() {
+            Some(text) if !text.is_empty() => Ok(text.to_owned()),
+            _ => self.check(&format!("the answer has {what}"), false).map(|()| String::new()),
+        }
     }
 }
