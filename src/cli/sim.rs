@@ -26,7 +26,7 @@ for no key, so whoever reaches the address may use it: keep it on a loopback add
 const EXAMPLES: &str = r#"Examples:
   rejoin sim
   rejoin sim --listen 127.0.0.1:8200 --ghost 5s
-  rejoin sim --webhook-url http://127.0.0.1:8080/v1/webhooks/100ms --webhook-secret hush
+  rejoin sim --webhook-url http://127.0.0.1:9000/hook --webhook-secret hush
 
 A peer joins, and sets its metadata:
   curl -X POST http://127.0.0.1:8100/control/rooms/arena/peers \

@@ -67,11 +67,12 @@ async fn it_stays_up_with_a_working_key_until_ctrl_c() {
     let temp = temp();
     let mut demo = Running::start(rejoin(temp.path(), &["demo"]));
     let key = demo.rest_of_line("KEY=");
-    let url = demo.rest_of_line("  'http").replace("'; echo", "");
-    let answer = get(&format!("http{url}"), &key).await;
+    let base = demo.rest_of_line("REJOIN=");
+    let path = demo.rest_of_line("  \"$REJOIN").replace("\"; echo", "");
+    let answer = get(&format!("{base}{path}"), &key).await;
     assert_eq!(answer["user_id"], "ada");
     let database = demo.rest_of_line("export DATABASE_URL=");
-    let rows = sqlx::PgPool::connect(&database).await.unwrap();
+    let rows = sqlx::PgPool::connect(database.trim_matches('\'')).await.unwrap();
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM resume_state").fetch_one(&rows).await.unwrap();
     assert_eq!(users, 1);
     rows.close().await;

@@ -7,57 +7,59 @@ use super::story::Present;
 
 /// Prints the lines.
 pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
-    let (rejoin, hms, peer) = (stage.rejoin_url(), stage.hms_url(), &present.peer);
     page.title("Now you. It all stays up until Ctrl-C; paste these into another terminal.");
+    let resume = resume_path();
     let blocks = [
-        ("First the key:", vec![format!("KEY={}", stage.key())]),
-        ("Ada's state, and her history:", vec![get(&format!("{rejoin}{}", resume_path())), get(&history(&rejoin))]),
         (
-            "Change her state at 100ms, and have it kept (one peer, or the whole room):",
+            "First where everything is, and the key:",
             vec![
-                format!(
-                    "curl -s -X PUT \\\n  '{hms}/control/rooms/{ROOM}/peers/{peer}/metadata' \\\n  \
-                     -d '{{\"metadata\": \"{{\\\"level\\\":6}}\"}}'; echo"
-                ),
-                post(&format!("{rejoin}{}", snapshots_of(peer))),
-                post(&format!("{rejoin}{}", snapshots_of_room())),
+                format!("KEY={}", stage.key()),
+                format!("REJOIN={}", stage.rejoin_url()),
+                format!("SIM={}/control", stage.hms_url()),
+                format!("PEER={}", present.peer),
             ],
         ),
         (
-            "Drop her, let her come back, and look at the rooms (the ghost stays for 60 s):",
+            "Ada's state, and her history:",
+            vec![with_key("", &resume), with_key("", &format!("/v1/users/{USER}/snapshots?limit=3"))],
+        ),
+        (
+            "Change her state at 100ms, and have it kept (her peer, or the whole room):",
             vec![
-                format!("curl -s -X POST \\\n  '{hms}/control/rooms/{ROOM}/peers/{peer}/drop'; echo"),
-                format!("curl -s -X POST '{hms}/control/rooms/{ROOM}/peers' -d '{{\"user_id\": \"{USER}\"}}'; echo"),
-                format!("curl -s '{hms}/control/state'; echo"),
+                format!("curl -s -X PUT $SIM/rooms/{ROOM}/peers/$PEER/metadata \\"),
+                r#"  -d '{"metadata": "{\"level\":6}"}'; echo"#.to_owned(),
+                with_key("-X POST ", &snapshots_of("$PEER")),
+                with_key("-X POST ", &snapshots_of_room()),
+            ],
+        ),
+        (
+            "Drop her, let her come back, and look at the rooms (a ghost stays for 60 s):",
+            vec![
+                format!("curl -s -X POST $SIM/rooms/{ROOM}/peers/$PEER/drop; echo"),
+                format!("curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}'; echo"),
+                "curl -s $SIM/state; echo".to_owned(),
             ],
         ),
         (
             "The database, as admins see it:",
             vec![
-                format!("export DATABASE_URL={}", stage.database_url()),
-                "psql \"$DATABASE_URL\" -c 'SELECT * FROM resume_state'".to_owned(),
+                format!("export DATABASE_URL='{}'", stage.database_url()),
+                "psql \"$DATABASE_URL\" -xc 'SELECT * FROM resume_state'".to_owned(),
             ],
         ),
     ];
     for (what, lines) in blocks {
         page.text("");
         page.text(what);
-        for line in &lines {
-            page.verbatim(line);
+        for line in lines {
+            page.verbatim(&line);
         }
     }
     page.text("");
-    page.text(&format!("All of the API, in a browser: {rejoin}/docs"));
+    page.text(&format!("All of the API, in a browser: {}/docs", stage.rejoin_url()));
 }
 
-fn history(rejoin: &str) -> String {
-    format!("{rejoin}/v1/users/{USER}/snapshots?limit=3")
-}
-
-fn get(url: &str) -> String {
-    format!("curl -s -H \"Authorization: Bearer $KEY\" \\\n  '{url}'; echo")
-}
-
-fn post(url: &str) -> String {
-    format!("curl -s -X POST -H \"Authorization: Bearer $KEY\" \\\n  '{url}'; echo")
+/// A call to rejoin.
+fn with_key(method: &str, path: &str) -> String {
+    format!("curl -s {method}-H \"Authorization: Bearer $KEY\" \\\n  \"$REJOIN{path}\"; echo")
 }

@@ -20,10 +20,11 @@ use super::{Exit, Failure};
 use crate::server;
 
 const EXAMPLES: &str = "Examples:
-  rejoin demo           tell the story, then stay up to be tried out, until Ctrl-C
-  rejoin demo --once    tell the story and end; exit code 0 says that all was as told
+  rejoin demo           tell the story, then stay up to be tried, until Ctrl-C
+  rejoin demo --once    tell the story and end; exit code 0: all was as told
 
-No setting is read from the environment: a DATABASE_URL there is left alone. NO_COLOR is honoured.";
+It brings its own database: a DATABASE_URL in the environment is left alone.
+Colour is only for terminals, and not where NO_COLOR is set.";
 
 /// See it work: a player drops, comes back, and gets their state back
 #[derive(clap::Args, Debug)]
@@ -39,7 +40,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let page = Page::stdout();
     page.title("rejoin demo: a player drops, comes back, and gets their state back");
     page.text("Starting a Postgres in a temporary directory, a simulated 100ms, and rejoin ...");
-    let stage = Box::pin(unless_stopped(&stop, Stage::start())).await?;
+    let stage = unless_stopped(&stop, Box::pin(Stage::start())).await?;
     let shown = show(&stage, &page, args.once, &stop).await;
     stage.stop().await;
     if shown.is_ok() {
