@@ -1,5 +1,5 @@
-//! The settings: what `.env.sample` says of them, and what the program says of bad ones. All of it with the real program, in an
-//! environment that holds nothing else.
+//! The settings: what `.env.sample` says of them, and what the program says of bad ones. All of it with the real
+//! program, in an environment that holds nothing else.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -75,16 +75,19 @@ struct Serving {
     program: Child,
     log: BufReader<ChildStderr>,
     said: String,
+    /// Goes last.
+    _database: Database,
 }
 
 impl Serving {
     /// Starts it, on a free port of the loopback interface, and waits until it listens.
-    fn start(database: &Database, changes: &[(&str, &str)]) -> Self {
+    async fn start(changes: &[(&str, &str)]) -> Self {
+        let database = postgres::database().await;
         let mut program = rejoin(&["serve"]);
         program.envs(GOOD).env("REJOIN_LISTEN", "127.0.0.1:0").envs(changes.iter().copied());
         let mut program = program.env("DATABASE_URL", database.url()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(program.stderr.take().unwrap());
-        let mut serving = Self { program, log, said: String::new() };
+        let mut serving = Self { program, log, said: String::new(), _database: database };
         while !serving.said.contains("listening on http://") {
             let read = serving.log.read_line(&mut serving.said).unwrap();
             assert!(read > 0, "it ended: {}", serving.said);
@@ -135,7 +138,7 @@ async fn the_sample_lacks_the_credentials_alone() {
 
     let mut filled_in = Vec::from_iter(sample());
     filled_in.extend([("HMS_ACCESS_KEY", "key"), ("HMS_SECRET", SECRET), ("REJOIN_LISTEN", "127.0.0.1:0")]);
-    Serving::start(&postgres::database().await, &filled_in);
+    Serving::start(&filled_in).await;
 }
 
 /// What is changed in [`GOOD`] settings, and the sentence that it leads to.
@@ -178,11 +181,13 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", " , ")], WITHOUT_KEYS),
     (
         &[("REJOIN_API_KEYS", "hunter2")],
-        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but entry 1 is not of the form name:scope+scope:sha256-hex-of-key.",
+        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but \
+         entry 1 is not of the form name:scope+scope:sha256-hex-of-key.",
     ),
     (
         &[("REJOIN_API_KEYS", "game:resume:hunter2")],
-        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but the last part of entry 1 should be the SHA-256 of the key in 64 hex digits (`rejoin key new` prints it).",
+        "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but \
+         the last part of entry 1 should be the SHA-256 of the key in 64 hex digits (`rejoin key new` prints it).",
     ),
     (
         &[("REJOIN_API_KEYS_FILE", "/hunter2")],
@@ -190,7 +195,8 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("REJOIN_API_KEYS_FILE", "/dev/null")],
-        "REJOIN_API_KEYS_FILE should hold entries of the form name:scope+scope:sha256-hex-of-key, but the file holds none.",
+        "REJOIN_API_KEYS_FILE should hold entries of the form name:scope+scope:sha256-hex-of-key, but \
+         the file holds none.",
     ),
     (&[("REJOIN_UPSTREAM_TIMEOUT", "5")], TIMEOUT),
     (&[("REJOIN_UPSTREAM_TIMEOUT", "0s")], TIMEOUT),
@@ -210,8 +216,8 @@ const BASE: &str =
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
-const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key (`rejoin key new` makes \
-                            one), since REJOIN_LISTEN is not a loopback address.";
+const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key \
+    (`rejoin key new` makes one), since REJOIN_LISTEN is not a loopback address.";
 
 #[test]
 fn a_bad_or_missing_setting_stops_the_start_with_one_sentence() {
@@ -251,7 +257,7 @@ fn a_database_that_is_not_there_has_a_code_of_its_own() {
 
 #[tokio::test]
 async fn without_keys_a_loopback_address_is_served_and_a_warning_given() {
-    let serving = Serving::start(&postgres::database().await, &[("REJOIN_LOG", "json")]);
+    let serving = Serving::start(&[("REJOIN_LOG", "json")]).await;
     let warned = serving.said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let warned: Vec<_> = warned.filter(|line| line["level"] == "WARN").map(|line| line["message"].clone()).collect();
     assert_eq!(warned, ["no API keys are set: whoever reaches this loopback address may call everything"]);
@@ -261,7 +267,7 @@ async fn without_keys_a_loopback_address_is_served_and_a_warning_given() {
 async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
     let keys = format!("game:snapshot+resume:{DIGEST}");
     let changes = [("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", keys.as_str()), ("RUST_LOG", "trace")];
-    let serving = Serving::start(&postgres::database().await, &changes);
+    let serving = Serving::start(&changes).await;
     for secret in [SECRET, DIGEST, "no API keys"] {
         assert!(!serving.said.contains(secret), "{secret} in {}", serving.said);
     }
@@ -269,8 +275,7 @@ async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
 
 #[tokio::test]
 async fn the_healthcheck_tells_whether_the_service_is_ready() {
-    let database = postgres::database().await;
-    let serving = Serving::start(&database, &[]);
+    let serving = Serving::start(&[]).await;
     let ask = |address: &str| rejoin(&["healthcheck"]).env("REJOIN_LISTEN", address).output().unwrap();
     let ready = ask(serving.address());
     assert_eq!(ready.status.code(), Some(0), "{}", String::from_utf8_lossy(&ready.stderr));
