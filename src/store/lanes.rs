@@ -11,12 +11,10 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::StoreError;
+use super::{StoreConfig, StoreError};
 
 /// How much one statement takes, in bytes, unless a single item is larger.
 const MAX_BATCH_BYTES: usize = 8 << 20;
-/// How much waits at most, in bytes, over all lanes of a kind; 1 KiB is the least that an item counts for.
-const MAX_WAITING_BYTES: usize = 32 << 20;
 /// How long the answer to an item may take, its wait in the queue included: little more than a batch that runs when it
 /// arrives and finds the server frozen.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
@@ -54,13 +52,15 @@ pub(super) struct Lanes<B: Batch> {
     queues: Vec<mpsc::UnboundedSender<Waiting<B>>>,
     /// Bounds what waits in all lanes, in KiB.
     room: Arc<Semaphore>,
+    capacity: u32,
     hasher: RandomState,
 }
 
 impl<B: Batch> Lanes<B> {
-    /// Starts `count` lanes with batches of at most `max_batch` items. They stop when this value is dropped and everything accepted is answered.
-    pub(super) fn start(batch: B, count: usize, max_batch: usize) -> Self {
-        let batch = Arc::new(batch);
+    /// Starts `count` lanes. They stop when this value is dropped and everything accepted is answered.
+    pub(super) fn start(batch: B, count: usize, config: &StoreConfig) -> Self {
+        let (batch, max_batch) = (Arc::new(batch), config.max_batch);
+        let capacity = config.max_waiting_kib;
         let queues = (0..count.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
@@ -68,7 +68,7 @@ impl<B: Batch> Lanes<B> {
                 sender
             })
             .collect();
-        Self { queues, room: Arc::new(Semaphore::new(MAX_WAITING_BYTES >> 10)), hasher: RandomState::new() }
+        Self { queues, room: Arc::new(Semaphore::new(capacity as usize)), capacity, hasher: RandomState::new() }
     }
 
     /// Waits for the answer to `item`, in the lane of `key`; all items of one key go through one lane, in order.
@@ -81,7 +81,7 @@ impl<B: Batch> Lanes<B> {
     pub(super) async fn submit(&self, key: &str, item: B::Item) -> Result<B::Answer, StoreError> {
         let size = B::size(&item);
         let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(weight(size))
+            .try_acquire_many_owned(self.weight(size))
             .map_err(|_| StoreError::Overloaded { retry_after: RETRY_AFTER })?;
         self.answered(key, item, size, room).await
     }
@@ -89,8 +89,13 @@ impl<B: Batch> Lanes<B> {
     /// As [`Lanes::submit`], but waits for room: for one caller with many items, who must not be refused for its own sake.
     pub(super) async fn submit_patiently(&self, key: &str, item: B::Item) -> Result<B::Answer, StoreError> {
         let size = B::size(&item);
-        let room = Arc::clone(&self.room).acquire_many_owned(weight(size)).await.map_err(|_| closed())?;
+        let room = Arc::clone(&self.room).acquire_many_owned(self.weight(size)).await.map_err(|_| closed())?;
         self.answered(key, item, size, room).await
+    }
+
+    /// What an item of `size` bytes takes of the queue, in KiB: at least one, and no more than fits.
+    fn weight(&self, size: usize) -> u32 {
+        u32::try_from(size.div_ceil(1 << 10)).unwrap_or(u32::MAX).clamp(1, self.capacity)
     }
 
     async fn answered(
@@ -114,11 +119,6 @@ impl<B: Batch> Lanes<B> {
         let lane = usize::try_from(self.hasher.hash_one(key) % lanes).expect("less than the number of lanes");
         &self.queues[lane]
     }
-}
-
-/// What an item of `size` bytes takes of the queue, in KiB. One item always fits.
-fn weight(size: usize) -> u32 {
-    u32::try_from(size.div_ceil(1 << 10).clamp(1, MAX_WAITING_BYTES >> 10)).expect("bounded above")
 }
 
 fn closed() -> StoreError {

@@ -54,6 +54,8 @@ pub struct StoreConfig {
     pub resume_lanes: usize,
     /// How many items one statement takes at most; 1 is a query for each request.
     pub max_batch: usize,
+    /// How much waits at most for each kind of statement, in KiB; an item counts for at least one.
+    pub max_waiting_kib: u32,
     /// Whether resumes tell the presence: nobody tells it to us without webhooks.
     pub presence: bool,
     /// Connections for history and the ends of sessions.
@@ -62,7 +64,14 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { save_lanes: 2, resume_lanes: 2, max_batch: 512, presence: false, other_connections: 4 }
+        Self {
+            save_lanes: 2,
+            resume_lanes: 2,
+            max_batch: 512,
+            max_waiting_kib: 32 << 10,
+            presence: false,
+            other_connections: 4,
+        }
     }
 }
 
@@ -82,11 +91,11 @@ impl Store {
         let others = config.other_connections as usize;
         let database = Database::new(options, config.save_lanes + config.resume_lanes + others + 1);
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, config.max_batch)),
+            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, &config)),
             resumes: Arc::new(Lanes::start(
                 ResumeBatch { database: database.clone(), presence: config.presence },
                 config.resume_lanes,
-                config.max_batch,
+                &config,
             )),
             others: Arc::new(Semaphore::new(others)),
             pings: Arc::new(Semaphore::new(1)),

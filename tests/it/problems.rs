@@ -12,6 +12,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use rejoin::service::Limits;
 use rejoin::sim::{Fault, FaultRule, Join, Operation, RateLimit, WireMetadata};
+use rejoin::store::StoreConfig;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -149,16 +150,15 @@ async fn a_fault_of_ours_says_nothing_of_the_inside() {
     assert_eq!((&room["snapshots"][0], &room["skipped"][0]["code"]), (&serde_json::Value::Null, &"internal".into()));
 }
 
-/// More than the queue of saves takes (32 MiB) waits for a locked table: the rest is refused at once, and nothing is lost.
+/// More than the queue of saves takes waits for a locked table: the rest is refused at once, and nothing is lost.
 #[tokio::test]
 async fn more_than_the_queue_takes_is_overload() {
     const PEERS: usize = 24;
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 2 << 20, store_names: true };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
-    let large = "x".repeat(2_000_000);
+    let store = StoreConfig { max_waiting_kib: 16, ..Setup::default().store };
+    let app = world.replica(Setup { store, ..Setup::default() }).await;
     for peer in 0..PEERS {
-        world.join(&format!("player-{peer}"), &format!("peer-{peer}"), &large);
+        world.join(&format!("player-{peer}"), &format!("peer-{peer}"), "saved");
     }
     let mut lock = world.database.pool().await.begin().await.unwrap();
     sqlx::query("LOCK TABLE peers IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();

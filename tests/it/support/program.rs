@@ -42,6 +42,8 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
         command.arg("serve").env_clear().env("DATABASE_URL", database_url).env("HMS_BASE_URL", &upstream.url);
         command.env("HMS_ACCESS_KEY", ACCESS_KEY).env("HMS_SECRET", SECRET).env("REJOIN_LISTEN", "127.0.0.1:0");
+        // Others may be at work on this machine: no scenario is about a slow simulator.
+        command.env("REJOIN_UPSTREAM_TIMEOUT", "30s");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let (said, listening) = tokio::sync::oneshot::channel();
