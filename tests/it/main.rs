@@ -2,10 +2,13 @@
 
 mod admin_sql;
 mod api;
+mod commands;
 mod databases;
 mod demo;
 mod embedded;
+mod exact;
 mod failures;
+mod ghosts;
 mod problems;
 mod rules;
 mod settings;

@@ -1,5 +1,6 @@
 //! What scenarios stand on.
 
+pub(crate) mod command;
 pub(crate) mod logs;
 pub(crate) mod postgres;
 pub(crate) mod program;
