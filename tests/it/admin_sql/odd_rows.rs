@@ -1,6 +1,9 @@
 //! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
 
-use rejoin::domain::{Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, Tracks, UserId};
+use rejoin::domain::{
+    End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report, RoomId, Source, Timestamp, Tracks,
+    UserId,
+};
 use rejoin::store::Store;
 
 /// A time of the day that the pages speak of.
@@ -57,6 +60,21 @@ fn evening() -> Vec<Observation> {
     ]
 }
 
+/// What webhooks told: the first peer dropped, and the second is there. The leave event says nothing of metadata.
+fn told() -> [Report; 2] {
+    let drop = End { at: at("14:06:00"), kind: EndKind::Dropped, reason: Some(Label::new("websocket closed")) };
+    [("old-7", "13:50:00", "14:06:00", Some(drop)), ("new-7", "14:05:30", "14:06:10", None)].map(
+        |(peer, joined, time, ended)| Report {
+            observation: Observation {
+                source: Source::Webhook,
+                ..seen(time, "player-7", peer, "player", Metadata::from_text(""))
+            },
+            only_if_unknown: ended.is_some(),
+            presence: Presence { connected_since: Some(at(joined)), session_id: Some(Label::new("s1")), ended },
+        },
+    )
+}
+
 /// Metadata that some part of Postgres, of JSON or of a cast trips over, by the name of its user.
 pub(super) fn odd() -> Vec<(&'static str, String)> {
     vec![
@@ -83,6 +101,9 @@ pub(super) async fn save(store: &Store) -> UserId {
     let odd = odd().into_iter().map(|(user, text)| seen("14:00:00", user, "odd", "player", Metadata::from_text(text)));
     for observation in evening().into_iter().chain(odd) {
         store.save(observation).await.unwrap();
+    }
+    for report in told() {
+        store.report(report).await.unwrap();
     }
     UserId::parse("player-7").unwrap()
 }

@@ -91,7 +91,20 @@ async fn the_answers_are_the_ones_promised() {
     assert_eq!(columns(&state, &["peer_id", "metadata"]), [json!(["old-7", cave_3])]);
 
     let dropped = answer(reader, "Who dropped to what state?").await;
-    let seven: Vec<Value> = dropped.into_iter().filter(|row| row["user_id"] == "player-7").collect();
+    let told = columns(&dropped, &["user_id", "peer_id", "reason", "state_of", "metadata"]);
+    assert_eq!(told, [json!(["player-7", "old-7", "websocket closed", "old-7", cave_3])]);
+
+    let connected = answer(reader, "Who is connected now?").await;
+    assert_eq!(columns(&connected, &["room_id", "peers", "users"]), [json!(["cave", 1, 1])]);
+
+    let drops = answer(reader, "Who dropped most, and why?").await;
+    assert_eq!(columns(&drops, &["user_id", "drops"]), [json!(["player-7", 1])]);
+
+    let away = answer(reader, "How long were they away?").await;
+    assert_eq!(columns(&away, &["away", "came_back_as"]), [json!(["-00:00:30", "new-7"])]);
+
+    let last_seen = answer(reader, "Who was last seen some time ago, and with what state?").await;
+    let seven: Vec<Value> = last_seen.into_iter().filter(|row| row["user_id"] == "player-7").collect();
     assert_eq!(columns(&seven, &["last_peer", "state_of", "metadata"]), [json!(["new-7", "old-7", cave_3])]);
 
     let twice = answer(reader, "Who is there twice?").await;

@@ -1,5 +1,6 @@
 //! The roles of `docs/operations.md`, made as it says.
 
+use rejoin::domain::RoomId;
 use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
@@ -51,7 +52,9 @@ impl Roles {
     }
 
     pub(super) fn store(&self, role: &str) -> Store {
-        let config = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() };
+        // With presence, as where webhooks are set up: a resume then reads more.
+        let lanes = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() };
+        let config = StoreConfig { presence: true, ..lanes };
         Store::new(self.url(Some(role)).as_str().parse().unwrap(), config)
     }
 
@@ -98,6 +101,8 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
         assert!(!service.history(&query).await.unwrap().snapshots.is_empty());
     }
+    let room = RoomId::parse("elsewhere").unwrap();
+    service.end_session(&room, None, odd_rows::at("15:00:00")).await.unwrap();
     service.ping().await.unwrap();
     // A month that is not there yet: the function makes it with its owner's rights.
     service.prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400))).await.unwrap();
@@ -119,7 +124,7 @@ async fn the_reader_role_reads_and_writes_nothing() {
     let roles = Roles::new().await;
     odd_rows::save(&roles.store("rejoin_service")).await;
     let mut reader = roles.connect(Some("rejoin_reader")).await;
-    for relation in ["resume_state", "snapshot_history", "peers", "snapshots"] {
+    for relation in ["resume_state", "snapshot_history", "peer_presence", "peers", "snapshots"] {
         let count = format!("SELECT count(*) FROM {relation}");
         let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut reader).await.unwrap();
         assert!(rows > 10, "{relation}");
