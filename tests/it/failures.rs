@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::PgPool;
+use url::Url;
 
 use crate::support::world::{Answer, Replica};
 
@@ -40,6 +41,13 @@ fn all_unavailable(answers: [(&'static str, Answer); 5]) {
         assert_eq!(answer.code(), "database-unavailable", "{call}");
         assert_eq!(answer.header("retry-after"), "1", "{call}");
     }
+}
+
+/// The URL by which a replica's connections are recognised in `pg_stat_activity`.
+fn recognised(database_url: &str) -> String {
+    let mut url = Url::parse(database_url).expect("a URL");
+    url.query_pairs_mut().append_pair("application_name", "rejoin");
+    url.into()
 }
 
 /// The state that resume returns.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{all_succeed, backends, every_call, resumed, until};
+use super::{all_succeed, backends, every_call, recognised, resumed, until};
 use crate::support::proxy::Proxy;
 use crate::support::world::{ROOM, Replica, Setup, World};
 
@@ -42,7 +42,7 @@ async fn nothing_is_left_open(pool: &PgPool) {
 /// A replica behind a proxy to its database, whose connections are recognised in `pg_stat_activity`.
 async fn behind_a_proxy(world: &World) -> (Replica, Proxy) {
     let (proxy, url) = Proxy::before(world.database.url());
-    let database_url = Some(format!("{url}&application_name=rejoin"));
+    let database_url = Some(recognised(&url));
     (world.replica(Setup { database_url, ..Setup::default() }).await, proxy)
 }
 

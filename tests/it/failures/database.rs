@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::{all_succeed, all_unavailable, backends, every_call, resumed, until, warm};
+use super::{all_succeed, all_unavailable, backends, every_call, recognised, resumed, until, warm};
 use crate::support::proxy::Proxy;
 use crate::support::world::{Replica, Setup, World};
 
@@ -16,8 +16,7 @@ const BOUND: Duration = Duration::from_secs(8);
 async fn behind_a_proxy() -> (World, Replica, Proxy) {
     let world = World::new().await;
     let (proxy, url) = Proxy::before(world.database.url());
-    let url = format!("{url}&application_name=rejoin");
-    let app = world.replica(Setup { database_url: Some(url), ..Setup::default() }).await;
+    let app = world.replica(Setup { database_url: Some(recognised(&url)), ..Setup::default() }).await;
     world.join("player-7", "peer-1", "saved before");
     app.snapshot("peer-1").await.expect(201);
     (world, app, proxy)

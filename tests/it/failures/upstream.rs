@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rejoin::sim::{Fault, FaultRule, Operation};
 
-use super::{all_succeed, backends, every_call, resumed, until};
+use super::{all_succeed, backends, every_call, recognised, resumed, until};
 use crate::support::proxy::Proxy;
 use crate::support::world::{Replica, Setup, World};
 
@@ -63,7 +63,7 @@ async fn cut_stalled_and_failing() {
 #[tokio::test]
 async fn no_connection_to_the_database_is_held_while_100ms_hangs() {
     let world = World::new().await;
-    let database_url = Some(format!("{}&application_name=rejoin", world.database.url()));
+    let database_url = Some(recognised(world.database.url()));
     let app = world.replica(Setup { database_url, timeout: Duration::from_secs(3), ..Setup::default() }).await;
     let pool = world.database.pool().await;
     world.join("player-7", "peer-1", "saved");
