@@ -1,103 +1,207 @@
-//! The commands, with the real program.
+//! The real binary: what it prints, and the exit codes that scripts go by.
 
-use crate::support::command::{rejoin, settings};
-use crate::support::postgres;
+mod serving;
+
+use rejoin::sim::{Fault, FaultRule, Join, Operation, WireMetadata};
+use serde_json::Value;
+
+use crate::support::command::{Ended, rejoin, settings};
+use crate::support::postgres::{self, Database};
+use crate::support::program::Upstream;
 use crate::support::world::{ROOM, World};
 
-#[tokio::test]
-async fn the_backend_job_keeps_a_room_and_the_others_read_it() {
-    let world = World::new().await;
-    // The program has the machine's clock, and so must who checks its tokens.
-    world.clock.back(world.clock.now() - chrono::Utc::now());
-    let base = format!("{}/v2", world.sim_url);
-    let env = settings(&world, &base);
-    world.join("player-7", "peer-1", "{\"hp\":71}");
-    world.join("player-8", "peer-2", "two\u{1b}[31m");
+/// Arguments, settings, and what the refusal names.
+type Misuse<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
 
-    let kept = rejoin(&["snapshot", "--room", ROOM], &env).await.expect(0);
-    assert_eq!(kept.out.lines().count(), 2, "{kept:?}");
-    assert!(kept.err.contains("2 peers kept, 2 of them changed; 0 skipped"), "{kept:?}");
-    let one = rejoin(&["snapshot", "--room", ROOM, "--peer", "peer-1"], &env).await.expect(0);
-    assert!(one.out.contains("\"source\": \"peer\""), "{one:?}");
-    rejoin(&["snapshot", "--room", ROOM, "--user", "player-8"], &env).await.expect(0);
+/// The program knows only the machine's time: so does its 100ms.
+async fn scene() -> (Database, Upstream) {
+    (postgres::database().await, Upstream::start().await)
+}
 
-    let resumed = rejoin(&["resume", "player-7", "--room", ROOM], &env).await.expect(0);
-    let resumed: serde_json::Value = serde_json::from_str(&resumed.out).unwrap();
-    assert_eq!(resumed["metadata_raw"], "{\"hp\":71}");
-    let table = rejoin(&["history", "player-8"], &env).await.expect(0);
-    assert!(table.out.contains("two") && !table.out.contains('\u{1b}'), "{table:?}");
-    let json = rejoin(&["history", "player-8", "--format", "json"], &env).await.expect(0);
-    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
-    assert_eq!(json[0]["metadata_raw"], "two\u{1b}[31m");
-    let csv = rejoin(&["history", "player-7", "--format", "csv"], &env).await.expect(0);
-    assert!(csv.out.starts_with("id,user_id,room_id,peer_id,") && csv.out.contains("\"{\"\"hp\"\":71}\""), "{csv:?}");
+fn join(upstream: &Upstream, user: &str, peer: &str, metadata: &str) {
+    let join = Join { peer_id: Some(peer.to_owned()), ..Join::of(user) };
+    upstream.sim.join(ROOM, join.with_metadata(WireMetadata::text(metadata))).unwrap();
+}
+
+async fn snapshot(database: &Database, upstream: &Upstream, arguments: &[&str], changed: &[(&str, &str)]) -> Ended {
+    let mut variables = settings(database.url(), upstream);
+    variables.extend(changed);
+    rejoin(&[&["snapshot"], arguments].concat(), &variables).await
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 #[tokio::test]
-async fn exit_codes_tell_failures_apart() {
-    let world = World::new().await;
-    // The program has the machine's clock, and so must who checks its tokens.
-    world.clock.back(world.clock.now() - chrono::Utc::now());
-    let base = format!("{}/v2", world.sim_url);
-    let env = settings(&world, &base);
-    let with = |name: &'static str, value: &'static str| {
-        let mut env = env.clone();
-        env.retain(|(known, _)| *known != name);
-        env.push((name, value));
-        env
-    };
-    world.join("", "nobody", "x");
-    rejoin(&["snapshot", "--room", ROOM, "--peer", "nobody"], &env).await.expect(1);
-    rejoin(&["snapshot", "--room", ".."], &env).await.expect(2);
-    rejoin(&["snapshot", "--room", ROOM], &with("REJOIN_UPSTREAM_TIMEOUT", "soon")).await.expect(2);
-    rejoin(&["snapshot", "--room", "another"], &env).await.expect(3);
-    rejoin(&["snapshot", "--room", ROOM, "--user", "stranger"], &env).await.expect(3);
-    rejoin(&["resume", "stranger"], &env).await.expect(3);
-    rejoin(&["snapshot", "--room", ROOM], &with("HMS_SECRET", "another-secret-of-some-length")).await.expect(4);
-    rejoin(&["snapshot", "--room", ROOM], &with("HMS_BASE_URL", "http://127.0.0.1:1/v2")).await.expect(4);
-    rejoin(&["resume", "player-7"], &with("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nowhere")).await.expect(5);
+async fn migrate_makes_the_schema_and_may_run_again() {
+    let database = postgres::empty_database().await;
+    let variables = [("DATABASE_URL", database.url())];
+    rejoin(&["resume", "player-7"], &variables).await.expect(5);
+    for _ in 0..2 {
+        let migrated = rejoin(&["migrate"], &variables).await.expect(0);
+        assert_eq!((migrated.out.as_str(), migrated.err.as_str()), ("", "the schema is up to date\n"));
+    }
+    rejoin(&["resume", "player-7"], &variables).await.expect(3);
 }
 
 #[tokio::test]
-async fn every_command_s_help_has_an_example() {
-    let commands = [
-        vec!["serve"],
-        vec!["migrate"],
-        vec!["snapshot"],
-        vec!["resume"],
-        vec!["history"],
-        vec!["key"],
-        vec!["key", "new"],
-        vec!["sim"],
-        vec!["demo"],
-        vec!["openapi"],
-        vec!["healthcheck"],
-        vec!["completions"],
+async fn snapshot_keeps_a_peer_a_user_or_a_room() {
+    let (database, upstream) = scene().await;
+    join(&upstream, "player-7", "peer-1", r#"{"b": 1, "a": 2}"#);
+    join(&upstream, "player-8", "peer-2", "eight");
+    join(&upstream, "", "peer-3", "nobody's");
+
+    let peer = snapshot(&database, &upstream, &["--room", ROOM, "--peer", "peer-1"], &[]).await.expect(0);
+    assert!(peer.out.contains(r#""metadata": {"b": 1, "a": 2},"#), "untouched: {}", peer.out);
+    assert_eq!((&json(&peer.out)["source"], &json(&peer.out)["user_id"]), (&"peer".into(), &"player-7".into()));
+
+    let user = snapshot(&database, &upstream, &["--room", ROOM, "--user", "player-8"], &[]).await.expect(0);
+    assert_eq!((user.out.lines().count(), &json(&user.out)["peer_id"]), (1, &"peer-2".into()));
+
+    let room = snapshot(&database, &upstream, &["--room", ROOM], &[]).await.expect(0);
+    let peers: Vec<Value> = room.out.lines().map(|line| json(line)["peer_id"].clone()).collect();
+    assert_eq!(peers, ["peer-1", "peer-2"]);
+    assert!(room.err.contains("2 peers kept, 0 of them changed; 1 skipped"), "{}", room.err);
+    assert!(room.err.contains("skipped peer-3: the peer has no user_id"), "{}", room.err);
+
+    let resumed = rejoin(&["resume", "player-8"], &[("DATABASE_URL", database.url())]).await.expect(0);
+    assert_eq!(json(&resumed.out)["metadata_raw"], "eight");
+}
+
+#[tokio::test]
+async fn the_exit_codes_of_snapshot_tell_apart_what_went_wrong() {
+    let (database, upstream) = scene().await;
+    join(&upstream, "", "nobody's", "x");
+    join(&upstream, "player-7", "peer-1", "x");
+    let room = ["--room", ROOM];
+    let peer = ["--room", ROOM, "--peer", "peer-1"];
+    let with = |more: &[&'static str]| [&room[..], more].concat();
+
+    let kept = snapshot(&database, &upstream, &with(&["--peer", "nobody's"]), &[]).await.expect(1);
+    assert_eq!(kept.err, "error: the peer has no user_id, so its metadata cannot be kept for a user\n");
+    snapshot(&database, &upstream, &peer, &[("REJOIN_MAX_METADATA_BYTES", "0")]).await.expect(2);
+
+    let usage: [Misuse; 7] = [
+        (&[], &[], "--room"),
+        (&["--room", ".."], &[], "`.` or `..`"),
+        (&["--room", ROOM, "--peer", "p", "--user", "u"], &[], "--user"),
+        (&peer, &[("DATABASE_URL", "")], "DATABASE_URL"),
+        (&peer, &[("DATABASE_URL", "mysql://x")], "DATABASE_URL"),
+        (&peer, &[("HMS_SECRET", "")], "HMS_SECRET"),
+        (&peer, &[("HMS_BASE_URL", "nonsense")], "HMS_BASE_URL"),
     ];
-    for mut command in commands {
-        command.push("--help");
-        let help = rejoin(&command, &[]).await.expect(0);
-        assert!(help.out.contains("Example"), "{command:?}: {}", help.out);
+    for (arguments, changed, named) in usage {
+        let refused = snapshot(&database, &upstream, arguments, changed).await.expect(2);
+        assert!(refused.err.contains(named) && refused.out.is_empty(), "{refused:?}");
+    }
+
+    for nothing in [&with(&["--peer", "gone"])[..], &with(&["--user", "player-8"]), &["--room", "empty"]] {
+        snapshot(&database, &upstream, nothing, &[]).await.expect(3);
+    }
+
+    snapshot(&database, &upstream, &peer, &[("HMS_BASE_URL", "http://127.0.0.1:1")]).await.expect(4);
+    snapshot(&database, &upstream, &peer, &[("HMS_SECRET", "another")]).await.expect(4);
+    upstream.sim.set_faults([FaultRule::times(Operation::Any, 1, Fault::Garbage)]);
+    snapshot(&database, &upstream, &room, &[]).await.expect(4);
+
+    let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    for arguments in [&room[..], &peer] {
+        let failed = snapshot(&database, &upstream, arguments, &[nowhere]).await.expect(5);
+        assert!(failed.err.contains("the database does not answer"), "{failed:?}");
     }
 }
 
 #[tokio::test]
-async fn what_needs_no_service_prints_and_ends() {
-    let openapi = rejoin(&["openapi"], &[]).await.expect(0);
-    let openapi: serde_json::Value = serde_json::from_str(&openapi.out).unwrap();
-    assert!(openapi["paths"]["/v1/users/{user_id}/resume"].is_object());
-    let new = rejoin(&["key", "new", "--name", "game", "--scopes", "snapshot+resume"], &[]).await.expect(0);
-    let lines: Vec<&str> = new.out.lines().collect();
-    assert!(lines[0].starts_with("rejoin_") && lines[1].starts_with("game:snapshot+resume:"), "{lines:?}");
-    rejoin(&["key", "new", "--name", "game", "--scopes", "everything"], &[]).await.expect(2);
-    assert!(rejoin(&["completions", "bash"], &[]).await.expect(0).out.contains("_rejoin"));
+async fn resume_and_history_print_what_is_saved() {
+    let (world, app) = World::with_app().await;
+    let database = [("DATABASE_URL", world.database.url())];
+    rejoin(&["resume", "player-7"], &database).await.expect(3);
+    rejoin(&["history", "player-7"], &database).await.expect(3);
+    world.join("player-7", "peer-1", "in \u{1b}[31mthe\tcave");
+    app.snapshot("peer-1").await.expect(201);
+    world.clock.pass(std::time::Duration::from_secs(1));
+    let join = Join { peer_id: Some("peer-2".into()), ..Join::of("player-7") };
+    world.sim.join("tower", join.with_metadata(WireMetadata::text(r#"{"z":1,"a":2}"#))).unwrap();
+    app.post("/v1/rooms/tower/snapshots").await.expect(200);
+
+    let resumed = rejoin(&["resume", "player-7"], &database).await.expect(0);
+    let mut served = app.resume("player-7").await.json();
+    served["age_seconds"] = json(&resumed.out)["age_seconds"].clone();
+    assert_eq!(json(&resumed.out), served);
+    let cave = rejoin(&["resume", "player-7", "--room", ROOM], &database).await.expect(0);
+    assert_eq!(json(&cave.out)["peer_id"], "peer-1");
+    rejoin(&["resume", "player-7", "--room", "elsewhere"], &database).await.expect(3);
+
+    let history = async |more: &[&str]| rejoin(&[&["history", "player-7"], more].concat(), &database).await;
+    let all = history(&["--format", "json"]).await.expect(0);
+    assert_eq!(json(&all.out), app.history("player-7").await.json()["snapshots"]);
+    let table = history(&[]).await.expect(0).out;
+    assert!(table.contains("in \u{fffd}[31mthe\u{fffd}cave") && !table.contains('\u{1b}'), "{table}");
+    let csv = history(&["--format", "csv"]).await.expect(0).out;
+    insta::assert_snapshot!(csv.lines().next().unwrap(), @"id,user_id,room_id,peer_id,name,role,metadata_raw,tracks,joined_at,first_observed_at,last_observed_at,source");
+    assert_eq!(csv.lines().count(), 3);
+
+    let peers = async |more: &[&str]| {
+        let rows = json(&history(&[&["--format", "json"], more].concat()).await.expect(0).out);
+        rows.as_array().unwrap().iter().map(|row| row["peer_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&["--room", "tower"]).await, ["peer-2"]);
+    assert_eq!(peers(&["--since", "2026-12-01T12:00:01Z"]).await, ["peer-2"]);
+    assert_eq!(peers(&["--until", "2026-12-01T12:00:01Z"]).await, ["peer-1"]);
+    assert_eq!(peers(&["--at", "2026-12-01T12:00:00.5Z"]).await, ["peer-1"]);
+    history(&["--since", "2027-01-01T00:00:00Z"]).await.expect(3);
+    history(&["--since", "yesterday"]).await.expect(2);
+    history(&["--at", "2026-12-01T12:00:00Z", "--since", "2026-12-01T12:00:00Z"]).await.expect(2);
+    history(&["--format", "xml"]).await.expect(2);
 }
 
 #[tokio::test]
-async fn migrate_brings_an_empty_database_up_to_date_and_again_changes_nothing() {
-    let database = postgres::empty_database().await;
-    let env = [("DATABASE_URL", database.url())];
-    rejoin(&["migrate"], &env).await.expect(0);
-    rejoin(&["migrate"], &env).await.expect(0);
-    rejoin(&["resume", "player-7"], &env).await.expect(3);
+async fn openapi_is_what_the_service_serves() {
+    let (_world, app) = World::with_app().await;
+    let printed = rejoin(&["openapi"], &[]).await.expect(0);
+    assert_eq!(json(&printed.out), app.get("/openapi.json").await.expect(200).json());
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = rejoin(&["completions", shell], &[]).await.expect(0).out;
+        assert!(script.contains("rejoin") && script.contains("snapshot"), "{shell}: {script}");
+    }
+    rejoin(&["completions", "cmd"], &[]).await.expect(2);
+}
+
+/// All of them, as `rejoin --help` lists them.
+#[tokio::test]
+async fn the_help_of_each_command_has_an_example() {
+    let help = rejoin(&["--help"], &[]).await.expect(0).out;
+    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut commands: Vec<Vec<&str>> =
+        listed.lines().filter_map(|line| line.split_whitespace().next()).map(|name| vec![name]).collect();
+    for expected in [
+        "serve",
+        "migrate",
+        "snapshot",
+        "resume",
+        "history",
+        "key",
+        "sim",
+        "demo",
+        "openapi",
+        "healthcheck",
+        "completions",
+    ] {
+        assert!(commands.contains(&vec![expected]), "{help}");
+    }
+    commands.retain(|command| command != &["help"]);
+    commands.push(vec!["key", "new"]);
+    for command in commands {
+        let help = rejoin(&[&command[..], &["--help"]].concat(), &[]).await.expect(0).out;
+        let example = format!("rejoin {}", command.join(" "));
+        let examples = help.split_once("Example").unwrap_or_else(|| panic!("{help}")).1;
+        assert!(examples.contains(&example), "{help}");
+    }
+    let nothing = rejoin(&[], &[]).await.expect(2);
+    assert!(nothing.err.contains("Examples:"), "{}", nothing.err);
 }

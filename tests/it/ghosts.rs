@@ -1,122 +1,214 @@
-//! What the service is for: a player drops, and comes back while the ghost of the old peer is still there.
+//! What the service is for: a player drops, comes back as an empty peer beside their ghost, and gets their state back.
 
 use std::time::Duration;
 
 use rejoin::service::Limits;
-use rejoin::sim::DropOptions;
-use serde_json::json;
+use rejoin::sim::{DropOptions, Join, WireMetadata};
+use serde_json::Value;
+use sqlx::Row;
 
 use crate::support::world::{ROOM, Replica, Setup, World};
 
-const STATE: &str = r#"{"checkpoint":"cave-3","hp":71}"#;
-
-async fn keep_room(app: &Replica) {
-    app.post(&format!("/v1/rooms/{ROOM}/snapshots")).await.expect(200);
+fn after(world: &World, seconds: u64) {
+    world.clock.pass(Duration::from_secs(seconds));
 }
 
-async fn resumed(app: &Replica) -> serde_json::Value {
-    app.get("/v1/users/player-7/resume").await.expect(200).json()
+/// Which peer's state is resumed, and what it is.
+async fn resumed(app: &Replica, query: &str) -> (String, String) {
+    let state = app.get(&format!("/v1/users/player-7/resume{query}")).await.expect(200).json();
+    let text = |name: &str| state[name].as_str().unwrap().to_owned();
+    (text("peer_id"), text("metadata_raw"))
 }
 
-/// Peer `old` holds the state and dropped; peer `new` is there, with nothing. Ten seconds lie between them.
-fn ghost_and_new(world: &World) {
-    world.join("player-7", "old", STATE);
-    world.clock.pass(Duration::from_secs(10));
+async fn nothing_is_resumed(app: &Replica) {
+    assert_eq!(app.resume("player-7").await.expect(404).code(), "no-saved-metadata");
+}
+
+async fn history(app: &Replica) -> Vec<Value> {
+    let page = app.history("player-7").await.expect(200).json();
+    page["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].clone()).collect()
+}
+
+fn is(peer: &str, metadata: &str) -> (String, String) {
+    (peer.to_owned(), metadata.to_owned())
+}
+
+/// `old` plays, drops and lingers with its state; five seconds later `new` joins, with what the game sets at join.
+async fn dropped_and_back(at_join: &str) -> (World, Replica) {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "old", "");
+    world.set("old", "hp 71");
+    app.snapshot("old").await.expect(201);
     world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
-    world.join("player-7", "new", "");
-    world.clock.pass(Duration::from_secs(1));
+    after(&world, 5);
+    world.join("player-7", "new", at_join);
+    (world, app)
 }
 
 #[tokio::test]
-async fn the_ghost_beside_the_new_empty_peer_has_the_state() {
-    let (world, app) = World::with_app().await;
-    ghost_and_new(&world);
-    keep_room(&app).await;
-    let state = resumed(&app).await;
-    assert_eq!(state["metadata_raw"], STATE);
-    assert_eq!(state["peer_id"], "old");
-    // The ghost goes, and the state stays.
-    world.clock.pass(Duration::from_mins(2));
-    keep_room(&app).await;
-    assert_eq!(resumed(&app).await["metadata_raw"], STATE);
-}
+async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
+    let (world, app) = dropped_and_back("").await;
+    let room = app.snapshot_room().await.expect(200).json();
+    let seen: Vec<_> = room["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].as_str()).collect();
+    assert_eq!(seen, [Some(""), Some("hp 71")], "the new peer and the ghost");
+    assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
+    // However often and in whatever way the empty peer is seen.
+    after(&world, 1);
+    app.snapshot("new").await;
+    assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
 
-#[tokio::test]
-async fn a_ghost_that_is_seen_again_unchanged_does_not_win_over_the_new_peer() {
-    let (world, app) = World::with_app().await;
-    ghost_and_new(&world);
-    keep_room(&app).await;
-    world.clock.pass(Duration::from_secs(5));
-    world.set("new", "{\"hp\":70}");
+    world.set("new", "hp 50");
     app.snapshot("new").await.expect(201);
-    world.clock.pass(Duration::from_secs(5));
-    // The room's list has no tracks, so that the first look at the peer itself adds a row of history. Its metadata is the same.
-    app.snapshot("old").await.expect(201);
+    assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
+    // The ghost is seen later than the update, but it is no change.
+    after(&world, 1);
     app.snapshot("old").await.expect(200);
-    keep_room(&app).await;
-    let state = resumed(&app).await;
-    assert_eq!((&state["peer_id"], &state["metadata_raw"]), (&json!("new"), &json!("{\"hp\":70}")));
+    app.snapshot_room().await.expect(200);
+    assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
+
+    // The ghost goes, then everyone: what is saved stays.
+    after(&world, 60);
+    assert_eq!(app.snapshot("old").await.expect(404).code(), "peer-not-found");
+    world.sim.leave(ROOM, "new").unwrap();
+    assert_eq!(app.snapshot("new").await.expect(404).code(), "room-not-active");
+    assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
+}
+
+/// The state was never fetched before the drop: the ghost is the last chance.
+#[tokio::test]
+async fn the_ghost_itself_can_be_saved() {
+    let (world, app) = World::with_app().await;
+    world.join("player-7", "old", "hp 71");
+    world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+    after(&world, 59);
+    world.join("player-7", "new", "");
+    nothing_is_resumed(&app).await;
+    app.post(&format!("/v1/rooms/{ROOM}/snapshots?user_id=player-7")).await.expect(200);
+    assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
 }
 
 #[tokio::test]
-async fn a_game_that_sets_defaults_as_it_joins_leaves_its_new_connection_out() {
-    let (world, app) = World::with_app().await;
-    world.join("player-7", "old", STATE);
-    keep_room(&app).await;
-    world.clock.pass(Duration::from_secs(30));
-    world.join("player-7", "new", "{\"hp\":100}");
-    keep_room(&app).await;
-    assert_eq!(resumed(&app).await["metadata_raw"], "{\"hp\":100}");
-    let without = app.get("/v1/users/player-7/resume?exclude_peer_id=new").await.expect(200).json();
-    assert_eq!(without["metadata_raw"], STATE);
-}
-
-#[tokio::test]
-async fn a_real_clear_is_kept_until_something_is_set_again_and_history_keeps_what_was() {
-    let (world, app) = World::with_app().await;
-    for metadata in [STATE, ""] {
-        if metadata.is_empty() {
-            world.set("old", metadata);
-        } else {
-            world.join("player-7", "old", metadata);
-        }
-        world.clock.pass(Duration::from_secs(5));
-        app.snapshot("old").await.expect(201);
+async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
+    let (world, app) = dropped_and_back("").await;
+    for cleared in [WireMetadata::text(""), WireMetadata::json("null").unwrap(), WireMetadata::absent()] {
+        world.set("new", "hp 50");
+        app.snapshot_room().await.expect(200);
+        assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
+        after(&world, 1);
+        world.sim.set_metadata(ROOM, "new", cleared.clone()).unwrap();
+        app.snapshot("new").await.expect(201);
+        nothing_is_resumed(&app).await;
+        // Not even the ghost's state, seen once more.
+        after(&world, 1);
+        app.snapshot_room().await.expect(200);
+        nothing_is_resumed(&app).await;
+        let empty = cleared.as_raw().map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap());
+        let history = history(&app).await;
+        assert_eq!(history[..2], [empty, "hp 50".into()]);
+        assert_eq!(history.last().unwrap(), "hp 71");
     }
-    let gone = app.get("/v1/users/player-7/resume").await.expect(404);
-    assert_eq!(gone.code(), "no-saved-metadata");
-    let history = app.get("/v1/users/player-7/snapshots").await.expect(200).json();
-    let kept: Vec<_> = history["snapshots"].as_array().unwrap().iter().map(|row| &row["metadata_raw"]).collect();
-    assert_eq!(kept, [&json!(""), &json!(STATE)]);
-    world.clock.pass(Duration::from_secs(5));
-    world.set("old", "again");
-    app.snapshot("old").await.expect(201);
-    assert_eq!(resumed(&app).await["metadata_raw"], "again");
+    world.set("new", "hp 100");
+    app.snapshot("new").await.expect(201);
+    assert_eq!(resumed(&app, "").await, is("new", "hp 100"));
 }
 
 #[tokio::test]
-async fn of_two_peers_that_changed_at_once_the_one_that_joined_later_wins() {
+async fn a_peer_that_never_had_metadata_replaces_nothing() {
+    let (world, app) = dropped_and_back("").await;
+    // From `""` to null and back, with other changes beside: still nothing.
+    for empty in [WireMetadata::json("null").unwrap(), WireMetadata::text(""), WireMetadata::absent()] {
+        after(&world, 1);
+        world.sim.set_metadata(ROOM, "new", empty).unwrap();
+        app.snapshot("new").await.expect(201);
+        assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
+    }
+}
+
+#[tokio::test]
+async fn ties_go_to_the_later_join_then_to_the_greater_id() {
     let (world, app) = World::with_app().await;
-    world.join("player-7", "z-first", "first");
-    world.clock.pass(Duration::from_secs(5));
-    world.join("player-7", "a-second", "second");
-    keep_room(&app).await;
-    assert_eq!(resumed(&app).await["metadata_raw"], "second");
+    world.join("player-7", "z-first", "of z");
+    after(&world, 1);
+    world.join("player-7", "a-later", "of a");
+    world.join("player-7", "b-later", "of b");
+    // All three are first seen at one instant.
+    app.snapshot_room().await.expect(200);
+    assert_eq!(resumed(&app, "").await, is("b-later", "of b"));
+    assert_eq!(resumed(&app, "?exclude_peer_id=b-later").await, is("a-later", "of a"));
+    assert_eq!(resumed(&app, &format!("?room_id={ROOM}&exclude_peer_id=b-later")).await, is("a-later", "of a"));
+    world.set("z-first", "of z, changed");
+    app.snapshot_room().await.expect(200);
+    assert_eq!(resumed(&app, "").await, is("z-first", "of z, changed"));
 }
 
 #[tokio::test]
-async fn names_that_are_not_to_be_stored_are_nowhere() {
+async fn of_two_devices_the_last_change_counts_whichever_is_seen_last() {
+    let (world, app) = World::with_app().await;
+    let other = world.replica(Setup::default()).await;
+    world.join("player-7", "phone", "phone 0");
+    world.join("player-7", "tablet", "tablet 0");
+    app.snapshot_room().await.expect(200);
+    for round in 1..4 {
+        for device in ["phone", "tablet"] {
+            let metadata = format!("{device} {round}");
+            world.set(device, &metadata);
+            app.snapshot(device).await.expect(201);
+            after(&world, 1);
+            other.snapshot_room().await.expect(200);
+            for replica in [&app, &other] {
+                assert_eq!(resumed(replica, "").await, is(device, &metadata));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn defaults_that_a_game_sets_at_join_can_be_left_out_of_account() {
+    let (world, app) = dropped_and_back("defaults").await;
+    app.snapshot_room().await.expect(200);
+    assert_eq!(resumed(&app, "").await, is("new", "defaults"));
+    assert_eq!(resumed(&app, "?exclude_peer_id=new").await, is("old", "hp 71"));
+    let own = app.resume("player-7").await;
+    let others = app.get("/v1/users/player-7/resume?exclude_peer_id=new").await;
+    assert_ne!(own.header("etag"), others.header("etag"));
+    // The game restores the state; the next drop resumes from there.
+    world.set("new", "hp 71, restored");
+    app.snapshot("new").await.expect(201);
+    world.join("player-7", "newest", "defaults");
+    app.snapshot_room().await.expect(200);
+    assert_eq!(resumed(&app, "?exclude_peer_id=newest").await, is("new", "hp 71, restored"));
+}
+
+#[tokio::test]
+async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be_stored() {
+    const NAME: &str = "Annika Hansen";
     let world = World::new().await;
     let limits = Limits { max_metadata_bytes: 262_144, store_names: false };
     let app = world.replica(Setup { limits, ..Setup::default() }).await;
-    world.join("player-7", "old", STATE);
-    let kept = app.snapshot("old").await.expect(201).json();
-    assert_eq!(kept["name"], json!(null));
-    assert_eq!(resumed(&app).await["name"], json!(null));
+    let join = Join { peer_id: Some("peer-1".into()), name: Some(NAME.into()), ..Join::of("player-7") };
+    world.join_as(join.with_metadata(WireMetadata::text("hp 71")));
+
+    let mut answers = vec![app.snapshot("peer-1").await.expect(201)];
+    after(&world, 1);
+    let renamed = rejoin::sim::Update { name: Some(format!("{NAME} again")), ..rejoin::sim::Update::default() };
+    world.sim.update(ROOM, "peer-1", renamed).unwrap();
+    // Another name is no change where there are none.
+    answers.push(app.snapshot("peer-1").await.expect(200));
+    answers.push(app.snapshot_room().await.expect(200));
+    answers.push(app.resume("player-7").await.expect(200));
+    answers.push(app.history("player-7").await.expect(200));
+    for answer in &answers {
+        assert!(answer.text.contains(r#""name":null"#) && !answer.text.contains("Annika"), "{}", answer.text);
+    }
+
     let pool = world.database.pool().await;
-    let names: i64 = sqlx::query_scalar("SELECT (SELECT count(name) FROM peers) + (SELECT count(name) FROM snapshots)")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-    assert_eq!(names, 0);
+    let relations =
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')";
+    let relations = sqlx::query(relations).fetch_all(&pool).await.unwrap();
+    let mut kept = String::new();
+    for relation in relations {
+        let rows = format!("SELECT coalesce(string_agg(r::text, ' '), '') FROM {} r", relation.get::<&str, _>(0));
+        kept += sqlx::query(sqlx::AssertSqlSafe(rows)).fetch_one(&pool).await.unwrap().get::<&str, _>(0);
+    }
+    assert!(kept.contains("player-7") && !kept.contains("Annika"), "{kept}");
 }

@@ -9,6 +9,7 @@ mod embedded;
 mod exact;
 mod failures;
 mod ghosts;
+mod partitions;
 mod problems;
 mod rules;
 mod settings;

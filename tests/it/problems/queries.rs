@@ -49,11 +49,14 @@ async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
     for query in room {
         problem(app.post(&format!("/v1/rooms/r/snapshots?{query}")).await, 400, "invalid-request");
     }
-    problem(app.post("/v1/rooms/r/peers/p/snapshots?role=x").await, 400, "invalid-request");
+    for query in ["role=x", "user_id=u", "x"] {
+        problem(app.post(&format!("/v1/rooms/r/peers/p/snapshots?{query}")).await, 400, "invalid-request");
+    }
     assert_eq!(world.sim.request_count(), 0);
     // An empty query is none.
     problem(app.get("/v1/users/u/resume?").await, 404, "no-saved-metadata");
     problem(app.post("/v1/rooms/r/snapshots?").await, 404, "room-not-active");
+    problem(app.post("/v1/rooms/r/peers/p/snapshots?").await, 404, "room-not-active");
     // Times that no database holds are times all the same.
     for time in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-12-31T23:59:60Z"] {
         for name in ["since", "until", "at"] {

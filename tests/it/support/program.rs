@@ -1,7 +1,8 @@
 //! The real program, as a process, beside a simulated 100ms that shares its clock: the machine's.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rejoin::sim::{self, Sim, SimConfig};
@@ -9,12 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::command::{command, settings};
 use super::world::{ACCESS_KEY, SECRET};
 
 /// A simulated 100ms on a port of its own.
 pub(crate) struct Upstream {
     pub(crate) sim: Sim,
-    url: String,
+    /// `http://127.0.0.1:PORT/v2`.
+    pub(crate) url: String,
     _stop: DropGuard,
 }
 
@@ -34,33 +37,49 @@ pub(crate) struct Program {
     child: Child,
     /// `http://127.0.0.1:PORT`.
     pub(crate) base: String,
+    log: Option<JoinHandle<String>>,
 }
 
 impl Program {
     /// Starts the program, and returns once it says where it listens.
     pub(crate) async fn serve(database_url: &str, upstream: &Upstream) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-        command.arg("serve").env_clear().env("DATABASE_URL", database_url).env("HMS_BASE_URL", &upstream.url);
-        command.env("HMS_ACCESS_KEY", ACCESS_KEY).env("HMS_SECRET", SECRET).env("REJOIN_LISTEN", "127.0.0.1:0");
+        let mut variables = settings(database_url, upstream);
         // Others may be at work on this machine: no scenario is about a slow simulator.
-        command.env("REJOIN_UPSTREAM_TIMEOUT", "30s");
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        variables.push(("REJOIN_UPSTREAM_TIMEOUT", "30s"));
+        Self::start(&[], &variables).await
+    }
+
+    /// The same with these arguments and these variables alone, on a free port.
+    pub(crate) async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut command = command(&arguments, variables);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let (said, listening) = tokio::sync::oneshot::channel();
         // Reads on to the end, so that the program never waits for a reader.
-        std::thread::spawn(move || {
-            let (mut said, mut before) = (Some(said), String::new());
+        let log = std::thread::spawn(move || {
+            let (mut said, mut all) = (Some(said), String::new());
             for line in log.lines().map_while(Result::ok) {
-                match line.split_once("listening on ") {
-                    Some((_, base)) => drop(said.take().map(|said| said.send(Ok(base.trim().to_owned())))),
-                    None if said.is_some() => before = before + &line + "\n",
-                    None => {}
+                if let Some((_, base)) = line.split_once("listening on ") {
+                    drop(said.take().map(|said| said.send(base.trim().to_owned())));
                 }
+                all = all + &line + "\n";
             }
-            said.map(|said| said.send(Err(before)))
+            all
         });
-        let base = listening.await.expect("the log is read").unwrap_or_else(|log| panic!("it did not start:\n{log}"));
-        Self { child, base }
+        let Ok(base) = listening.await else {
+            panic!("it did not start:\n{}", log.join().expect("the log is read"));
+        };
+        Self { child, base, log: Some(log) }
+    }
+
+    /// Tells it to stop, waits for its end, and returns what it logged.
+    pub(crate) async fn stop(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        let status = self.ended().await;
+        let log = self.log.take().map(|log| log.join().expect("the log is read"));
+        (status, log.unwrap_or_default())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -140,7 +140,7 @@ impl World {
         let (listener, base) = listen().await;
         let stop = CancellationToken::new();
         tokio::spawn(server::serve(listener, app.router(), stop.clone()));
-        Replica { base, key: None, client: client(), _stop: Arc::new(stop.drop_guard()) }
+        Replica { _stop: Some(Arc::new(stop.drop_guard())), ..Replica::at(base) }
     }
 
     /// Lets a peer of a chosen id into [`ROOM`].
@@ -170,10 +170,15 @@ pub(crate) struct Replica {
     pub(crate) base: String,
     key: Option<String>,
     client: reqwest::Client,
-    _stop: Arc<DropGuard>,
+    _stop: Option<Arc<DropGuard>>,
 }
 
 impl Replica {
+    /// One that is served elsewhere.
+    pub(crate) fn at(base: String) -> Self {
+        Self { base, key: None, client: client(), _stop: None }
+    }
+
     /// The same app, asked with an API key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

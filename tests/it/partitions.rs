@@ -1,0 +1,69 @@
+//! The partitions of history: made while it is read and written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Months, Utc};
+use futures_util::future::join_all;
+use rejoin::domain::{Metadata, Observation, PeerId, PeerKey, RoomId, Source, UserId};
+use rejoin::store::{Store, StoreConfig};
+
+use crate::support::postgres;
+
+const MONTHS: u32 = 24;
+
+fn month(number: u32) -> DateTime<Utc> {
+    let first: DateTime<Utc> = "2027-01-15T12:00:00Z".parse().unwrap();
+    first + Months::new(number)
+}
+
+fn key(peer: &str) -> PeerKey {
+    let (user, room) = (UserId::parse("player-7").unwrap(), RoomId::parse("cave").unwrap());
+    PeerKey::new(user, room, PeerId::parse(peer).unwrap()).unwrap()
+}
+
+fn seen(peer: &str, at: DateTime<Utc>) -> Observation {
+    Observation {
+        key: key(peer),
+        observed_at: at.into(),
+        source: Source::Room,
+        metadata: Metadata::from_text(at.to_rfc3339()),
+        name: None,
+        role: None,
+        tracks: None,
+        joined_at: None,
+    }
+}
+
+/// As after months without a run, or on a first start that writes at once: rows lie in the default partition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_row_is_out_of_sight_while_partitions_are_made() {
+    let database = postgres::database().await;
+    let store = Store::new(database.url().parse().unwrap(), StoreConfig::default());
+    for number in 0..MONTHS {
+        store.save(seen("old", month(number))).await.unwrap();
+    }
+    let done = AtomicBool::new(false);
+    let pool = database.pool().await;
+    let readers = join_all((0..4).map(async |_| {
+        while !done.load(Ordering::SeqCst) {
+            // Planned anew each time, as the first statement of every connection is.
+            let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots WHERE peer_id = 'old'");
+            assert_eq!(count.persistent(false).fetch_one(&pool).await.unwrap(), i64::from(MONTHS));
+        }
+    }));
+    let writer = async {
+        let mut second = 0;
+        while !done.load(Ordering::SeqCst) {
+            second += 1;
+            let at = month(second % MONTHS) + chrono::TimeDelta::seconds(second.into());
+            store.save(seen(&format!("new-{second}"), at)).await.unwrap();
+        }
+    };
+    let maker = async {
+        for number in 0..MONTHS {
+            store.prepare_partitions(month(number).into()).await.unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(readers, writer, maker);
+}
