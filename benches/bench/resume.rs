@@ -13,10 +13,15 @@ FROM peers WHERE metadata_changed_at IS NOT NULL AND user_id = 'user-' || :n
 ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room_id DESC LIMIT 1;
 ";
 
-async fn resumes(service: &Service, connections: u32) -> Load {
+/// Resumes of the first `users`.
+async fn resumes_of(service: &Service, connections: u32, users: u32) -> Load {
     let key = service.key.clone();
-    let request = move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % USERS), &key);
+    let request = move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % users), &key);
     load::run(service.address, connections, SPELL, request).await
+}
+
+async fn resumes(service: &Service, connections: u32) -> Load {
+    resumes_of(service, connections, USERS).await
 }
 
 pub(crate) async fn against_pgbench(server: &Server) {
@@ -52,21 +57,29 @@ pub(crate) async fn growth(server: &Server) {
     many.fill(USERS).await;
     with_many_peers(&many).await;
     let services = [&small, &large, &many].map(|database| Service::as_it_is(&database.url));
-    let mut rates = [0.0; 3];
+    let mut rates = [0.0; 2];
     for _ in 0..3 {
         for (rate, service) in rates.iter_mut().zip(&services) {
             *rate += resumes(service, 64).await.per_second / 3.0;
         }
     }
     at_least("1,000,000 rows of history against 10,000", rates[1], rates[0], "/s", 0.9);
-    at_least("1,000 peers in 1,000 rooms for 100 of the users against 1 each", rates[2], rates[0], "/s", 0.9);
+    let (mut one, mut thousand) = (0.0, 0.0);
+    for _ in 0..3 {
+        one += resumes_of(&services[0], 64, MANY).await.per_second / 3.0;
+        thousand += resumes_of(&services[2], 64, MANY).await.per_second / 3.0;
+    }
+    at_least("users with 1,000 peers in 1,000 rooms against 1 each", thousand, one, "/s", 0.9);
     drop(services);
     for database in [small, large, many] {
         database.remove().await;
     }
 }
 
-/// 100 of the users, the only ones asked for by `user-1` to `user-100`, get 1,000 peers in as many rooms.
+/// How many of the users get [`with_many_peers`].
+const MANY: u32 = 100;
+
+/// `user-1` to `user-100` get 1,000 more peers in as many rooms.
 async fn with_many_peers(database: &Database) {
     database
         .execute(
