@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `lanes` | group commit: batches without a timer, bounded queues |
-//! | `save`, `fold`, `statements`, `columns` | observations in: read, fold by the rules of [`crate::domain`], write on a condition |
+//! | `save`, `fold`, `statements`, `write`, `columns` | observations in: read, fold by the rules of [`crate::domain`], write on a condition |
 //! | `resume` | the state of a user, one or many in a statement |
 //! | `history` | rows of history, paged |
 //! | `schema` | migrations and partitions |
@@ -23,6 +23,7 @@ mod rows;
 mod save;
 mod schema;
 mod statements;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;

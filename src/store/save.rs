@@ -9,7 +9,8 @@ use super::StoreError;
 use super::database::{Database, run};
 use super::fold::{Fold, Saved, fold};
 use super::lanes::Batch;
-use super::statements::{add_late, read, write};
+use super::statements::{add_late, read};
+use super::write::write;
 use crate::domain::{Report, Snapshot};
 
 /// How often a batch is folded anew because other replicas were faster. Each time, one of them got on.

@@ -1,15 +1,14 @@
-//! The three statements of a save: read what is known, write what moved, add what came late.
+//! The statements around a write: read what is known, add what came late.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query, query_scalar};
-use uuid::Uuid;
+use sqlx::{PgConnection, query};
 
-use super::columns::{Columns, PresenceColumns};
-use super::fold::{Fold, Saved, Versioned};
+use super::columns::Columns;
+use super::fold::{Saved, Versioned};
 use super::rows;
-use crate::domain::{PeerKey, PeerState, Presence, Snapshot, Timestamp, Tracks};
+use crate::domain::{PeerKey, PeerState, Presence, Snapshot, Tracks};
 
 /// What the database holds of these peers.
 pub(super) async fn read(
@@ -60,126 +59,6 @@ pub(super) async fn read(
             Ok((key, Versioned { state, version: row.version }))
         })
         .collect()
-}
-
-/// Writes the states that moved, and the history behind them, each where nobody else wrote its peer since the read.
-///
-/// Returns the ids of the rows in force that were written; a peer that is missing was written by somebody else first,
-/// and nothing of it was.
-#[expect(clippy::too_many_lines, reason = "it is one statement and its arguments")]
-pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Result<Vec<Uuid>, sqlx::Error> {
-    let moved: Vec<(&Fold, &PeerState)> =
-        folds.iter().filter_map(|fold| fold.moved.as_ref().map(|state| (*fold, state))).collect();
-    let states: Vec<Snapshot> = moved
-        .iter()
-        .map(|(fold, state)| Snapshot { tracks: state.tracks.clone(), ..state.snapshot(&fold.key) })
-        .collect();
-    let peers = Columns::of(&states);
-    let versions: Vec<i64> = moved.iter().map(|(fold, _)| fold.version).collect();
-    let changed: Vec<Option<DateTime<Utc>>> =
-        moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect();
-
-    let presence = PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence));
-
-    let added: Vec<(Uuid, &Snapshot)> =
-        moved.iter().flat_map(|(fold, state)| fold.added.iter().map(|row| (state.snapshot_id, row))).collect();
-    let added_with: Vec<Uuid> = added.iter().map(|(written, _)| *written).collect();
-    let history = Columns::of(added.iter().map(|(_, row)| *row));
-
-    let extended: Vec<_> = moved
-        .iter()
-        .filter_map(|(fold, state)| fold.extended.map(|row| (fold.key.user_id.as_str(), state.snapshot_id, row)))
-        .collect();
-    let extended_user: Vec<&str> = extended.iter().map(|(user, ..)| *user).collect();
-    let extended_with: Vec<Uuid> = extended.iter().map(|(_, written, _)| *written).collect();
-    let extended_id: Vec<Uuid> = extended.iter().map(|(.., row)| row.id).collect();
-    let extended_first: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.first_observed_at.to_utc()).collect();
-    let extended_last: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.last_observed_at.to_utc()).collect();
-
-    query_scalar!(
-        r#"WITH written AS (
-               INSERT INTO peers AS known (user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-                                           joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
-                                           connected_since, session_id, ended_at, end_kind, end_reason)
-               SELECT n.user_id, n.room_id, n.peer_id, n.snapshot_id, n.source, n.metadata_raw, n.name, n.role,
-                      n.tracks::json, n.joined_at, n.first_observed_at, n.last_observed_at, n.version, n.changed_at,
-                      n.connected_since, n.session_id, n.ended_at, n.end_kind, n.end_reason
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-                           $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
-                           $14::timestamptz[], $33::timestamptz[], $34::text[], $35::timestamptz[], $36::text[], $37::text[])
-                 AS n(user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-                      joined_at, first_observed_at, last_observed_at, version, changed_at,
-                      connected_since, session_id, ended_at, end_kind, end_reason)
-               ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
-                   snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
-                   name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
-                   first_observed_at = excluded.first_observed_at, last_observed_at = excluded.last_observed_at,
-                   version = excluded.version, metadata_changed_at = excluded.metadata_changed_at,
-                   connected_since = excluded.connected_since, session_id = excluded.session_id,
-                   ended_at = excluded.ended_at, end_kind = excluded.end_kind, end_reason = excluded.end_reason
-               WHERE known.version = excluded.version - 1
-               RETURNING known.snapshot_id
-           ), added AS (
-               INSERT INTO snapshots (user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
-                                      joined_at, first_observed_at, last_observed_at)
-               SELECT h.user_id, h.room_id, h.peer_id, h.id, h.source, h.metadata_raw, h.name, h.role, h.tracks::json,
-                      h.joined_at, h.first_observed_at, h.last_observed_at
-               FROM unnest($15::text[], $16::text[], $17::text[], $18::uuid[], $19::text[], $20::bytea[], $21::text[],
-                           $22::text[], $23::text[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[],
-                           $27::uuid[])
-                 AS h(user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
-                      joined_at, first_observed_at, last_observed_at, written_with)
-               JOIN written ON written.snapshot_id = h.written_with
-               ON CONFLICT DO NOTHING
-           ), extended AS (
-               UPDATE snapshots SET last_observed_at = e.last_observed_at
-               FROM unnest($28::text[], $29::uuid[], $30::timestamptz[], $31::timestamptz[], $32::uuid[])
-                 AS e(user_id, id, first_observed_at, last_observed_at, written_with)
-               JOIN written ON written.snapshot_id = e.written_with
-               WHERE snapshots.user_id = e.user_id AND snapshots.first_observed_at = e.first_observed_at
-                 AND snapshots.id = e.id
-           )
-           SELECT snapshot_id FROM written"#,
-        &peers.user_id as &[&str],
-        &peers.room_id as &[&str],
-        &peers.peer_id as &[&str],
-        &peers.id,
-        &peers.source as &[&str],
-        &peers.metadata_raw as &[Option<&[u8]>],
-        &peers.name as &[Option<&str>],
-        &peers.role as &[Option<&str>],
-        &peers.tracks as &[Option<&str>],
-        &peers.joined_at as &[Option<DateTime<Utc>>],
-        &peers.first_observed_at,
-        &peers.last_observed_at,
-        &versions,
-        &changed as &[Option<DateTime<Utc>>],
-        &history.user_id as &[&str],
-        &history.room_id as &[&str],
-        &history.peer_id as &[&str],
-        &history.id,
-        &history.source as &[&str],
-        &history.metadata_raw as &[Option<&[u8]>],
-        &history.name as &[Option<&str>],
-        &history.role as &[Option<&str>],
-        &history.tracks as &[Option<&str>],
-        &history.joined_at as &[Option<DateTime<Utc>>],
-        &history.first_observed_at,
-        &history.last_observed_at,
-        &added_with,
-        &extended_user as &[&str],
-        &extended_id,
-        &extended_first,
-        &extended_last,
-        &extended_with,
-        &presence.connected_since as &[Option<DateTime<Utc>>],
-        &presence.session_id as &[Option<&str>],
-        &presence.ended_at as &[Option<DateTime<Utc>>],
-        &presence.end_kind as &[Option<&str>],
-        &presence.end_reason as &[Option<&str>],
-    )
-    .fetch_all(connection)
-    .await
 }
 
 /// Adds rows that came late, at their own time, each unless a row of that time says the same already.
