@@ -67,7 +67,8 @@ struct Line<'a> {
 impl Line<'_> {
     fn write(&self) {
         let code = self.failure.map_or("", |failure| failure.code().as_str());
-        let detail = self.failure.map_or("", ApiError::detail);
+        // What is wrong with a request can quote its query string; what is wrong with us or 100ms does not.
+        let detail = self.failure.filter(|_| self.status.is_server_error()).map_or("", ApiError::detail);
         tracing::info!(
             target: "rejoin::request",
             method = %self.method,
