@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use axum::Router;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WebhookConfig};
 use crate::domain::Clock;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::service::{Limits, Service};
+use crate::restorer::Restorer;
+use crate::service::{Limits, RestorePolicy, Service};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry;
-use crate::webhooks::Webhooks;
+use crate::webhooks::{Restores, Webhooks};
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct AppConfig {
     pub keys: KeyRing,
     /// Webhooks.
     pub webhooks: WebhookConfig,
+    /// Which states are restored by themselves, if any.
+    pub restores: Option<RestorePolicy>,
     /// The time.
     pub clock: Clock,
 }
@@ -41,6 +46,7 @@ pub struct App {
     service: Service,
     router: Router,
     clock: Clock,
+    restorer: Option<Restorer>,
 }
 
 impl App {
@@ -52,12 +58,17 @@ impl App {
         let metrics = telemetry::metrics();
         let clock = config.clock;
         let store = StoreConfig { presence: config.webhooks.secrets.is_some(), ..config.store };
+        let timeout = config.upstream.timeout;
         let service = service(config.database, store, config.upstream, config.limits, clock.clone())?;
+        let wake = Arc::new(Notify::new());
+        let restorer = config.restores.map(|policy| Restorer::new(service.clone(), policy, timeout, wake.clone()));
         let WebhookConfig { secrets, drop_reasons } = config.webhooks;
         let webhooks = Webhooks::new(service.store().clone(), clock.clone(), config.limits, drop_reasons);
+        let caused = config.restores.map(|RestorePolicy { window, .. }| Restores { window, wake });
+        let webhooks = webhooks.restoring(caused);
         let webhooks = secrets.map(|secrets| WebhookApi { secrets, webhooks });
         let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics, webhooks };
-        Ok(Self { service, router: http::router(api), clock })
+        Ok(Self { service, router: http::router(api), clock, restorer })
     }
 
     /// The store, for migrations.
@@ -70,10 +81,15 @@ impl App {
         self.router.clone()
     }
 
-    /// Starts what goes on beside requests, until `shutdown`: partitions for the months ahead, once a day.
-    pub fn start_chores(&self, shutdown: CancellationToken) {
+    /// Starts what goes on beside requests, until `shutdown`: partitions for the months ahead, once a day, and restores that
+    /// joins cause. Waiting for what is returned ends what has begun.
+    pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
+        let chores = TaskTracker::new();
+        if let Some(restorer) = &self.restorer {
+            chores.spawn(restorer.clone().run(shutdown.clone()));
+        }
         let (store, clock) = (self.store().clone(), self.clock.clone());
-        tokio::spawn(async move {
+        chores.spawn(async move {
             let mut daily = tokio::time::interval(Duration::from_hours(24));
             while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
                 if let Err(error) = store.prepare_partitions(clock.now()).await {
@@ -81,6 +97,8 @@ impl App {
                 }
             }
         });
+        chores.close();
+        chores
     }
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::HeaderName;
+use chrono::TimeDelta;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -16,7 +17,7 @@ use url::Url;
 use crate::hms::Credentials;
 use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
-use crate::service::Limits;
+use crate::service::{Limits, RestorePolicy, When};
 use crate::webhooks::DROP_REASONS;
 
 /// A setting that is missing or cannot be used, as one sentence.
@@ -322,6 +323,49 @@ impl WebhookArgs {
         }
         let secrets = (!secrets.is_empty()).then(|| WebhookSecrets::new(header, secrets));
         Ok(WebhookConfig { secrets, drop_reasons })
+    }
+}
+
+/// Restores that joins cause.
+#[derive(Args, Debug, Clone, Default)]
+pub struct RestoreArgs {
+    /// Which saved states go back to a new, empty peer by themselves: off, dropped or always [default: off]
+    #[arg(long, env = "REJOIN_AUTO_RESTORE", value_name = "WHICH")]
+    auto_restore: Option<String>,
+    /// For how long after the drop [default: 10m]
+    #[arg(long, env = "REJOIN_RESTORE_WINDOW", value_name = "DURATION")]
+    restore_window: Option<String>,
+}
+
+impl RestoreArgs {
+    /// The arguments for what is known already: `off`, `dropped` or `always`.
+    pub fn at(which: &str) -> Self {
+        Self { auto_restore: Some(which.to_owned()), restore_window: None }
+    }
+
+    /// Reads the settings: which states, if any. They need webhooks, which tell of joins.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable.
+    pub fn policy(&self, webhooks: &WebhookConfig) -> Result<Option<RestorePolicy>, ConfigError> {
+        let when = match plain(self.auto_restore.as_ref()).unwrap_or("off") {
+            "off" => None,
+            "dropped" => Some(When::Dropped),
+            "always" => Some(When::Always),
+            _ => return Err(ConfigError::should_be("REJOIN_AUTO_RESTORE", "off, dropped or always")),
+        };
+        let window = humantime::parse_duration(plain(self.restore_window.as_ref()).unwrap_or("10m"))
+            .ok()
+            .filter(|window| (Duration::from_secs(1)..=Duration::from_hours(30 * 24)).contains(window))
+            .and_then(|window| TimeDelta::from_std(window).ok())
+            .ok_or_else(|| {
+                ConfigError::should_be("REJOIN_RESTORE_WINDOW", "a duration from 1s to 30days such as 10m")
+            })?;
+        if when.is_some() && webhooks.secrets.is_none() {
+            let what = "set where REJOIN_AUTO_RESTORE is not off, since webhooks tell of joins";
+            return Err(ConfigError::should_be("REJOIN_WEBHOOK_SECRETS", what));
+        }
+        Ok(when.map(|when| RestorePolicy { when, window }))
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`store`] | all SQL: saves, resumes, history, migrations | `domain` |
 //! | [`service`] | what the service does, without HTTP | `hms`, `store`, `domain` |
 //! | [`webhooks`] | what the events of 100ms tell, and keeping it | `store`, `domain` |
+//! | [`restorer`] | the worker that restores by itself when a player joins again | `service`, `store`, `domain` |
 //! | [`http`] | the URL table, handlers, problem details | `service`, `webhooks`, `keys` |
 //! | [`keys`], [`config`], [`telemetry`] | API keys, settings, logs and metrics | |
 //! | [`app`], [`server`] | the application built from its settings; connections and shutdown | all of these |
@@ -32,6 +33,13 @@
 //!
 //! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`] joins the next batch of its
 //! lane, one index entry and one row of `peers` a user. 100ms is never asked, and nothing is cached.
+//!
+//! # The path of a restore
+//!
+//! `http::restore` calls [`service::Service::restore`]: it fetches the peer, reads the state, claims it if asked to, marks
+//! the peer with what is about to be sent ([`domain::RestoreMark`]), and sends it. Whoever sees the value on that peer next
+//! knows it by the mark: [`domain::PeerState::observe`] moves the state there and counts no change. A join webhook queues the
+//! same as a job in the transaction that keeps the join; [`restorer::Restorer`] of any replica takes it.
 
 pub mod app;
 pub mod cli;
@@ -41,6 +49,7 @@ pub mod embedded;
 pub mod hms;
 pub mod http;
 pub mod keys;
+pub mod restorer;
 pub mod server;
 pub mod service;
 pub mod sim;

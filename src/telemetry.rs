@@ -56,7 +56,7 @@ const SECONDS: &[f64] =
 /// Items in one statement.
 const BATCH: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 /// Ages in seconds, from a reconnect to a month.
-const AGES: &[f64] = &[5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
+const AGES: &[f64] = &[1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
 
 /// The metrics of this process; the first call sets them up.
 pub fn metrics() -> PrometheusHandle {
@@ -69,6 +69,9 @@ fn install() -> PrometheusHandle {
         .set_buckets(SECONDS)
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full("rejoin_batch_size".to_owned()), BATCH))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full("rejoin_resume_age_seconds".to_owned()), AGES))
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Full("rejoin_drop_to_resume_seconds".to_owned()), AGES)
+        })
         .expect("the buckets are not empty")
         .install_recorder()
         .expect("no other recorder is installed");
@@ -86,6 +89,12 @@ fn describe() {
     describe_gauge!("rejoin_queue_depth", "Items that wait for a statement, by queue.");
     describe_gauge!("rejoin_database_connections", "Connections to the database: open, and of them busy.");
     describe_counter!("rejoin_resumes_total", "Resumes by outcome: hit, miss, too-old or not-dropped.");
+    describe_counter!(
+        "rejoin_restores_total",
+        "Restores of saved states to peers, by outcome, and whether a join caused them."
+    );
+    describe_counter!("rejoin_claims_total", "Claims of saved states by outcome: claimed, again or already-claimed.");
+    describe_histogram!("rejoin_drop_to_resume_seconds", "From a drop to the restore or the claim of the state.");
     describe_counter!("rejoin_webhooks_total", "Events of 100ms, by type and outcome.");
     describe_histogram!("rejoin_resume_age_seconds", "How long ago the state that a resume returned was last seen.");
 }

@@ -6,10 +6,13 @@
 mod event;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 
-use crate::domain::{Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source};
+use crate::domain::{Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source, Timestamp};
 use crate::service::Limits;
 use crate::store::{Store, StoreError};
 pub use event::NotAnEvent;
@@ -25,6 +28,23 @@ pub struct Webhooks {
     clock: Clock,
     limits: Limits,
     drop_reasons: BTreeSet<String>,
+    restores: Option<Restores>,
+}
+
+/// Restores that joins cause.
+#[derive(Debug, Clone)]
+pub struct Restores {
+    /// How long after a join it may still cause one.
+    pub window: TimeDelta,
+    /// Told when one is queued.
+    pub wake: Arc<Notify>,
+}
+
+impl Restores {
+    /// A join that is replayed days later causes none.
+    fn still_for(&self, joined_at: Timestamp, now: Timestamp) -> bool {
+        now <= joined_at.shifted(self.window)
+    }
 }
 
 /// What became of an event, for the metric. All of them are answered 200.
@@ -65,7 +85,13 @@ pub enum WebhookError {
 impl Webhooks {
     /// Keeps in this store. A leave for one of `drop_reasons` is a drop.
     pub fn new(store: Store, clock: Clock, limits: Limits, drop_reasons: BTreeSet<String>) -> Self {
-        Self { store, clock, limits, drop_reasons }
+        Self { store, clock, limits, drop_reasons, restores: None }
+    }
+
+    /// The same, where joins of empty peers cause restores.
+    #[must_use]
+    pub fn restoring(self, restores: Option<Restores>) -> Self {
+        Self { restores, ..self }
     }
 
     /// Keeps what an event tells. When this returns, it is durable. Any event may be taken again, at any time.
@@ -73,9 +99,10 @@ impl Webhooks {
     /// # Errors
     /// [`WebhookError`].
     pub async fn take(&self, body: &[u8]) -> Result<Outcome, WebhookError> {
-        let (kind, event) = event::read(body, self.clock.now(), &self.drop_reasons)?;
+        let now = self.clock.now();
+        let (kind, event) = event::read(body, now, &self.drop_reasons)?;
         let outcome = match event {
-            Event::Peer(peer) => self.take_peer(*peer).await?,
+            Event::Peer(peer) => self.take_peer(*peer, now).await?,
             Event::SessionEnd { room_id, session_id, at } => {
                 self.store.end_session(&room_id, session_id.as_ref(), at).await?;
                 Outcome::Kept
@@ -87,7 +114,7 @@ impl Webhooks {
         Ok(outcome)
     }
 
-    async fn take_peer(&self, event: PeerEvent) -> Result<Outcome, StoreError> {
+    async fn take_peer(&self, event: PeerEvent, now: Timestamp) -> Result<Outcome, StoreError> {
         let Ok(key) = PeerKey::new(event.user_id, event.room_id, event.peer_id) as Result<_, KeyTooLarge> else {
             return Ok(Outcome::NoUser);
         };
@@ -96,25 +123,34 @@ impl Webhooks {
             Some(None) => (None, true),
             Some(told) => (told, false),
         };
+        let empty = !refused && metadata.as_ref().is_none_or(Metadata::is_empty);
+        let restores =
+            self.restores.as_ref().filter(|restores| event.is_join && empty && restores.still_for(event.at, now));
+        let seen = Observation {
+            key,
+            observed_at: event.at,
+            source: Source::Webhook,
+            metadata: metadata.clone().unwrap_or_default(),
+            name: event.name.filter(|_| self.limits.store_names),
+            role: event.role,
+            tracks: None,
+            joined_at: event.joined_at,
+        };
+        let presence = Presence {
+            connected_since: Some(event.joined_at.unwrap_or(event.at)),
+            session_id: event.session_id,
+            ended: event.ended,
+        };
         let report = Report {
             only_if_unknown: metadata.is_none(),
-            observation: Observation {
-                key,
-                observed_at: event.at,
-                source: Source::Webhook,
-                metadata: metadata.unwrap_or_default(),
-                name: event.name.filter(|_| self.limits.store_names),
-                role: event.role,
-                tracks: None,
-                joined_at: event.joined_at,
-            },
-            presence: Presence {
-                connected_since: Some(event.joined_at.unwrap_or(event.at)),
-                session_id: event.session_id,
-                ended: event.ended,
-            },
+            presence,
+            wants_restore: restores.map(|_| now),
+            ..Report::from(seen)
         };
         self.store.report(report).await?;
+        if let Some(restores) = restores {
+            restores.wake.notify_one();
+        }
         Ok(if refused { Outcome::MetadataRefused } else { Outcome::Kept })
     }
 

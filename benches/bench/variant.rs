@@ -91,6 +91,7 @@ pub(crate) fn serve() {
         limits: LimitArgs::default().limits().expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
         webhooks: WebhookArgs::default().webhooks().expect("they are the defaults"),
+        restores: None,
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

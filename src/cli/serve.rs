@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{ConfigError, DatabaseArgs, LimitArgs, ListenArgs, UpstreamArgs, WebhookArgs};
+use crate::config::{ConfigError, DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::server;
@@ -31,6 +31,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
+    pub(super) restores: RestoreArgs,
+    #[command(flatten)]
     pub(super) listen: ListenArgs,
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
@@ -45,6 +47,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
     let (upstream, limits, webhooks) = (args.upstream.upstream()?, args.limits.limits()?, args.webhooks.webhooks()?);
+    let restores = args.restores.policy(&webhooks)?;
     if args.embedded_postgres.is_some() && args.database.is_set() {
         return Err(ConfigError::should_be("DATABASE_URL", "left unset where --embedded-postgres is given").into());
     }
@@ -63,6 +66,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         limits,
         keys,
         webhooks,
+        restores,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;
@@ -72,13 +76,14 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::other(format!("REJOIN_LISTEN should be an address that is free, but {address}: {error}."))
     })?;
-    app.start_chores(shutdown.clone());
+    let chores = app.start_chores(shutdown.clone());
     if without_keys {
         tracing::warn!("no API keys are set: whoever reaches this loopback address may call everything");
     }
     let bound = listener.local_addr().map_err(Failure::other)?;
     tracing::info!("listening on http://{bound}");
     server::serve(listener, app.router(), shutdown).await;
+    chores.wait().await;
     if let Some(postgres) = postgres {
         postgres.stop().await;
     }

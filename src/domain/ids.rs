@@ -103,6 +103,11 @@ id! {
     RoleName
 }
 
+id! {
+    /// Who claims a state: a game server, in its own words.
+    Claimant
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

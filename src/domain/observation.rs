@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Metadata, PeerId, Presence, RoomId, Timestamp, UserId};
+use super::{Metadata, PeerId, Presence, RestoreMark, RoomId, Timestamp, UserId};
 
 /// What identifies a peer in the store. `user_id` comes first: everything of a user lies together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,11 +161,25 @@ pub struct Report {
     pub only_if_unknown: bool,
     /// What was told of its presence.
     pub presence: Presence,
+    /// Until when the sight is known to have held: of an update, when it was answered. A request that was sent meanwhile may
+    /// have been answered before the update took effect.
+    pub seen_until: Option<Timestamp>,
+    /// What is about to be sent to the peer.
+    pub restoring: Option<RestoreMark>,
+    /// When it was asked that a saved state be restored to the peer, should it have none of its own.
+    pub wants_restore: Option<Timestamp>,
 }
 
 impl From<Observation> for Report {
     fn from(observation: Observation) -> Self {
-        Self { observation, only_if_unknown: false, presence: Presence::default() }
+        Self {
+            observation,
+            only_if_unknown: false,
+            presence: Presence::default(),
+            seen_until: None,
+            restoring: None,
+            wants_restore: None,
+        }
     }
 }
 

@@ -7,7 +7,9 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks};
+use super::{
+    Label, Metadata, Observation, PeerKey, Presence, Report, RestoreMark, Snapshot, Source, Timestamp, Tracks,
+};
 
 /// What is known of one peer: its newest row of history, and what older rows said that the newest did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct PeerState {
     pub joined_at: Option<Timestamp>,
     /// What was told of its presence.
     pub presence: Presence,
+    /// The state that was last sent back to it.
+    pub restored: Option<RestoreMark>,
 }
 
 /// What an observation does.
@@ -68,10 +72,15 @@ impl PeerState {
 
     /// Applies a whole report, and says what its sight did. The presence may move even where that is nothing.
     pub fn report(known: Option<Self>, told: &Report) -> (Self, Effect) {
-        let (mut after, effect) = match known {
+        let (mut after, mut effect) = match known {
             Some(known) if told.only_if_unknown => (known, Effect::Repeated),
             known => Self::observe(known, &told.observation),
         };
+        if let Some(until) = told.seen_until.filter(|until| effect != Effect::Late && *until > after.last_observed_at) {
+            after.last_observed_at = until;
+            effect = if effect == Effect::Repeated { Effect::Extended } else { effect };
+        }
+        after.restored = told.restoring.or(after.restored);
         after.presence = after.presence.merged(&told.presence).as_of(after.last_observed_at);
         (after, effect)
     }
@@ -90,7 +99,13 @@ impl PeerState {
             tracks: seen.tracks.clone(),
             joined_at: seen.joined_at,
             presence: Presence::default(),
+            restored: None,
         }
+    }
+
+    /// Whether a saved state may be restored to this peer: it is connected, and never had any of its own.
+    pub fn can_be_restored_to(&self) -> bool {
+        self.metadata_changed_at.is_none() && self.restored.is_none() && self.presence.ended.is_none()
     }
 
     fn changed_by(self, seen: &Observation) -> Self {
@@ -98,13 +113,27 @@ impl PeerState {
         let metadata_changed =
             seen.metadata != self.metadata && !(seen.metadata.is_empty() && self.metadata.is_empty());
         Self {
-            metadata_changed_at: if metadata_changed { Some(seen.observed_at) } else { self.metadata_changed_at },
+            metadata_changed_at: if metadata_changed {
+                Some(self.change_seen_in(seen))
+            } else {
+                self.metadata_changed_at
+            },
             role: seen.role.clone().or(self.role),
             tracks: seen.tracks.clone().or(self.tracks),
             joined_at: self.joined_at.or(seen.joined_at),
             presence: self.presence,
+            restored: self.restored,
             ..Self::first(seen)
         }
+    }
+
+    /// When the metadata changed that is seen for the first time: then, unless it is what was sent back to a peer that has
+    /// had no change of its own since. That state only moves here, with the time of its change.
+    fn change_seen_in(&self, seen: &Observation) -> Timestamp {
+        self.restored
+            .filter(|mark| self.metadata_changed_at.is_none_or(|changed| changed < mark.at))
+            .filter(|mark| mark.sent(&seen.key.user_id, &seen.metadata))
+            .map_or(seen.observed_at, |mark| mark.changed_at)
     }
 
     /// The row of history in force. It repeats what its source did not say of the role, but not the tracks, of which only
@@ -165,7 +194,7 @@ pub fn snapshot_id(seen: &Observation) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{PeerId, RoomId, UserId};
+    use crate::domain::{ChangeId, PeerId, RoomId, UserId};
     use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
@@ -245,6 +274,46 @@ mod tests {
         ] {
             assert_eq!(PeerState::observe(Some(newest.clone()), &late), (newest.clone(), effect));
         }
+    }
+
+    /// The peer was seen empty at 3, is marked at 5, and what is sent changed to `a` at 1, on another peer.
+    fn marked() -> PeerState {
+        let key = seen(0, "").key;
+        let change = ChangeId::of(&key.user_id, at(1), &Metadata::from_text("a"));
+        let mark = RestoreMark { at: at(5), change, changed_at: at(1) };
+        let report = Report { restoring: Some(mark), only_if_unknown: true, ..seen(3, "").into() };
+        PeerState::report(Some(PeerState::first(&seen(3, ""))), &report).0
+    }
+
+    #[test]
+    fn what_was_sent_back_moves_the_state_and_is_no_change() {
+        let (state, effect) = PeerState::observe(Some(marked()), &seen(6, "a"));
+        assert_eq!((state.metadata_changed_at, effect), (Some(at(1)), Effect::Changed));
+        let (state, _) = PeerState::observe(Some(state), &seen(7, "b"));
+        assert_eq!(state.metadata_changed_at, Some(at(7)), "the player's own change");
+        let (state, _) = PeerState::observe(Some(state), &seen(8, "a"));
+        assert_eq!(state.metadata_changed_at, Some(at(8)), "a change back is the player's too");
+        let (other, _) = PeerState::observe(Some(marked()), &seen(6, "c"));
+        assert_eq!(other.metadata_changed_at, Some(at(6)), "not what was sent");
+    }
+
+    #[test]
+    fn what_was_sent_back_and_then_emptied_is_a_clear() {
+        let (state, _) = PeerState::observe(Some(marked()), &seen(6, "a"));
+        let (state, _) = PeerState::observe(Some(state), &seen(7, ""));
+        assert_eq!(state.metadata_changed_at, Some(at(7)));
+    }
+
+    #[test]
+    fn a_sight_that_an_update_overtook_is_no_clear() {
+        let answered = Report { seen_until: Some(at(8)), ..seen(6, "a").into() };
+        let (state, effect) = PeerState::report(Some(marked()), &answered);
+        assert_eq!((effect, state.last_observed_at), (Effect::Changed, at(8)));
+        // Sent before the update was answered, and served before it took effect.
+        assert_eq!(PeerState::observe(Some(state.clone()), &seen(7, "")), (state.clone(), Effect::Late));
+        // The update's answer came after a sight that is newer than it: then that one counts.
+        let (newer, _) = PeerState::observe(Some(marked()), &seen(7, "b"));
+        assert_eq!(PeerState::report(Some(newer.clone()), &answered), (newer, Effect::Late));
     }
 
     #[test]

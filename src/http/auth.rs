@@ -1,8 +1,10 @@
 //! Who may call what: `Authorization: Bearer <key>`, against a scope that the URL table names.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,14 +23,27 @@ pub(crate) struct Guard {
 #[derive(Debug, Clone)]
 pub(crate) struct KeyName(pub(crate) Arc<str>);
 
+/// The name of the key that a request came with, if there are keys.
+#[derive(Debug)]
+pub(crate) struct Caller(pub(crate) Option<Arc<str>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<KeyName>().map(|name| name.0.clone())))
+    }
+}
+
 /// Lets a request through whose key has the scope.
-pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     if guard.keys.is_empty() {
         // Without keys the service listens on a loopback address only (`config` sees to that).
         return next.run(request).await;
     }
     match admit(&guard, request.headers()) {
         Ok(name) => {
+            request.extensions_mut().insert(name.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(name);
             response

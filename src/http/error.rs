@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::domain::Claim;
 use crate::hms::HmsError;
-use crate::service::{Refusal, SnapshotError};
+use crate::service::{Refusal, RestoreError, SnapshotError};
 use crate::store::StoreError;
 
 macro_rules! codes {
@@ -49,6 +50,8 @@ codes! {
     NoSavedMetadata = "no-saved-metadata" NOT_FOUND "There is nothing to resume",
     SavedMetadataTooOld = "saved-metadata-too-old" NOT_FOUND "What there is to resume is too old",
     NotDropped = "not-dropped" CONFLICT "The peer whose state is saved did not drop",
+    PeerNotOfUser = "peer-not-of-user" CONFLICT "The peer belongs to another user",
+    AlreadyClaimed = "already-claimed" CONFLICT "Somebody else has claimed the state",
     NotFound = "not-found" NOT_FOUND "There is nothing at this path",
     MethodNotAllowed = "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method",
     PayloadTooLarge = "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large",
@@ -71,11 +74,12 @@ pub(crate) struct ApiError {
     code: Code,
     detail: String,
     retry_after: Option<Duration>,
+    claim: Option<Box<Claim>>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None }
+        Self { code, detail: detail.into(), retry_after: None, claim: None }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -110,6 +114,7 @@ impl ApiError {
             code: self.code.as_str(),
             request_id,
         };
+        let problem = ClaimProblem { problem, claim: self.claim.as_deref() };
         let body = serde_json::to_vec(&problem).expect("strings are always JSON");
         let content_type = HeaderValue::from_static("application/problem+json");
         let mut response = (self.code.status(), [(header::CONTENT_TYPE, content_type)], body).into_response();
@@ -152,6 +157,16 @@ pub(crate) struct Problem<'a> {
     code: &'a str,
     /// Also in the `x-request-id` header and in the service's log.
     request_id: &'a str,
+}
+
+/// Problem details, and of `already-claimed` the claim that stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClaimProblem<'a> {
+    #[serde(flatten)]
+    problem: Problem<'a>,
+    /// Who has the state, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<&'a Claim>,
 }
 
 impl From<HmsError> for ApiError {
@@ -210,6 +225,23 @@ impl From<SnapshotError> for ApiError {
             SnapshotError::Upstream(error) => error.into(),
             SnapshotError::Refused(refusal) => refusal.into(),
             SnapshotError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RestoreError::Upstream(error) => error.into(),
+            RestoreError::Store(error) => error.into(),
+            RestoreError::Refused(refusal) => refusal.into(),
+            RestoreError::NotOfUser => Self::new(Code::PeerNotOfUser, detail),
+            RestoreError::RoomUnknown => Self::invalid(detail),
+            RestoreError::NothingSaved => Self::new(Code::NoSavedMetadata, detail),
+            RestoreError::AlreadyClaimed(claim) => {
+                Self { claim: Some(Box::new(claim)), ..Self::new(Code::AlreadyClaimed, detail) }
+            }
         }
     }
 }

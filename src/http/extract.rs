@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -48,6 +49,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// There is nothing to filter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoFilter {}
+
 /// The decoders are lenient: `%zz` stays as it is, and of bytes that are no UTF-8 they make U+FFFD. An id that was
 /// altered could be another's.
 fn check_encoding(encoded: &str) -> Result<(), ApiError> {
@@ -79,6 +85,25 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         whole_body(request, MAX_BODY).await.map(|_| Self)
+    }
+}
+
+/// The body as JSON, whatever its content type; none is `{}`. Its first wrong field is named.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = whole_body(request, MAX_BODY).await?;
+        let body = if body.is_empty() { b"{}" } else { body.as_slice() };
+        // Read as an object, an array would be one without names.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(ApiError::invalid("The body is no JSON object."));
+        }
+        let read = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
+        read.map(Self).map_err(|error| ApiError::invalid(format!("The body is not as it should be: {error}.")))
     }
 }
 

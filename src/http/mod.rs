@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod observe;
 mod openapi;
+mod restore;
 mod resume;
 mod snapshots;
 mod webhooks;
@@ -72,7 +73,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/rooms/{room_id}/peers/{peer_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_peer)))
         .route("/v1/rooms/{room_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_room)))
-        .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get)))
+        .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get).post(restore::post)))
         .route("/v1/users/{user_id}/snapshots", needs(Scope::History, get(history::get)))
         .route("/v1/webhooks/100ms", post(webhooks::take))
         .route("/health/live", get(health::live))
@@ -86,6 +87,11 @@ pub fn router(api: Api) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe::observe))
         .with_state(api)
+}
+
+/// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
+async fn untorn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
+    tokio::spawn(work).await.map_err(|_| ApiError::internal())
 }
 
 /// The page at `/docs`. It would load a badge from swagger.io, and tell it of the service's address, unless told not to.

@@ -4,7 +4,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Code;
-use super::{health, history, resume, snapshots, webhooks};
+use super::{health, history, restore, resume, snapshots, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,7 @@ use super::{health, history, resume, snapshots, webhooks};
         snapshots::of_peer,
         snapshots::of_room,
         resume::get,
+        restore::post,
         history::get,
         webhooks::take,
         health::live,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Problem};
-use super::extract::{NoBody, Path, Query};
+use super::extract::{NoBody, NoFilter, Path, Query};
+use super::untorn;
 use crate::domain::{PeerId, RoleName, RoomId, SnapshotJson, Timestamp, UserId};
 use crate::service::{RoomSnapshot, Service};
 
@@ -34,11 +35,6 @@ pub(crate) async fn of_peer(
     let status = if saved.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(saved.snapshot.into())))
 }
-
-/// There is nothing to filter.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoFilter {}
 
 /// Which peers of the room.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -111,9 +107,4 @@ pub(crate) async fn of_room(
             })
             .collect(),
     }))
-}
-
-/// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
-async fn untorn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
-    tokio::spawn(work).await.map_err(|_| ApiError::internal())
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Label, Presence, Snapshot, Timestamp, Tracks};
+use crate::domain::{Label, Presence, RestoreMark, Snapshot, Timestamp, Tracks};
 
 /// The columns that `peers` and `snapshots` share, one entry a row.
 #[derive(Default)]
@@ -67,6 +67,26 @@ impl<'a> PresenceColumns<'a> {
             columns.ended_at.push(ended.map(|end| end.at.to_utc()));
             columns.end_kind.push(ended.map(|end| end.kind.as_str()));
             columns.end_reason.push(ended.and_then(|end| end.reason.as_ref().map(Label::as_str)));
+        }
+        columns
+    }
+}
+
+/// The columns of `peers` that mark what was sent back to it, one entry a row.
+#[derive(Default)]
+pub(super) struct RestoredColumns {
+    pub(super) at: Vec<Option<DateTime<Utc>>>,
+    pub(super) change: Vec<Option<Uuid>>,
+    pub(super) changed_at: Vec<Option<DateTime<Utc>>>,
+}
+
+impl RestoredColumns {
+    pub(super) fn of(rows: impl IntoIterator<Item = Option<RestoreMark>>) -> Self {
+        let mut columns = Self::default();
+        for mark in rows {
+            columns.at.push(mark.map(|mark| mark.at.to_utc()));
+            columns.change.push(mark.map(|mark| mark.change.as_uuid()));
+            columns.changed_at.push(mark.map(|mark| mark.changed_at.to_utc()));
         }
         columns
     }

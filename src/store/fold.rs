@@ -46,6 +46,8 @@ pub(super) struct Fold {
     pub(super) late: Vec<(usize, Snapshot)>,
     /// The answers, with their places in the batch.
     pub(super) answers: Vec<(usize, Saved)>,
+    /// When it was asked that a state be restored to the peer.
+    pub(super) wants_restore: Option<Timestamp>,
 }
 
 /// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
@@ -69,15 +71,19 @@ fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], known: Option<
         extended: None,
         late: Vec::new(),
         answers: Vec::new(),
+        wants_restore: None,
     };
     let mut moved = false;
     for &place in places {
-        let before = state.as_ref().map(|state: &PeerState| state.presence.clone());
+        let before = state.as_ref().map(|state: &PeerState| (state.presence.clone(), state.restored));
         let (after, effect) = PeerState::report(state.take(), &reports[place]);
-        moved |= matches!(effect, Effect::Changed | Effect::Extended) || before.as_ref() != Some(&after.presence);
+        moved |= matches!(effect, Effect::Changed | Effect::Extended)
+            || before.is_none_or(|(presence, restored)| presence != after.presence || restored != after.restored);
         fold.record(place, &after, effect, &reports[place].observation);
         state = Some(after);
     }
+    let wanted = places.iter().find_map(|&place| reports[place].wants_restore);
+    fold.wants_restore = wanted.filter(|_| state.as_ref().is_some_and(PeerState::can_be_restored_to));
     fold.moved = state.filter(|_| moved);
     fold
 }

@@ -6,6 +6,7 @@
 //! | `save`, `fold`, `statements`, `write`, `columns` | observations in: read, fold by the rules of [`crate::domain`], write on a condition |
 //! | `resume` | the state of a user, one or many in a statement |
 //! | `history` | rows of history, paged |
+//! | `restores` | the log of restores and claims, and the queue of restores that joins cause |
 //! | `schema` | migrations and partitions |
 //! | `database` | connections that may die |
 //!
@@ -18,6 +19,7 @@ mod fold;
 mod history;
 mod lanes;
 mod presence;
+mod restores;
 mod resume;
 mod rows;
 mod save;
@@ -59,7 +61,7 @@ pub struct StoreConfig {
     pub max_waiting_kib: u32,
     /// Whether resumes tell the presence: nobody tells it to us without webhooks.
     pub presence: bool,
-    /// Connections for history and the ends of sessions.
+    /// Connections for history, the ends of sessions, restores and claims.
     pub other_connections: u32,
 }
 
@@ -154,10 +156,9 @@ impl Store {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let (database, room, session) = (self.database.clone(), room_id.clone(), session_id.cloned());
-        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
         let end =
             async move { run!(database, connection => presence::end_session(connection, &room, session.as_ref(), at)) };
-        in_turn(&self.others, full, end).await
+        self.in_turn(end).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months kept; with [`Span::At`], with the
@@ -167,9 +168,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         let (database, query) = (self.database.clone(), query.clone());
-        let full = StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 };
-        let page = async move { run!(database, connection => history::history(connection, &query)) };
-        in_turn(&self.others, full, page).await
+        self.in_turn(async move { run!(database, connection => history::history(connection, &query)) }).await
     }
 
     /// Whether the database answers.
@@ -181,6 +180,14 @@ impl Store {
         let silent = StoreError::Unavailable(format!("it has not answered another ping for {TURN_TIMEOUT:?}"));
         let ping = async move { run!(database, connection => sqlx::Connection::ping(connection)) };
         in_turn(&self.pings, silent, ping).await
+    }
+
+    /// Runs what goes through no lane, when it is its turn.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        in_turn(&self.others, StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 }, statement).await
     }
 
     /// Connections: all, and those in use.

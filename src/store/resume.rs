@@ -134,7 +134,8 @@ macro_rules! newest_one {
                       metadata_changed_at AS "changed_at!", name, role, joined_at, last_observed_at
                FROM peers
                WHERE metadata_changed_at IS NOT NULL AND ($2::text IS NULL OR peer_id <> $2) AND "# + $of +
-            " ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room_id DESC
+            " ORDER BY metadata_changed_at DESC, restored_at DESC NULLS LAST, joined_at DESC NULLS LAST, peer_id DESC,
+                       room_id DESC
               LIMIT 1",
             $($argument),+
         )
@@ -153,7 +154,8 @@ macro_rules! newest_each {
             " CROSS JOIN LATERAL (
                   SELECT * FROM peers
                   WHERE metadata_changed_at IS NOT NULL AND (q.excluded IS NULL OR peer_id <> q.excluded) AND " + $of +
-            "     ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room_id DESC
+            "     ORDER BY metadata_changed_at DESC, restored_at DESC NULLS LAST, joined_at DESC NULLS LAST, peer_id DESC,
+                       room_id DESC
                   LIMIT 1
               ) AS newest",
             $($argument),+

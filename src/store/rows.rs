@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
+use uuid::Uuid;
 
-use crate::domain::{End, EndKind, Label, Metadata, PeerId, PeerKey, RoomId, Source, UserId};
+use crate::domain::{ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source, UserId};
 
 /// A row that our own code cannot have written.
 pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
@@ -38,4 +39,12 @@ pub(super) fn end(
     let Some(at) = at else { return Ok(None) };
     let kind = kind.and_then(EndKind::parse).ok_or_else(|| corrupt("an end of no known kind"))?;
     Ok(Some(End { at: at.into(), kind, reason: label(reason) }))
+}
+
+pub(super) fn mark(
+    at: Option<DateTime<Utc>>,
+    change: Option<Uuid>,
+    changed_at: Option<DateTime<Utc>>,
+) -> Option<RestoreMark> {
+    Some(RestoreMark { at: at?.into(), change: ChangeId::from_uuid(change?), changed_at: changed_at?.into() })
 }

@@ -3,12 +3,13 @@
 //! A batch reads what is known of its peers, folds the observations in ([`super::fold`]), and writes what moved on the
 //! condition that nobody else did meanwhile. Peers that somebody else moved are folded again.
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::StoreError;
 use super::database::{Database, run};
 use super::fold::{Fold, Saved, fold};
 use super::lanes::Batch;
+use super::restores::queue;
 use super::statements::{add_late, read};
 use super::write::write;
 use crate::domain::{Report, Snapshot};
@@ -78,13 +79,18 @@ async fn save_round(
     let known = read(connection, &keys).await?;
     let folds = fold(reports, places, known);
 
-    let moved: Vec<&Fold> = folds.iter().filter(|fold| fold.moved.is_some()).collect();
-    let mut written = if moved.is_empty() { Vec::new() } else { write(connection, &moved).await? };
-    written.sort_unstable();
-    let settled =
-        |fold: &Fold| fold.moved.as_ref().is_none_or(|state| written.binary_search(&state.snapshot_id).is_ok());
+    let settled = if folds.iter().any(|fold| fold.wants_restore.is_some()) {
+        // The join and the job that it causes: both, or neither.
+        let mut together = connection.begin().await?;
+        let settled = write_moved(&mut together, folds).await?;
+        queue(&mut together, &settled).await?;
+        together.commit().await?;
+        settled
+    } else {
+        write_moved(connection, folds).await?
+    };
     let (mut answers, mut late) = (Vec::new(), Vec::new());
-    for fold in folds.into_iter().filter(settled) {
+    for fold in settled {
         answers.extend(fold.answers);
         late.extend(fold.late);
     }
@@ -94,4 +100,14 @@ async fn save_round(
         answers.extend(late.iter().map(|(place, _)| *place).zip(saved));
     }
     Ok(answers)
+}
+
+/// Writes what moved, and gives back what is settled: the folds of peers that nobody else wrote meanwhile.
+async fn write_moved(connection: &mut PgConnection, folds: Vec<Fold>) -> Result<Vec<Fold>, sqlx::Error> {
+    let moved: Vec<&Fold> = folds.iter().filter(|fold| fold.moved.is_some()).collect();
+    let mut written = if moved.is_empty() { Vec::new() } else { write(connection, &moved).await? };
+    written.sort_unstable();
+    let settled =
+        |fold: &Fold| fold.moved.as_ref().is_none_or(|state| written.binary_search(&state.snapshot_id).is_ok());
+    Ok(folds.into_iter().filter(settled).collect())
 }

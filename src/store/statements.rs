@@ -22,7 +22,8 @@ pub(super) async fn read(
         r#"SELECT known.user_id, known.room_id, known.peer_id, known.version, known.snapshot_id, known.source,
                   known.metadata_raw, known.metadata_changed_at, known.name, known.role, known.tracks::text AS tracks,
                   known.joined_at, known.first_observed_at, known.last_observed_at, known.connected_since,
-                  known.session_id, known.ended_at, known.end_kind, known.end_reason
+                  known.session_id, known.ended_at, known.end_kind, known.end_reason, known.restored_at,
+                  known.restored_change, known.restored_changed_at
            FROM unnest($1::text[], $2::text[], $3::text[]) AS q(user_id, room_id, peer_id)
            CROSS JOIN LATERAL (
                SELECT * FROM peers
@@ -55,6 +56,7 @@ pub(super) async fn read(
                     session_id: rows::label(row.session_id),
                     ended: rows::end(row.ended_at, row.end_kind.as_deref(), row.end_reason)?,
                 },
+                restored: rows::mark(row.restored_at, row.restored_change, row.restored_changed_at),
             };
             Ok((key, Versioned { state, version: row.version }))
         })

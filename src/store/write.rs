@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query_scalar};
 use uuid::Uuid;
 
-use super::columns::{Columns, PresenceColumns};
+use super::columns::{Columns, PresenceColumns, RestoredColumns};
 use super::fold::{Extension, Fold};
 use crate::domain::{PeerState, Snapshot, Timestamp};
 
@@ -13,28 +13,34 @@ use crate::domain::{PeerState, Snapshot, Timestamp};
 /// Rows of history that are added are newer than anything of their peer, so that none of them can be there already.
 macro_rules! write_moved {
     ($moved:expr, $extended:tt $(, $argument:expr)*) => {{
-        let Moved { peers, versions, changed, presence, history, added_with } = $moved;
+        let Moved { peers, versions, changed, presence, restored, history, added_with } = $moved;
         query_scalar!(
             r#"WITH written AS (
                INSERT INTO peers AS known (user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
                                            joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
-                                           connected_since, session_id, ended_at, end_kind, end_reason)
+                                           connected_since, session_id, ended_at, end_kind, end_reason,
+                                           restored_at, restored_change, restored_changed_at)
                SELECT n.user_id, n.room_id, n.peer_id, n.snapshot_id, n.source, n.metadata_raw, n.name, n.role,
                       n.tracks::json, n.joined_at, n.first_observed_at, n.last_observed_at, n.version, n.changed_at,
-                      n.connected_since, n.session_id, n.ended_at, n.end_kind, n.end_reason
+                      n.connected_since, n.session_id, n.ended_at, n.end_kind, n.end_reason, n.restored_at,
+                      n.restored_change, n.restored_changed_at
                FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
                            $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
-                           $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[])
+                           $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[],
+                           $20::timestamptz[], $21::uuid[], $22::timestamptz[])
                  AS n(user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
                       joined_at, first_observed_at, last_observed_at, version, changed_at,
-                      connected_since, session_id, ended_at, end_kind, end_reason)
+                      connected_since, session_id, ended_at, end_kind, end_reason,
+                      restored_at, restored_change, restored_changed_at)
                ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
                    snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
                    name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
                    first_observed_at = excluded.first_observed_at, last_observed_at = excluded.last_observed_at,
                    version = excluded.version, metadata_changed_at = excluded.metadata_changed_at,
                    connected_since = excluded.connected_since, session_id = excluded.session_id,
-                   ended_at = excluded.ended_at, end_kind = excluded.end_kind, end_reason = excluded.end_reason
+                   ended_at = excluded.ended_at, end_kind = excluded.end_kind, end_reason = excluded.end_reason,
+                   restored_at = excluded.restored_at, restored_change = excluded.restored_change,
+                   restored_changed_at = excluded.restored_changed_at
                WHERE known.version = excluded.version - 1
                RETURNING known.snapshot_id
            ), added AS (
@@ -42,9 +48,9 @@ macro_rules! write_moved {
                                       joined_at, first_observed_at, last_observed_at)
                SELECT h.user_id, h.room_id, h.peer_id, h.id, h.source, h.metadata_raw, h.name, h.role, h.tracks::json,
                       h.joined_at, h.first_observed_at, h.last_observed_at
-               FROM unnest($20::text[], $21::text[], $22::text[], $23::uuid[], $24::text[], $25::bytea[], $26::text[],
-                           $27::text[], $28::text[], $29::timestamptz[], $30::timestamptz[], $31::timestamptz[],
-                           $32::uuid[])
+               FROM unnest($23::text[], $24::text[], $25::text[], $26::uuid[], $27::text[], $28::bytea[], $29::text[],
+                           $30::text[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
+                           $35::uuid[])
                  AS h(user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
                       joined_at, first_observed_at, last_observed_at, written_with)
                JOIN written ON written.snapshot_id = h.written_with
@@ -70,6 +76,9 @@ macro_rules! write_moved {
             &presence.ended_at as &[Option<DateTime<Utc>>],
             &presence.end_kind as &[Option<&str>],
             &presence.end_reason as &[Option<&str>],
+            &restored.at as &[Option<DateTime<Utc>>],
+            &restored.change as &[Option<Uuid>],
+            &restored.changed_at as &[Option<DateTime<Utc>>],
             &history.user_id as &[&str],
             &history.room_id as &[&str],
             &history.peer_id as &[&str],
@@ -94,6 +103,7 @@ struct Moved<'a> {
     versions: Vec<i64>,
     changed: Vec<Option<DateTime<Utc>>>,
     presence: PresenceColumns<'a>,
+    restored: RestoredColumns,
     history: Columns<'a>,
     /// The row in force with which a row of history is written.
     added_with: Vec<Uuid>,
@@ -116,6 +126,7 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
         versions: moved.iter().map(|(fold, _)| fold.version).collect(),
         changed: moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect(),
         presence: PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence)),
+        restored: RestoredColumns::of(moved.iter().map(|(_, state)| state.restored)),
         history: Columns::of(added().map(|(_, row)| row)),
         added_with: added().map(|(written, _)| written).collect(),
     };
@@ -146,7 +157,7 @@ async fn write_with(
         moved,
         "           ), extended AS (
                UPDATE snapshots SET last_observed_at = e.last_observed_at
-               FROM unnest($33::text[], $34::uuid[], $35::timestamptz[], $36::timestamptz[], $37::uuid[])
+               FROM unnest($36::text[], $37::uuid[], $38::timestamptz[], $39::timestamptz[], $40::uuid[])
                  AS e(user_id, id, first_observed_at, last_observed_at, written_with)
                JOIN written ON written.snapshot_id = e.written_with
                WHERE snapshots.user_id = e.user_id AND snapshots.first_observed_at = e.first_observed_at

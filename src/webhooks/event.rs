@@ -42,6 +42,8 @@ pub(super) struct PeerEvent {
     pub(super) name: Option<Label>,
     pub(super) role: Option<Label>,
     pub(super) user_data: Option<Box<RawValue>>,
+    /// Whether it is this that the event tells: the peer has joined.
+    pub(super) is_join: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -118,7 +120,7 @@ pub(super) fn read(
     let data: Data = object(envelope.data);
     let reader = Reader { now, sent_at: envelope.timestamp, data };
     let event = match kind {
-        "peer.join.success" => reader.peer(reader.data.joined_at, None),
+        "peer.join.success" => reader.join(),
         "peer.leave.success" => reader.peer(reader.data.left_at, Some(drop_reasons)),
         "role.change.success" => reader.peer(reader.data.role_changed_at, None),
         "session.close.success" | "room.end.success" => reader.session_end(),
@@ -134,6 +136,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn join(&self) -> Event {
+        match self.peer(self.data.joined_at, None) {
+            Event::Peer(peer) => Event::Peer(Box::new(PeerEvent { is_join: true, ..*peer })),
+            other => other,
+        }
+    }
+
     fn peer(&self, happened: Option<&RawValue>, leave: Option<&BTreeSet<String>>) -> Event {
         let data = &self.data;
         // Without a time there is no telling what it is newer than: a test of the dashboard.
@@ -165,6 +174,7 @@ impl Reader<'_> {
             name: text(data.user_name).as_deref().map(Label::new),
             role: text(data.role).as_deref().map(Label::new),
             user_data: data.user_data.map(ToOwned::to_owned),
+            is_join: false,
         }))
     }
 

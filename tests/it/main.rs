@@ -11,6 +11,7 @@ mod failures;
 mod ghosts;
 mod partitions;
 mod problems;
+mod restores;
 mod rules;
 mod settings;
 mod sim;

@@ -21,7 +21,7 @@ use crate::support::world::{Answer, Replica, Setup, World};
 
 /// Checks that an answer is the problem of this code, and returns it.
 #[track_caller]
-fn problem(answer: Answer, status: u16, code: &str) -> Answer {
+pub(crate) fn problem(answer: Answer, status: u16, code: &str) -> Answer {
     let answer = answer.expect(status);
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let body = answer.json();
@@ -201,7 +201,7 @@ async fn paths_and_methods_that_do_not_exist() {
     let wrong = [
         (Method::GET, "/v1/rooms/r/peers/p/snapshots", "POST"),
         (Method::GET, "/v1/rooms/r/snapshots", "POST"),
-        (Method::POST, "/v1/users/u/resume", "GET,HEAD"),
+        (Method::PUT, "/v1/users/u/resume", "GET,HEAD,POST"),
         (Method::DELETE, "/v1/users/u/snapshots", "GET,HEAD"),
         (Method::PUT, "/health/ready", "GET,HEAD"),
         (Method::OPTIONS, "/metrics", "GET,HEAD"),
@@ -220,6 +220,8 @@ async fn paths_and_methods_that_do_not_exist() {
 fn no_code_is_left_out() {
     let sources = [
         include_str!("problems.rs"),
+        include_str!("restores.rs"),
+        include_str!("restores/claims.rs"),
         include_str!("problems/bodies.rs"),
         include_str!("problems/ids.rs"),
         include_str!("problems/keys.rs"),

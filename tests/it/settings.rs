@@ -149,6 +149,13 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
         "REJOIN_WEBHOOK_HEADER should be the name of a header such as x-rejoin-secret.",
     ),
     (&[("REJOIN_DROP_REASONS", ",")], "REJOIN_DROP_REASONS should be reasons of a leave, separated by commas."),
+    (&[("REJOIN_AUTO_RESTORE", "yes")], "REJOIN_AUTO_RESTORE should be off, dropped or always."),
+    (
+        &[("REJOIN_AUTO_RESTORE", "dropped")],
+        "REJOIN_WEBHOOK_SECRETS should be set where REJOIN_AUTO_RESTORE is not off, since webhooks tell of joins.",
+    ),
+    (&[("REJOIN_RESTORE_WINDOW", "10")], WINDOW),
+    (&[("REJOIN_RESTORE_WINDOW", "0s")], WINDOW),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
     (&[("DATABASE_URL", "mysql://rejoin:hunter2@localhost/rejoin")], DATABASE),
@@ -216,6 +223,7 @@ const BASE: &str =
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
+const WINDOW: &str = "REJOIN_RESTORE_WINDOW should be a duration from 1s to 30days such as 10m.";
 const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key \
     (`rejoin key new` makes one), since REJOIN_LISTEN is not a loopback address.";
 

@@ -61,6 +61,7 @@ impl Stage {
             limits: LimitArgs::default().limits()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
             webhooks: WebhookArgs::default().webhooks()?,
+            restores: None,
             clock,
         };
         let rejoin = start_rejoin(config).await?;

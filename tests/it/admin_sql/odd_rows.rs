@@ -64,13 +64,13 @@ fn evening() -> Vec<Observation> {
 fn told() -> [Report; 2] {
     let drop = End { at: at("14:06:00"), kind: EndKind::Dropped, reason: Some(Label::new("websocket closed")) };
     [("old-7", "13:50:00", "14:06:00", Some(drop)), ("new-7", "14:05:30", "14:06:10", None)].map(
-        |(peer, joined, time, ended)| Report {
-            observation: Observation {
-                source: Source::Webhook,
-                ..seen(time, "player-7", peer, "player", Metadata::from_text(""))
-            },
-            only_if_unknown: ended.is_some(),
-            presence: Presence { connected_since: Some(at(joined)), session_id: Some(Label::new("s1")), ended },
+        |(peer, joined, time, ended)| {
+            let nothing = seen(time, "player-7", peer, "player", Metadata::from_text(""));
+            Report {
+                only_if_unknown: ended.is_some(),
+                presence: Presence { connected_since: Some(at(joined)), session_id: Some(Label::new("s1")), ended },
+                ..Observation { source: Source::Webhook, ..nothing }.into()
+            }
         },
     )
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{Upstream, WebhookArgs};
+use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -71,6 +71,7 @@ pub(crate) struct Setup {
     pub(crate) store: StoreConfig,
     /// No secrets: webhooks are not taken.
     pub(crate) webhooks: WebhookArgs,
+    pub(crate) restores: RestoreArgs,
 }
 
 impl Default for Setup {
@@ -83,6 +84,7 @@ impl Default for Setup {
             limits: Limits { max_metadata_bytes: 262_144, store_names: true },
             store: StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() },
             webhooks: WebhookArgs::default(),
+            restores: RestoreArgs::default(),
         }
     }
 }
@@ -123,6 +125,7 @@ impl World {
     pub(crate) async fn replica(&self, setup: Setup) -> Replica {
         let database_url = setup.database_url.as_deref().unwrap_or(self.database.url());
         let upstream_url = setup.upstream_url.as_ref().unwrap_or(&self.sim_url);
+        let webhooks = setup.webhooks.webhooks().expect("webhook settings");
         let app = App::build(AppConfig {
             database: database_url.parse().expect("a database URL"),
             store: setup.store,
@@ -133,12 +136,14 @@ impl World {
             },
             limits: setup.limits,
             keys: KeyRing::parse(&setup.keys).expect("key entries"),
-            webhooks: setup.webhooks.webhooks().expect("webhook settings"),
+            restores: setup.restores.policy(&webhooks).expect("restore settings"),
+            webhooks,
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
         let (listener, base) = listen().await;
         let stop = CancellationToken::new();
+        drop(app.start_chores(stop.clone()));
         tokio::spawn(server::serve(listener, app.router(), stop.clone()));
         Replica { _stop: Some(Arc::new(stop.drop_guard())), ..Replica::at(base) }
     }

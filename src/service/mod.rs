@@ -1,6 +1,10 @@
 //! What the service does, without HTTP: fetch and keep peers, give states and history back.
 //!
 //! The request handlers and the commands both call this. Nothing here holds a database connection while 100ms is asked.
+//! `restore` sends states back and has them claimed, `auto` does so by itself when a player joins again.
+
+mod auto;
+mod restore;
 
 use crate::domain::{
     Clock, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey, RoleName, RoomId, SavedState,
@@ -8,6 +12,8 @@ use crate::domain::{
 };
 use crate::hms::{self, Fetched, HmsError, UpstreamPeer};
 use crate::store::{ResumeQuery, Saved, Store, StoreError};
+pub use auto::{Progress, RestorePolicy, Waiting, When};
+pub use restore::{Restore, RestoreError, RestoreRequest};
 
 /// What is kept of a peer.
 #[derive(Debug, Clone, Copy)]
@@ -124,13 +130,14 @@ impl Service {
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, SnapshotError> {
         let fetched = self.hms.peers(room, user, role.map(RoleName::as_str)).await?;
-        Ok(self.keep_room(room, fetched, progress).await?)
+        Ok(self.keep(room, Source::Room, fetched, progress).await?)
     }
 
-    /// Keeps the peers of a room that was fetched.
-    async fn keep_room(
+    /// Keeps peers of a room that were fetched.
+    async fn keep(
         &self,
         room: &RoomId,
+        source: Source,
         fetched: Fetched<Vec<UpstreamPeer>>,
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, StoreError> {
@@ -138,7 +145,7 @@ impl Service {
         let (mut observations, mut skipped) = (Vec::new(), Vec::new());
         for peer in fetched.value {
             let id = peer.peer_id.clone();
-            match self.observation(room, observed_at, Source::Room, peer) {
+            match self.observation(room, observed_at, source, peer) {
                 Ok(observation) => observations.push(observation),
                 Err(refusal) => skipped.push((id, refusal.into())),
             }
@@ -168,13 +175,8 @@ impl Service {
         source: Source,
         peer: UpstreamPeer,
     ) -> Result<Observation, Refusal> {
-        if peer.user_id.is_empty() {
-            return Err(Refusal::NoUserId);
-        }
-        let user_id = UserId::parse(&peer.user_id).map_err(Refusal::BadUserId)?;
-        let peer_id = PeerId::parse(&peer.peer_id).map_err(Refusal::BadPeerId)?;
         Ok(Observation {
-            key: PeerKey::new(user_id, room.clone(), peer_id)?,
+            key: key_of(room, &peer)?,
             observed_at,
             source,
             metadata: self.bounded(peer.metadata?)?,
@@ -197,4 +199,13 @@ impl Service {
     pub async fn resume(&self, query: ResumeQuery) -> Result<Option<SavedState>, StoreError> {
         Ok(self.store.resume(query).await?.filter(|state| !state.metadata.is_empty()))
     }
+}
+
+fn key_of(room: &RoomId, peer: &UpstreamPeer) -> Result<PeerKey, Refusal> {
+    if peer.user_id.is_empty() {
+        return Err(Refusal::NoUserId);
+    }
+    let user_id = UserId::parse(&peer.user_id).map_err(Refusal::BadUserId)?;
+    let peer_id = PeerId::parse(&peer.peer_id).map_err(Refusal::BadPeerId)?;
+    Ok(PeerKey::new(user_id, room.clone(), peer_id)?)
 }

@@ -1,0 +1,208 @@
+//! Restores that joins cause: a game without a line of its own gets its players' states back.
+
+use std::time::{Duration, Instant};
+
+use rejoin::config::{RestoreArgs, WebhookArgs};
+use rejoin::sim::{
+    DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings, WebhookTarget,
+};
+use serde_json::{Value, json};
+
+use super::{of, rows, updates};
+use crate::support::world::{ROOM, Replica, Setup, World};
+
+const SECRET: &str = "webhook-secret";
+
+/// A world whose 100ms tells a replica everything, which restores these states by itself.
+async fn world(which: &str) -> (World, Replica) {
+    let world = World::new().await;
+    let app = replica(&world, which).await;
+    let target = WebhookTarget::new(&format!("{}/v1/webhooks/100ms", app.base), "x-rejoin-secret", SECRET.into());
+    world.sim.set_webhook_target(Some(target.unwrap()));
+    (world, app)
+}
+
+async fn replica(world: &World, which: &str) -> Replica {
+    let (webhooks, restores) = (WebhookArgs::at(SECRET.into()), RestoreArgs::at(which));
+    world.replica(Setup { webhooks, restores, ..Setup::default() }).await
+}
+
+/// `old` plays and drops, which is told now or at the end of its ghost. Nobody has fetched it.
+async fn play_and_drop(world: &World, leave_at: LeaveAt) {
+    world.join("player-7", "old", "");
+    world.set("old", "hp 71");
+    let options = DropOptions { leave_at: Some(leave_at), ..DropOptions::default() };
+    world.sim.drop_peer(ROOM, "old", options).unwrap();
+    told(world).await;
+    world.clock.pass(Duration::from_secs(2));
+}
+
+/// Waits until everything that happened is told.
+async fn told(world: &World) {
+    passing(world, "everything is told", async || world.sim.pending_deliveries() == 0).await;
+}
+
+/// Waits until `condition` holds, while the time of the world passes ten times as fast as ours.
+async fn passing(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        world.clock.pass(Duration::from_millis(200));
+    }
+}
+
+async fn jobs(world: &World) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM restore_jobs").fetch_one(&world.database.pool().await).await.unwrap()
+}
+
+async fn jobs_are_done(world: &World) {
+    passing(world, "the jobs are done", async || jobs(world).await == 0).await;
+}
+
+async fn restored(world: &World, peer: &str) {
+    passing(world, "the state is back", async || of(world, peer) == "hp 71").await;
+    jobs_are_done(world).await;
+    assert_eq!(rows(world).await.last(), Some(&json!(["restore", peer, "restored", null])));
+}
+
+#[tokio::test]
+async fn a_player_who_dropped_has_their_state_as_they_join_again() {
+    let (world, app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    let dropped = app.resume("player-7").await.expect(200).json();
+    world.join("player-7", "new", "");
+    restored(&world, "new").await;
+    let now = app.resume("player-7").await.expect(200).json();
+    assert_eq!((&now["peer_id"], &now["changed_at"]), (&json!("new"), &dropped["changed_at"]));
+    assert_eq!(updates(&world).len(), 1);
+    let away: bool = sqlx::query_scalar("SELECT automatic AND after_drop > interval '1 second' FROM resumes")
+        .fetch_one(&world.database.pool().await)
+        .await
+        .unwrap();
+    assert!(away);
+    assert!(app.get("/metrics").await.text.contains("rejoin_drop_to_resume_seconds_count"));
+}
+
+#[tokio::test]
+async fn a_drop_that_is_told_after_the_join_is_waited_for() {
+    let (world, _app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::GhostEnd).await;
+    world.join("player-7", "new", "");
+    told(&world).await;
+    assert_eq!((jobs(&world).await, of(&world, "new").as_str()), (1, ""));
+    world.clock.pass(Duration::from_mins(1));
+    restored(&world, "new").await;
+}
+
+#[tokio::test]
+async fn always_takes_it_from_the_ghost_that_nobody_has_seen() {
+    let (world, _app) = world("always").await;
+    play_and_drop(&world, LeaveAt::GhostEnd).await;
+    world.join("player-7", "new", "");
+    restored(&world, "new").await;
+}
+
+#[tokio::test]
+async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
+    for (which, leaves) in [("dropped", true), ("off", false)] {
+        let (world, app) = world(which).await;
+        world.join("player-7", "old", "");
+        world.set("old", "hp 71");
+        app.snapshot("old").await;
+        if leaves {
+            world.sim.leave(ROOM, "old").unwrap();
+        } else {
+            let options = DropOptions { leave_at: Some(LeaveAt::Drop), ..DropOptions::default() };
+            world.sim.drop_peer(ROOM, "old", options).unwrap();
+        }
+        told(&world).await;
+        world.join("player-7", "new", "");
+        told(&world).await;
+        jobs_are_done(&world).await;
+        assert_eq!((of(&world, "new").as_str(), updates(&world).len()), ("", 0), "{which}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_away_for_longer_than_the_window_gets_nothing() {
+    let (world, _app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    world.clock.pass(Duration::from_mins(10));
+    world.join("player-7", "new", "");
+    told(&world).await;
+    jobs_are_done(&world).await;
+    assert_eq!(of(&world, "new"), "");
+}
+
+#[tokio::test]
+async fn who_has_metadata_by_then_keeps_it() {
+    let (world, _app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::GhostEnd).await;
+    world.join("player-7", "new", "");
+    told(&world).await;
+    world.set("new", "a new game");
+    world.clock.pass(Duration::from_mins(1));
+    jobs_are_done(&world).await;
+    assert_eq!((of(&world, "new").as_str(), updates(&world).len()), ("a new game", 0));
+}
+
+#[tokio::test]
+async fn a_join_that_is_told_again_and_again_restores_once() {
+    let (world, app) = world("dropped").await;
+    let other = replica(&world, "dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    let twice = WebhookRule::always(&["peer.join.success"], Effect::Duplicate(20));
+    world.sim.set_webhook_settings(WebhookSettings { rules: vec![twice], parallel: 8, ..WebhookSettings::default() });
+    world.join("player-7", "new", "");
+    restored(&world, "new").await;
+    told(&world).await;
+    world.sim.replay(&rejoin::sim::Replay::default());
+    told(&world).await;
+    jobs_are_done(&world).await;
+    assert_eq!(updates(&world).len(), 1);
+    assert_eq!(rows(&world).await.len(), 1);
+    for app in [app, other] {
+        assert_eq!(app.resume("player-7").await.expect(200).json()["peer_id"], "new");
+    }
+}
+
+/// 100ms tells of a join before the peer can be fetched.
+#[tokio::test]
+async fn a_peer_that_cannot_be_fetched_yet_is_tried_again() {
+    let (world, _app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    world.sim.set_faults([FaultRule::times(Operation::Peer, 3, Fault::Status(404))]);
+    world.join("player-7", "new", "");
+    restored(&world, "new").await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_gone_is_given_up_and_recorded() {
+    let (world, _app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    world.sim.set_faults([FaultRule::always(Operation::Peer, Fault::Status(404))]);
+    world.join("player-7", "new", "");
+    told(&world).await;
+    jobs_are_done(&world).await;
+    assert_eq!(rows(&world).await, [json!(["restore", "new", "failed", "peer-not-found"])]);
+}
+
+#[tokio::test]
+async fn while_100ms_is_down_it_waits_and_then_restores() {
+    for operation in [Operation::Any, Operation::Update] {
+        let (world, _app) = world("dropped").await;
+        play_and_drop(&world, LeaveAt::Drop).await;
+        world.sim.set_faults([FaultRule::always(operation, Fault::Status(503))]);
+        world.join("player-7", "new", "");
+        told(&world).await;
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            world.clock.pass(Duration::from_secs(1));
+        }
+        assert_eq!((jobs(&world).await, of(&world, "new").as_str()), (1, ""));
+        world.sim.set_faults([]);
+        restored(&world, "new").await;
+        assert_eq!(rows(&world).await, [json!(["restore", "new", "restored", null])] as [Value; 1]);
+    }
+}
