@@ -64,6 +64,7 @@ fn the_story_is_as_told_and_leaves_nothing_behind() {
         "  ok: level, gold and bag are back, byte for byte",
         "  ok: resume gives what she has now",
         "  < 502 Bad Gateway",
+        "  ok: rejoin has put his state back on his new peer, by itself",
         "Everything is stopped and removed.",
     ] {
         assert!(told.lines().any(|own| own == line), "{line}\n{told}");
@@ -86,7 +87,7 @@ async fn it_stays_up_with_a_working_key_until_ctrl_c() {
     let database = demo.rest_of_line("export DATABASE_URL=");
     let rows = sqlx::PgPool::connect(database.trim_matches('\'')).await.unwrap();
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM resume_state").fetch_one(&rows).await.unwrap();
-    assert_eq!(users, 1);
+    assert_eq!(users, 2);
     rows.close().await;
     demo.rest_of_line("All of the API, in a browser: ");
     demo.end(Signal::INT);

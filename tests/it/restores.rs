@@ -2,6 +2,7 @@
 
 mod automatic;
 mod claims;
+mod process;
 
 use rejoin::service::Limits;
 use rejoin::sim::{DropOptions, Fault, FaultRule, Join, Operation, Update, WireMetadata};

@@ -6,6 +6,9 @@ use rejoin::config::WebhookArgs;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::command::settings;
+use crate::support::postgres;
+use crate::support::program::{Program, Upstream};
 use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 
 const SECRET: &str = "webhook-secret-1";
@@ -165,4 +168,30 @@ fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
         Ok(())
     });
     outcome.unwrap();
+}
+
+/// What 100ms tells twice, or five thousand times, costs no memory.
+#[tokio::test]
+async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
+    let (upstream, database) = (Upstream::start().await, postgres::database().await);
+    let mut variables = settings(database.url(), &upstream);
+    variables.push(("REJOIN_WEBHOOK_SECRETS", SECRET));
+    let program = Program::start(&[], &variables).await;
+    let app = Replica::at(program.base.clone());
+    let event = leave("old", 0, 40, "websocket closed", "saved");
+    let deliver = async |count: usize| {
+        let senders = (0..16).map(async |_| {
+            for _ in 0..count / 16 {
+                send(&app, &event).await.expect(200);
+            }
+        });
+        futures_util::future::join_all(senders).await;
+    };
+    deliver(1_000).await;
+    let before = program.resident_mib();
+    deliver(5_000).await;
+    let after = program.resident_mib();
+    assert!(after <= before + 4, "{before} MiB, then {after} MiB");
+    let history = app.get("/v1/users/player-7/snapshots").await.expect(200).json();
+    assert_eq!(history["snapshots"].as_array().unwrap().len(), 1);
 }

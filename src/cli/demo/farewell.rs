@@ -33,11 +33,21 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
             ],
         ),
         (
-            "Drop her, let her come back, and look at the rooms (a ghost stays for 60 s):",
+            "Drop her, and let her come back. (In 60 s 100ms tells of the drop, and her state goes back by itself.)",
             vec![
                 format!("curl -s -X POST $SIM/rooms/{ROOM}/peers/$PEER/drop; echo"),
                 format!("curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}'; echo"),
                 "curl -s $SIM/state; echo".to_owned(),
+            ],
+        ),
+        (
+            "Or have it put back at once, on the peer that is printed first, claimed by one server only:",
+            vec![
+                format!("NEW=$(curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}' \\"),
+                r#"  | sed 's/.*"id":"\([^"]*\)".*/\1/'); echo $NEW"#.to_owned(),
+                "curl -s -X POST -H \"Authorization: Bearer $KEY\" \\".to_owned(),
+                format!("  -d '{{\"room_id\": \"{ROOM}\", \"peer_id\": \"'$NEW'\", \"claimed_by\": \"server-1\"}}' \\"),
+                format!("  \"$REJOIN{resume}\"; echo"),
             ],
         ),
         (

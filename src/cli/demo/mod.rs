@@ -1,8 +1,9 @@
 //! `rejoin demo`: Postgres, 100ms and rejoin on this machine, and a player who drops and gets their state back.
 //!
-//! `stage` runs the three; `story` is the order of the [`steps`], which `tale` helps to ask, tell and check; `page` and
+//! `stage` runs the three; `story` is the order of the [`steps`] and of those in [`by_itself`], which `tale` helps to ask, tell and check; `page` and
 //! `json` put it on an 80-column terminal; `farewell` says what to try next. All requests are real, over HTTP.
 
+mod by_itself;
 mod farewell;
 mod json;
 mod page;

@@ -13,17 +13,20 @@ use url::Url;
 use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::{Failure, sim as sim_command};
-use crate::config::{DatabaseArgs, LimitArgs, Upstream, WebhookArgs};
+use crate::config::{DatabaseArgs, LimitArgs, RestoreArgs, Upstream, WebhookArgs};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
 use crate::server;
-use crate::sim::{self, Sim, SimConfig};
+use crate::sim::{self, Sim, SimConfig, WebhookTarget};
 use crate::store::StoreConfig;
 
 /// The usual address of rejoin.
 const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where 100ms's webhooks go.
+const WEBHOOKS: &str = "/v1/webhooks/100ms";
 
 /// Everything that runs. Ends with the process in any case; [`Stage::stop`] ends it in good order.
 pub(super) struct Stage {
@@ -47,7 +50,10 @@ impl Stage {
     pub(super) async fn start() -> Result<Self, Failure> {
         // Its errors say by themselves what to do.
         let postgres = EmbeddedPostgres::start(None).await.map_err(Failure::other)?;
-        let sim = start_sim().await.map_err(Failure::other)?;
+        let simulated = Sim::new(SimConfig::new(sim_command::ACCESS_KEY, sim_command::SECRET.into()));
+        let sim = start_sim(simulated.clone()).await.map_err(Failure::other)?;
+        let secret = new_key("webhook", "admin").map_err(Failure::other)?.key;
+        let webhooks = WebhookArgs::at(secret.clone().into()).webhooks()?;
         let key = new_key("demo", "admin").map_err(Failure::other)?;
         let credentials = Credentials::key(sim_command::ACCESS_KEY, sim_command::SECRET);
         let clock = Clock::system();
@@ -60,11 +66,14 @@ impl Stage {
             upstream: Upstream { base_url, credentials, timeout: Duration::from_secs(5) },
             limits: LimitArgs::default().limits()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
-            webhooks: WebhookArgs::default().webhooks()?,
-            restores: None,
+            restores: RestoreArgs::at("dropped").policy(&webhooks)?,
+            webhooks,
             clock,
         };
         let rejoin = start_rejoin(config).await?;
+        let url = format!("http://{}{WEBHOOKS}", rejoin.address);
+        let target = WebhookTarget::new(&url, WebhookTarget::DEFAULT_HEADER, secret.into()).map_err(Failure::other)?;
+        simulated.set_webhook_target(Some(target));
         Ok(Self { postgres, sim, rejoin, key: key.key, hms_token })
     }
 
@@ -127,8 +136,7 @@ impl Running {
     }
 }
 
-async fn start_sim() -> io::Result<Running> {
-    let sim = Sim::new(SimConfig::new(sim_command::ACCESS_KEY, sim_command::SECRET.into()));
+async fn start_sim(sim: Sim) -> io::Result<Running> {
     let listener = listen(sim_command::LISTEN).await?;
     Running::start(listener, sim_command::LISTEN, async |listener, stop| {
         if let Err(error) = sim::serve(listener, sim, stop).await {
@@ -143,7 +151,11 @@ async fn start_rejoin(config: AppConfig) -> Result<Running, Failure> {
     app.store().migrate().await.map_err(Failure::database)?;
     app.store().prepare_partitions(now).await?;
     let listener = listen(REJOIN).await.map_err(Failure::other)?;
-    let serve = async move |listener, stop| server::serve(listener, app.router(), stop).await;
+    let serve = async move |listener, stop: CancellationToken| {
+        let chores = app.start_chores(stop.clone());
+        server::serve(listener, app.router(), stop).await;
+        chores.wait().await;
+    };
     Running::start(listener, REJOIN, serve).map_err(Failure::other)
 }
 

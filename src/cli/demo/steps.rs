@@ -20,16 +20,16 @@ const LATER: &str = r#"{"bag":[],"gold":150,"level":5}"#;
 
 const CLIENT: &str = "Ada's client";
 const GAME: &str = "the game server";
-const WORLD: &str = "behind the scenes";
+pub(super) const WORLD: &str = "behind the scenes";
 
-const PEER: &[&str] = &["id", "user_id", "metadata", "joined_at"];
+pub(super) const PEER: &[&str] = &["id", "user_id", "metadata", "joined_at"];
 const LISTED: &[&str] = &["peers", "user_id", "metadata", "joined_at"];
 const KEPT: &[&str] = &["snapshots", "skipped", "user_id", "peer_id", "metadata", "first_observed_at", "source"];
 const RESUMED: &[&str] = &["peer_id", "metadata", "changed_at", "age_seconds"];
 const PROBLEM: &[&str] = &["code", "detail"];
 
 /// A path of the control API that stands in for the SDK.
-fn controlled(peer: &str, what: &str) -> String {
+pub(super) fn controlled(peer: &str, what: &str) -> String {
     format!("/control/rooms/{ROOM}/peers/{peer}/{what}")
 }
 

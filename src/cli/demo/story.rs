@@ -1,7 +1,7 @@
 //! The story: which steps, in which order.
 
-use super::steps;
 use super::tale::Tale;
+use super::{by_itself, steps};
 use crate::cli::Failure;
 
 /// Who is there at the end of the story.
@@ -24,5 +24,8 @@ pub(super) async fn tell(tale: &mut Tale<'_>) -> Result<Present, Failure> {
     steps::resume_again(tale, &second).await?;
     steps::exclude(tale, &first, &second).await?;
     steps::outage(tale, &second).await?;
+    let first_of_bo = by_itself::play(tale).await?;
+    by_itself::drop(tale, &first_of_bo).await?;
+    by_itself::come_back(tale).await?;
     Ok(Present { peer: second })
 }

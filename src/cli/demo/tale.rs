@@ -1,9 +1,9 @@
 //! Asking, telling and checking: what every step is made of.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::AUTHORIZATION;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use super::json;
@@ -40,6 +40,19 @@ enum Whom {
 pub(super) struct Answer {
     status: StatusCode,
     body: Value,
+    is_empty: bool,
+}
+
+/// How long an answer may be other than wanted.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Whom {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rejoin => "rejoin",
+            Self::Hms => "100ms",
+        }
+    }
 }
 
 impl<'a> Ask<'a> {
@@ -98,27 +111,55 @@ impl<'a> Tale<'a> {
 
     /// Asks, and shows the request and the answer.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Failure> {
-        let (base, name, token) = match ask.whom {
-            Whom::Rejoin => (self.stage.rejoin_url(), "rejoin", format!("Bearer {}", self.stage.key()).into_bytes()),
-            Whom::Hms => (self.stage.hms_url(), "100ms", self.stage.hms_token().as_bytes().to_vec()),
+        self.show_request(&ask);
+        let answer = self.send(&ask).await?;
+        self.show_answer(&ask, &answer);
+        Ok(answer)
+    }
+
+    /// Asks again and again until the answer is as wanted, or is not for too long, and shows the last time.
+    pub(super) async fn ask_until(&self, ask: Ask<'_>, wanted: impl Fn(&Answer) -> bool) -> Result<Answer, Failure> {
+        let start = Instant::now();
+        let answer = loop {
+            let answer = self.send(&ask).await?;
+            if wanted(&answer) || start.elapsed() > PATIENCE {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         };
-        self.page.caption(&format!("{} -> {name}", ask.who));
-        self.page.request(&format!("{} {}", ask.method, ask.path));
-        let mut request = self.http.request(ask.method, format!("{base}{}", ask.path)).header(AUTHORIZATION, token);
-        if let Some(body) = &ask.body {
-            self.page.body(vec![body.to_string()]);
-            request = request.json(body);
-        }
-        let failed = |error: reqwest::Error| Failure::other(format!("{name} did not answer: {error}"));
+        self.show_request(&ask);
+        self.show_answer(&ask, &answer);
+        Ok(answer)
+    }
+
+    async fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let (base, token) = match ask.whom {
+            Whom::Rejoin => (self.stage.rejoin_url(), format!("Bearer {}", self.stage.key()).into_bytes()),
+            Whom::Hms => (self.stage.hms_url(), self.stage.hms_token().as_bytes().to_vec()),
+        };
+        let url = format!("{base}{}", ask.path);
+        let request = self.http.request(ask.method.clone(), url).header(AUTHORIZATION, token);
+        let request = ask.body.iter().fold(request, RequestBuilder::json);
+        let failed = |error: reqwest::Error| Failure::other(format!("{} did not answer: {error}", ask.whom.name()));
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let text = answer.text().await.map_err(failed)?;
-        self.page.status(&status.to_string());
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if !text.is_empty() {
-            self.page.body(json::lay_out(&body, ask.shown, Page::BODY_WIDTH));
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), is_empty: text.is_empty() })
+    }
+
+    fn show_request(&self, ask: &Ask<'_>) {
+        self.page.caption(&format!("{} -> {}", ask.who, ask.whom.name()));
+        self.page.request(&format!("{} {}", ask.method, ask.path));
+        if let Some(body) = &ask.body {
+            self.page.body(vec![body.to_string()]);
         }
-        Ok(Answer { status, body })
+    }
+
+    fn show_answer(&self, ask: &Ask<'_>, answer: &Answer) {
+        self.page.status(&answer.status.to_string());
+        if !answer.is_empty {
+            self.page.body(json::lay_out(&answer.body, ask.shown, Page::BODY_WIDTH));
+        }
     }
 
     /// Says that `what` is so, if it is; else the story ends here.

@@ -206,3 +206,15 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
         assert_eq!(rows(&world).await, [json!(["restore", "new", "restored", null])] as [Value; 1]);
     }
 }
+
+/// The value has arrived and its answer has not, so it is looked for before it is sent again.
+#[tokio::test]
+async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
+    let (world, app) = world("dropped").await;
+    play_and_drop(&world, LeaveAt::Drop).await;
+    world.sim.set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
+    world.join("player-7", "new", "");
+    restored(&world, "new").await;
+    let resumed = app.resume("player-7").await.expect(200).json();
+    assert_eq!((&resumed["peer_id"], &resumed["changed_at"]), (&json!("new"), &json!("2026-12-01T12:00:01.000000Z")));
+}

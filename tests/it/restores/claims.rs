@@ -16,7 +16,7 @@ async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
     let (world, one) = dropped_and_back("hp 71", "").await;
     let two = world.replica(Setup::default()).await;
     let answers = join_all((0..50).map(async |server: usize| {
-        let app = if server % 2 == 0 { &one } else { &two };
+        let app = [&one, &two][server % 2];
         restore(app, &by(&format!("server-{server}"))).await
     }))
     .await;
