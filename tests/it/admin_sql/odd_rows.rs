@@ -1,10 +1,10 @@
 //! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
-    End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report, RoomId, Source, Timestamp, Tracks,
-    UserId,
+    Claimant, End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report, Requester, RestoreOutcome,
+    ResumeRecord, RoomId, Source, Timestamp, Tracks, UserId,
 };
-use rejoin::store::Store;
+use rejoin::store::{ResumeQuery, Store};
 
 /// A time of the day that the pages speak of.
 pub(super) fn at(time: &str) -> Timestamp {
@@ -105,5 +105,31 @@ pub(super) async fn save(store: &Store) -> UserId {
     for report in told() {
         store.report(report).await.unwrap();
     }
-    UserId::parse("player-7").unwrap()
+    let user = UserId::parse("player-7").unwrap();
+    resumes(store, &user).await;
+    user
+}
+
+/// The state was claimed half a minute after the drop; the first restore failed, and the second did not.
+async fn resumes(store: &Store, user: &UserId) {
+    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    let state = store.resume(query).await.unwrap().unwrap();
+    let to = PeerKey { peer_id: PeerId::parse("new-7").unwrap(), ..state.key.clone() };
+    let record = |time: &str, requester: Requester| ResumeRecord {
+        at: at(time),
+        state: state.clone(),
+        to: Some(to.clone()),
+        requester,
+    };
+    let server = Requester::Key(Some("game".into()));
+    store.claim(record("14:06:30", server), Claimant::parse("server-1").unwrap()).await.unwrap();
+    let failed = RestoreOutcome::Failed("upstream-unavailable");
+    store.record_restore(record("14:06:31", Requester::Join), failed).await.unwrap();
+    store.record_restore(record("14:06:40", Requester::Join), RestoreOutcome::Restored).await.unwrap();
+}
+
+/// The user joins once more, and a restore is wanted.
+pub(super) fn joined_again(now: Timestamp) -> Report {
+    let joined = seen("14:59:59", "player-7", "third-7", "player", Metadata::from_text(""));
+    Report { wants_restore: Some(now), ..joined.into() }
 }

@@ -103,6 +103,19 @@ async fn the_answers_are_the_ones_promised() {
     let away = answer(reader, "How long were they away?").await;
     assert_eq!(columns(&away, &["away", "came_back_as"]), [json!(["-00:00:30", "new-7"])]);
 
+    let until = answer(reader, "How long until they had their state back?").await;
+    assert_eq!(
+        columns(&until, &["kind", "resumes", "half_within"]),
+        [json!(["restore", 1, "00:00:40"]), json!(["claim", 1, "00:00:30"])]
+    );
+    let failed = answer(reader, "Which restores failed, and why?").await;
+    assert_eq!(columns(&failed, &["user_id", "problem"]), [json!(["player-7", "upstream-unavailable"])]);
+    let claims = answer(reader, "Who has claimed this user's state?").await;
+    assert_eq!(columns(&claims, &["claimed_by", "requested_by"]), [json!(["server-1", "game"])]);
+    let of_seven = answer(reader, "What happened to this user's drops?").await;
+    let outcomes = ["claimed", "failed", "restored"].map(|outcome| json!([outcome, cave_3]));
+    assert_eq!(columns(&of_seven, &["outcome", "metadata"]), outcomes);
+
     let last_seen = answer(reader, "Who was last seen some time ago, and with what state?").await;
     let seven: Vec<Value> = last_seen.into_iter().filter(|row| row["user_id"] == "player-7").collect();
     assert_eq!(columns(&seven, &["last_peer", "state_of", "metadata"]), [json!(["new-7", "old-7", cave_3])]);

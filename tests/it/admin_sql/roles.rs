@@ -103,12 +103,23 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     }
     let room = RoomId::parse("elsewhere").unwrap();
     service.end_session(&room, None, odd_rows::at("15:00:00")).await.unwrap();
+    // Restores and claims are recorded in what was saved; here is a job, from its join to its end.
+    let now = odd_rows::at("15:00:00");
+    service.report(odd_rows::joined_again(now)).await.unwrap();
+    let jobs = service.take_restore_jobs(now, now, 10).await.unwrap();
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    service.put_restore_job_back(job, now).await.unwrap();
+    service.finish_restore_job(job).await.unwrap();
+    assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
+    service.was_restored_to(&job.key).await.unwrap();
     service.ping().await.unwrap();
     // A month that is not there yet: the function makes it with its owner's rights.
     service.prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400))).await.unwrap();
 
     for forbidden in [
         "DELETE FROM peers",
+        "DELETE FROM resumes",
+        "UPDATE resumes SET outcome = 'restored'",
         "TRUNCATE snapshots",
         "DROP TABLE snapshots",
         "CREATE TABLE mine ()",

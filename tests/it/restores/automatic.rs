@@ -7,6 +7,7 @@ use rejoin::sim::{
     DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings, WebhookTarget,
 };
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use super::{of, rows, updates};
 use crate::support::world::{ROOM, Replica, Setup, World};
@@ -52,12 +53,17 @@ async fn passing(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
     }
 }
 
-async fn jobs(world: &World) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM restore_jobs").fetch_one(&world.database.pool().await).await.unwrap()
+async fn jobs(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM restore_jobs").fetch_one(pool).await.unwrap()
+}
+
+async fn one_job_waits(world: &World) {
+    assert_eq!((jobs(&world.database.pool().await).await, of(world, "new").as_str()), (1, ""));
 }
 
 async fn jobs_are_done(world: &World) {
-    passing(world, "the jobs are done", async || jobs(world).await == 0).await;
+    let pool = world.database.pool().await;
+    passing(world, "the jobs are done", async || jobs(&pool).await == 0).await;
 }
 
 async fn restored(world: &World, peer: &str) {
@@ -90,7 +96,7 @@ async fn a_drop_that_is_told_after_the_join_is_waited_for() {
     play_and_drop(&world, LeaveAt::GhostEnd).await;
     world.join("player-7", "new", "");
     told(&world).await;
-    assert_eq!((jobs(&world).await, of(&world, "new").as_str()), (1, ""));
+    one_job_waits(&world).await;
     world.clock.pass(Duration::from_mins(1));
     restored(&world, "new").await;
 }
@@ -200,7 +206,7 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             world.clock.pass(Duration::from_secs(1));
         }
-        assert_eq!((jobs(&world).await, of(&world, "new").as_str()), (1, ""));
+        one_job_waits(&world).await;
         world.sim.set_faults([]);
         restored(&world, "new").await;
         assert_eq!(rows(&world).await, [json!(["restore", "new", "restored", null])] as [Value; 1]);
