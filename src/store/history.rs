@@ -78,14 +78,20 @@ pub(super) async fn history(connection: &mut PgConnection, query: &HistoryQuery)
         Span::Between { since, until } => between(connection, query, since, until).await?,
         Span::At(at) => in_force(connection, query, at).await?,
     };
-    let more = found.len() > usize::from(query.limit);
+    let there = found.first().map_or(0, |row| row.found);
     let kept = found.into_iter().take(usize::from(query.limit));
     let snapshots: Vec<Snapshot> = kept.map(Row::snapshot).collect::<Result<_, _>>()?;
+    let more = usize::try_from(there).is_ok_and(|there| there > snapshots.len());
     let next = if more { snapshots.last().map(Cursor::after) } else { None };
     Ok(HistoryPage { snapshots, next })
 }
 
+/// A page ends with the row that brings it to this many bytes of metadata and tracks, however many rows were asked for.
+const FULL_PAGE_BYTES: i64 = 8 << 20;
+
 struct Row {
+    /// How many rows there are, up to one more than the limit; those that no longer fit among them.
+    found: i64,
     user_id: String,
     room_id: String,
     peer_id: String,
@@ -117,26 +123,47 @@ impl Row {
     }
 }
 
-/// One row more than the limit, which tells whether there is a next page. Reads the primary key from its newest end.
+/// The rows of `$newest`, which has one more than the limit so that it tells whether there is a next page, newest first, as
+/// far as they fit a page. `$full` is the argument that says how much that is.
+macro_rules! page {
+    ($newest:tt, $full:tt, $($argument:expr),+ $(,)?) => {
+        query_as!(
+            Row,
+            r#"SELECT page.found AS "found!", page.user_id, page.room_id, page.peer_id, page.id, page.source,
+                      page.metadata_raw, page.name, page.role, page.tracks::text AS tracks, page.joined_at,
+                      page.first_observed_at, page.last_observed_at
+               FROM (
+                   SELECT newest.*, count(*) OVER () AS found,
+                          sum(coalesce(octet_length(newest.metadata_raw), 0) + coalesce(octet_length(newest.tracks::text), 0))
+                              OVER (ORDER BY newest.first_observed_at DESC, newest.id DESC
+                                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+                   FROM ("# + $newest + ") AS newest
+               ) AS page
+               WHERE coalesce(page.before, 0) < " + $full + "
+               ORDER BY page.first_observed_at DESC, page.id DESC",
+            $($argument),+
+        )
+    };
+}
+
+/// Reads the primary key from its newest end.
 async fn between(
     connection: &mut PgConnection,
     query: &HistoryQuery,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    query_as!(
-        Row,
-        r#"SELECT user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks::text AS tracks, joined_at,
-                  first_observed_at, last_observed_at
-           FROM snapshots
-           WHERE user_id = $1
-             AND ($2::text IS NULL OR room_id = $2)
-             AND ($3::text IS NULL OR peer_id = $3)
-             AND ($4::timestamptz IS NULL OR first_observed_at >= $4)
-             AND ($5::timestamptz IS NULL OR first_observed_at < $5)
-             AND ($6::timestamptz IS NULL OR (first_observed_at, id) < ($6, $7::uuid))
-           ORDER BY first_observed_at DESC, id DESC
-           LIMIT $8"#,
+    page!(
+        "SELECT * FROM snapshots
+         WHERE user_id = $1
+           AND ($2::text IS NULL OR room_id = $2)
+           AND ($3::text IS NULL OR peer_id = $3)
+           AND ($4::timestamptz IS NULL OR first_observed_at >= $4)
+           AND ($5::timestamptz IS NULL OR first_observed_at < $5)
+           AND ($6::timestamptz IS NULL OR (first_observed_at, id) < ($6, $7::uuid))
+         ORDER BY first_observed_at DESC, id DESC
+         LIMIT $8",
+        "$9",
         query.user_id.as_str(),
         query.room_id.as_ref().map(RoomId::as_str),
         query.peer_id.as_ref().map(PeerId::as_str),
@@ -145,6 +172,7 @@ async fn between(
         query.after.map(|cursor| cursor.first_observed_at.to_utc()),
         query.after.map(|cursor| cursor.id),
         i64::from(query.limit) + 1,
+        FULL_PAGE_BYTES,
     )
     .fetch_all(connection)
     .await
@@ -155,25 +183,22 @@ async fn between(
 /// A row that arrived late can lie within the time of another: then the one that was seen on both sides of the instant,
 /// or nearest before it, is the one in force. The view `snapshot_history` says the same.
 async fn in_force(connection: &mut PgConnection, query: &HistoryQuery, at: Timestamp) -> Result<Vec<Row>, sqlx::Error> {
-    query_as!(
-        Row,
-        r#"SELECT there.user_id, there.room_id, there.peer_id, there.id, there.source, there.metadata_raw, there.name,
-                  there.role, there.tracks::text AS tracks, there.joined_at, there.first_observed_at,
-                  there.last_observed_at
-           FROM peers
-           CROSS JOIN LATERAL (
-               SELECT * FROM snapshots s
-               WHERE s.user_id = peers.user_id AND s.room_id = peers.room_id AND s.peer_id = peers.peer_id
-                 AND s.first_observed_at <= $4
-               ORDER BY LEAST(s.last_observed_at, $4) DESC, s.first_observed_at, s.last_observed_at DESC, s.id DESC
-               LIMIT 1
-           ) AS there
-           WHERE peers.user_id = $1
-             AND ($2::text IS NULL OR peers.room_id = $2)
-             AND ($3::text IS NULL OR peers.peer_id = $3)
-             AND ($5::timestamptz IS NULL OR (there.first_observed_at, there.id) < ($5, $6::uuid))
-           ORDER BY there.first_observed_at DESC, there.id DESC
-           LIMIT $7"#,
+    page!(
+        "SELECT there.* FROM peers
+         CROSS JOIN LATERAL (
+             SELECT * FROM snapshots s
+             WHERE s.user_id = peers.user_id AND s.room_id = peers.room_id AND s.peer_id = peers.peer_id
+               AND s.first_observed_at <= $4
+             ORDER BY LEAST(s.last_observed_at, $4) DESC, s.first_observed_at, s.last_observed_at DESC, s.id DESC
+             LIMIT 1
+         ) AS there
+         WHERE peers.user_id = $1
+           AND ($2::text IS NULL OR peers.room_id = $2)
+           AND ($3::text IS NULL OR peers.peer_id = $3)
+           AND ($5::timestamptz IS NULL OR (there.first_observed_at, there.id) < ($5, $6::uuid))
+         ORDER BY there.first_observed_at DESC, there.id DESC
+         LIMIT $7",
+        "$8",
         query.user_id.as_str(),
         query.room_id.as_ref().map(RoomId::as_str),
         query.peer_id.as_ref().map(PeerId::as_str),
@@ -181,6 +206,7 @@ async fn in_force(connection: &mut PgConnection, query: &HistoryQuery, at: Times
         query.after.map(|cursor| cursor.first_observed_at.to_utc()),
         query.after.map(|cursor| cursor.id),
         i64::from(query.limit) + 1,
+        FULL_PAGE_BYTES,
     )
     .fetch_all(connection)
     .await

@@ -157,3 +157,28 @@ async fn the_limit_is_50_unless_told_and_500_at_most() {
         assert_eq!(refused.code(), "invalid-request", "{bad}");
     }
 }
+
+/// 30 rows of 1 MB are more than a page has: nobody's page takes the memory of all.
+#[tokio::test]
+async fn a_page_of_large_metadata_is_shorter_than_asked_for_and_the_next_goes_on() {
+    let world = World::new().await;
+    let limits = rejoin::service::Limits { max_metadata_bytes: 2 << 20, store_names: true };
+    let app = world.replica(crate::support::world::Setup { limits, ..Default::default() }).await;
+    world.join("player-7", "peer-1", "");
+    for turn in 0..30 {
+        world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
+        app.snapshot("peer-1").await.expect(201);
+    }
+    let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let page = page(&app, &format!("?limit=500{cursor}")).await;
+        let sizes = metadata(&page).into_iter().map(|text| text.trim_end_matches('x').parse::<usize>().unwrap());
+        rows.extend(sizes);
+        pages += 1;
+        assert!(metadata(&page).len() <= 9);
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(rows, (0..30).rev().collect::<Vec<_>>());
+    assert_eq!(pages, 4);
+}
