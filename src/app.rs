@@ -66,7 +66,7 @@ impl App {
         let webhooks = Webhooks::new(service.store().clone(), clock.clone(), config.limits, drop_reasons);
         let caused = config.restores.map(|RestorePolicy { window, .. }| Restores { window, wake });
         let webhooks = webhooks.restoring(caused);
-        let webhooks = secrets.map(|secrets| WebhookApi { secrets, webhooks });
+        let webhooks = secrets.map(|secrets| Arc::new(WebhookApi { secrets, webhooks }));
         let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics, webhooks };
         Ok(Self { service, router: http::router(api), clock, restorer })
     }

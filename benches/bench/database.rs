@@ -59,6 +59,11 @@ impl Database {
         connection.execute(sqlx::AssertSqlSafe(statements.to_owned())).await.expect("the statements run");
     }
 
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        let mut connection = PgConnection::connect(&self.url).await.expect("the server answers");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.expect("a count")
+    }
+
     /// Users `user-1` to `user-n`, each with one peer that has metadata, and `rows` rows of history in all.
     pub(crate) async fn fill(&self, rows: u32) {
         self.execute(&format!(

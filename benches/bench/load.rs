@@ -83,6 +83,7 @@ pub(crate) fn get(path: &str, key: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n")
 }
 
-pub(crate) fn post(path: &str, key: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-length: 0\r\n\r\n")
+pub(crate) fn post(path: &str, (header, value): (&str, &str), body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{header}: {value}\r\ncontent-length: {length}\r\n\r\n{body}")
 }

@@ -14,6 +14,7 @@ mod resume;
 mod saves;
 mod snapshot;
 mod variant;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ fn main() {
         }
         if is_wanted("snapshot") {
             snapshot::added_latency(&server).await;
+        }
+        if is_wanted("webhooks") {
+            webhooks::against_pgbench(&server).await;
         }
         if is_wanted("process") {
             process::memory_and_start(&server).await;

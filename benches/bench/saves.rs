@@ -7,12 +7,13 @@ use rejoin::domain::{Clock, Label, Metadata, Observation, PeerId, PeerKey, RoomI
 use rejoin::store::Store;
 
 use super::SPELL;
-use super::database::{Server, USERS};
+use super::database::{Database, Server, USERS};
 use super::report::at_least;
 
 const WRITERS: u32 = 64;
 
-const UPSERT: &str = "\\set n random(1, 10000)
+/// The plainest upsert, of a table that [`prepare_upsert`] makes.
+pub(crate) const UPSERT: &str = "\\set n random(1, 10000)
 \\set hp random(1, 100)
 INSERT INTO plain VALUES ('user-' || :n, convert_to('{\"checkpoint\":\"cave-3\",\"hp\":' || :hp || '}', 'UTF8'), now())
 ON CONFLICT (user_id) DO UPDATE SET metadata = excluded.metadata, changed_at = excluded.changed_at;
@@ -22,12 +23,7 @@ pub(crate) async fn against_pgbench(server: &Server) {
     println!("\n# saves at the store, each a change with its row of history");
     let database = server.database().await;
     database.fill(USERS).await;
-    database
-        .execute(
-            "CREATE TABLE plain (user_id text PRIMARY KEY, metadata bytea NOT NULL, changed_at timestamptz NOT NULL);
-             INSERT INTO plain SELECT 'user-' || n, '', now() FROM generate_series(1, 10000) AS n",
-        )
-        .await;
+    prepare_upsert(&database).await;
     let store = database.store();
     saves(&store, 0).await;
     let (mut ours, mut pgbench) = (0.0, 0.0);
@@ -38,6 +34,15 @@ pub(crate) async fn against_pgbench(server: &Server) {
     at_least("64 writers, against pgbench upsert", ours, pgbench, "/s", 1.5);
     drop(store);
     database.remove().await;
+}
+
+pub(crate) async fn prepare_upsert(database: &Database) {
+    database
+        .execute(
+            "CREATE TABLE plain (user_id text PRIMARY KEY, metadata bytea NOT NULL, changed_at timestamptz NOT NULL);
+             INSERT INTO plain SELECT 'user-' || n, '', now() FROM generate_series(1, 10000) AS n",
+        )
+        .await;
 }
 
 async fn saves(store: &Store, round: u32) -> f64 {

@@ -21,8 +21,9 @@ pub(crate) async fn added_latency(server: &Server) {
     let service = Service::with_upstream(&database.url, &format!("http://{upstream}/v2"));
 
     let path = format!("/v1/rooms/room/peers/{}/snapshots", peer.id);
-    let key = service.key.clone();
-    let ours = load::run(service.address, 1, SPELL, move |_| load::post(&path, &key)).await;
+    let key = format!("Bearer {}", service.key);
+    let post = move |_| load::post(&path, ("authorization", &key), "");
+    let ours = load::run(service.address, 1, SPELL, post).await;
     let token = token();
     let path = format!("/v2/active-rooms/room/peers/{}", peer.id);
     let theirs = load::run(upstream, 1, SPELL, move |_| load::get(&path, &token)).await;

@@ -13,6 +13,9 @@ use rejoin::telemetry::{LogFormat, start_log};
 
 const ASKED: &str = "BENCH_SERVE";
 
+/// What proves that a webhook is 100ms's.
+pub(crate) const SECRET: &str = "a-secret-of-webhooks";
+
 /// A running service. It ends with this value.
 pub(crate) struct Service {
     child: Child,
@@ -33,6 +36,11 @@ impl Service {
 
     pub(crate) fn with_upstream(database: &str, upstream: &str) -> Self {
         Self::start(database, "batched", upstream)
+    }
+
+    /// The service with webhooks, let in by [`SECRET`].
+    pub(crate) fn with_webhooks(database: &str) -> Self {
+        Self::start(database, "webhooks", "http://127.0.0.1:9/v2")
     }
 
     fn start(database: &str, variant: &str, upstream: &str) -> Self {
@@ -79,8 +87,12 @@ pub(crate) fn is_asked_for() -> bool {
 pub(crate) fn serve() {
     let var = |name: &str| std::env::var(name).expect("the parent sets it");
     let store = match var(ASKED).as_str() {
-        "batched" => StoreConfig::default(),
+        "batched" | "webhooks" => StoreConfig::default(),
         _ => StoreConfig { resume_lanes: 10, max_batch: 1, ..StoreConfig::default() },
+    };
+    let webhooks = match var(ASKED).as_str() {
+        "webhooks" => WebhookArgs::at(SECRET.into()),
+        _ => WebhookArgs::default(),
     };
     start_log(LogFormat::Text, "info").expect("a log");
     let upstream = UpstreamArgs::at(var("BENCH_UPSTREAM"), "key".to_owned(), "secret".into());
@@ -90,7 +102,7 @@ pub(crate) fn serve() {
         upstream: upstream.upstream().expect("it is complete"),
         limits: LimitArgs::default().limits().expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
-        webhooks: WebhookArgs::default().webhooks().expect("they are the defaults"),
+        webhooks: webhooks.webhooks().expect("they are complete"),
         restores: None,
         clock: Clock::system(),
     };

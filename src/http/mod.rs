@@ -34,7 +34,6 @@ pub use openapi::openapi;
 pub use webhooks::{WebhookApi, WebhookSecrets};
 
 /// What the handlers share.
-#[derive(Clone)]
 pub struct Api {
     /// What they call.
     pub service: Service,
@@ -43,31 +42,35 @@ pub struct Api {
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     /// What takes webhooks, where there are secrets for them.
-    pub webhooks: Option<WebhookApi>,
+    pub webhooks: Option<Arc<WebhookApi>>,
 }
 
-impl FromRef<Api> for Service {
-    fn from_ref(api: &Api) -> Self {
-        api.service.clone()
+/// What axum clones several times a request: one count, not one for all that is in it.
+#[derive(Clone)]
+struct Shared(Arc<Api>);
+
+impl FromRef<Shared> for Service {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.service.clone()
     }
 }
 
-impl FromRef<Api> for PrometheusHandle {
-    fn from_ref(api: &Api) -> Self {
-        api.metrics.clone()
+impl FromRef<Shared> for PrometheusHandle {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.metrics.clone()
     }
 }
 
-impl FromRef<Api> for Option<WebhookApi> {
-    fn from_ref(api: &Api) -> Self {
-        api.webhooks.clone()
+impl FromRef<Shared> for Option<Arc<WebhookApi>> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.webhooks.clone()
     }
 }
 
 /// The URL table.
 pub fn router(api: Api) -> Router {
     let keys = api.keys.clone();
-    let needs = |scope: Scope, route: MethodRouter<Api>| {
+    let needs = |scope: Scope, route: MethodRouter<Shared>| {
         route.route_layer(from_fn_with_state(Guard { keys: keys.clone(), scope }, auth::guard))
     };
     Router::new()
@@ -86,7 +89,7 @@ pub fn router(api: Api) -> Router {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe::observe))
-        .with_state(api)
+        .with_state(Shared(Arc::new(api)))
 }
 
 /// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.

@@ -1,5 +1,7 @@
 //! Webhooks of 100ms in. Exactly 200 once what they tell is durable.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
@@ -45,7 +47,6 @@ impl std::fmt::Debug for WebhookSecrets {
 }
 
 /// What the webhook path needs; absent where no secrets are set.
-#[derive(Clone)]
 pub struct WebhookApi {
     /// Who is let in.
     pub secrets: WebhookSecrets,
@@ -66,7 +67,10 @@ pub struct WebhookApi {
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn take(State(api): State<Option<WebhookApi>>, request: Request) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn take(
+    State(api): State<Option<Arc<WebhookApi>>>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
     let api = api.ok_or_else(|| ApiError::new(Code::NotFound, "Webhooks are not set up (REJOIN_WEBHOOK_SECRETS)."))?;
     if !api.secrets.admit(&request) {
         let detail = format!("Send the webhook's secret in the header `{}`.", api.secrets.header);

@@ -38,8 +38,10 @@ pub(super) struct Fold {
     pub(super) moved: Option<PeerState>,
     /// The version that the state to write gets: one more than what was read.
     pub(super) version: i64,
-    /// Rows of history to add.
-    pub(super) added: Vec<Snapshot>,
+    /// The row of history to add for the state to write, if that is a new one.
+    pub(super) added: Option<Snapshot>,
+    /// Rows of history to add before that one: the peer changed more than once.
+    pub(super) passed: Vec<Snapshot>,
     /// The row of history that was in force before, if it was seen again.
     pub(super) extended: Option<Extension>,
     /// Rows of history from before the state, to add where no row covers them; with their places in the batch.
@@ -67,7 +69,8 @@ fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], known: Option<
         key: key.clone(),
         moved: None,
         version: version + 1,
-        added: Vec::new(),
+        added: None,
+        passed: Vec::new(),
         extended: None,
         late: Vec::new(),
         answers: Vec::new(),
@@ -95,8 +98,8 @@ impl Fold {
             _ => after.snapshot(&self.key),
         };
         match effect {
-            Effect::Changed => self.added.push(snapshot.clone()),
-            Effect::Extended => match self.added.last_mut() {
+            Effect::Changed => self.passed.extend(self.added.replace(snapshot.clone())),
+            Effect::Extended => match &mut self.added {
                 Some(added) => *added = snapshot.clone(),
                 None => {
                     self.extended = Some(Extension {

@@ -8,30 +8,25 @@ use super::columns::{Columns, PresenceColumns, RestoredColumns};
 use super::fold::{Extension, Fold};
 use crate::domain::{PeerState, Snapshot, Timestamp};
 
-/// The statement, with `$extended` for one more part and its arguments.
+/// The statement, with `$history` for what else is to be said of the history, and its arguments.
 ///
-/// Rows of history that are added are newer than anything of their peer, so that none of them can be there already.
+/// Without it, each state that is written is a new row of history: it is taken from the state, so that it need not be sent
+/// twice. Such rows are newer than anything of their peer, so that none of them can be there already. Tracks are carried
+/// on in the state, but only what the peer endpoint told is history of theirs.
 macro_rules! write_moved {
-    ($moved:expr, $extended:tt $(, $argument:expr)*) => {{
-        let Moved { peers, versions, changed, presence, restored, history, added_with } = $moved;
+    ($moved:expr, $history:tt $(, $argument:expr)*) => {{
+        let Moved { peers, versions, changed, presence, restored } = $moved;
         query_scalar!(
             r#"WITH written AS (
                INSERT INTO peers AS known (user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
                                            joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
                                            connected_since, session_id, ended_at, end_kind, end_reason,
                                            restored_at, restored_change, restored_changed_at)
-               SELECT n.user_id, n.room_id, n.peer_id, n.snapshot_id, n.source, n.metadata_raw, n.name, n.role,
-                      n.tracks::json, n.joined_at, n.first_observed_at, n.last_observed_at, n.version, n.changed_at,
-                      n.connected_since, n.session_id, n.ended_at, n.end_kind, n.end_reason, n.restored_at,
-                      n.restored_change, n.restored_changed_at
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-                           $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
-                           $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[],
-                           $20::timestamptz[], $21::uuid[], $22::timestamptz[])
-                 AS n(user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-                      joined_at, first_observed_at, last_observed_at, version, changed_at,
-                      connected_since, session_id, ended_at, end_kind, end_reason,
-                      restored_at, restored_change, restored_changed_at)
+               SELECT * FROM unnest(
+                   $1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
+                   $9::text[]::json[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
+                   $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[],
+                   $20::timestamptz[], $21::uuid[], $22::timestamptz[])
                ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
                    snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
                    name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
@@ -42,19 +37,14 @@ macro_rules! write_moved {
                    restored_at = excluded.restored_at, restored_change = excluded.restored_change,
                    restored_changed_at = excluded.restored_changed_at
                WHERE known.version = excluded.version - 1
-               RETURNING known.snapshot_id
+               RETURNING known.*
            ), added AS (
                INSERT INTO snapshots (user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
                                       joined_at, first_observed_at, last_observed_at)
-               SELECT h.user_id, h.room_id, h.peer_id, h.id, h.source, h.metadata_raw, h.name, h.role, h.tracks::json,
-                      h.joined_at, h.first_observed_at, h.last_observed_at
-               FROM unnest($23::text[], $24::text[], $25::text[], $26::uuid[], $27::text[], $28::bytea[], $29::text[],
-                           $30::text[], $31::text[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
-                           $35::uuid[])
-                 AS h(user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
-                      joined_at, first_observed_at, last_observed_at, written_with)
-               JOIN written ON written.snapshot_id = h.written_with
-"# + $extended +
+               SELECT user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role,
+                      CASE source WHEN 'peer' THEN tracks END, joined_at, first_observed_at, last_observed_at
+               FROM written
+"# + $history +
             r#"           )
            SELECT snapshot_id FROM written"#,
             &peers.user_id as &[&str],
@@ -78,35 +68,19 @@ macro_rules! write_moved {
             &presence.end_reason as &[Option<&str>],
             &restored.at as &[Option<DateTime<Utc>>],
             &restored.change as &[Option<Uuid>],
-            &restored.changed_at as &[Option<DateTime<Utc>>],
-            &history.user_id as &[&str],
-            &history.room_id as &[&str],
-            &history.peer_id as &[&str],
-            &history.id,
-            &history.source as &[&str],
-            &history.metadata_raw as &[Option<&[u8]>],
-            &history.name as &[Option<&str>],
-            &history.role as &[Option<&str>],
-            &history.tracks as &[Option<&str>],
-            &history.joined_at as &[Option<DateTime<Utc>>],
-            &history.first_observed_at,
-            &history.last_observed_at,
-            added_with
+            &restored.changed_at as &[Option<DateTime<Utc>>]
             $(, $argument)*
         )
     }};
 }
 
-/// The arguments that every form of the statement has.
+/// The states to write: the arguments that every form of the statement has.
 struct Moved<'a> {
     peers: Columns<'a>,
     versions: Vec<i64>,
     changed: Vec<Option<DateTime<Utc>>>,
     presence: PresenceColumns<'a>,
     restored: RestoredColumns,
-    history: Columns<'a>,
-    /// The row in force with which a row of history is written.
-    added_with: Vec<Uuid>,
 }
 
 /// Writes the states that moved, and the history behind them, each where nobody else wrote its peer since the read.
@@ -120,49 +94,75 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
         .iter()
         .map(|(fold, state)| Snapshot { tracks: state.tracks.clone(), ..state.snapshot(&fold.key) })
         .collect();
-    let added = || moved.iter().flat_map(|(fold, state)| fold.added.iter().map(|row| (state.snapshot_id, row)));
     let arguments = Moved {
         peers: Columns::of(&states),
         versions: moved.iter().map(|(fold, _)| fold.version).collect(),
         changed: moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect(),
         presence: PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence)),
         restored: RestoredColumns::of(moved.iter().map(|(_, state)| state.restored)),
-        history: Columns::of(added().map(|(_, row)| row)),
-        added_with: added().map(|(written, _)| written).collect(),
     };
+    let is_one_row = |fold: &Fold| fold.added.is_some() && fold.passed.is_empty() && fold.extended.is_none();
+    if moved.iter().all(|(fold, _)| is_one_row(fold)) {
+        write_moved!(&arguments, "").fetch_all(connection).await
+    } else {
+        write_with(connection, &arguments, &moved).await
+    }
+}
+
+/// The form of the statement for any history: rows for only some of the states, rows that were passed at once, and rows
+/// that are extended (which has its price for each partition, even of no rows).
+async fn write_with(
+    connection: &mut PgConnection,
+    states: &Moved<'_>,
+    moved: &[(&Fold, &PeerState)],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let added: Vec<Uuid> = moved.iter().filter_map(|(fold, _)| fold.added.as_ref().map(|row| row.id)).collect();
+    let passed = || moved.iter().flat_map(|(fold, state)| fold.passed.iter().map(|row| (state.snapshot_id, row)));
+    let passed_with: Vec<Uuid> = passed().map(|(written, _)| written).collect();
+    let passed = Columns::of(passed().map(|(_, row)| row));
     let extended: Vec<(&str, Uuid, Extension)> = moved
         .iter()
         .filter_map(|(fold, state)| fold.extended.map(|row| (fold.key.user_id.as_str(), state.snapshot_id, row)))
         .collect();
-    if extended.is_empty() {
-        // An update has its price for each partition, even of no rows.
-        write_moved!(&arguments, "").fetch_all(connection).await
-    } else {
-        write_with(connection, &arguments, &extended).await
-    }
-}
-
-/// The form of the statement that also extends rows of history: `(user, row in force, row)`.
-async fn write_with(
-    connection: &mut PgConnection,
-    moved: &Moved<'_>,
-    extended: &[(&str, Uuid, Extension)],
-) -> Result<Vec<Uuid>, sqlx::Error> {
     let users: Vec<&str> = extended.iter().map(|(user, ..)| *user).collect();
     let with: Vec<Uuid> = extended.iter().map(|(_, written, _)| *written).collect();
     let ids: Vec<Uuid> = extended.iter().map(|(.., row)| row.id).collect();
     let first: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.first_observed_at.to_utc()).collect();
     let last: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.last_observed_at.to_utc()).collect();
     write_moved!(
-        moved,
-        "           ), extended AS (
+        states,
+        "               JOIN unnest($23::uuid[]) AS new(id) ON new.id = written.snapshot_id
+               UNION ALL
+               SELECT p.user_id, p.room_id, p.peer_id, p.id, p.source, p.metadata_raw, p.name, p.role, p.tracks,
+                      p.joined_at, p.first_observed_at, p.last_observed_at
+               FROM unnest($24::text[], $25::text[], $26::text[], $27::uuid[], $28::text[], $29::bytea[], $30::text[],
+                           $31::text[], $32::text[]::json[], $33::timestamptz[], $34::timestamptz[], $35::timestamptz[],
+                           $36::uuid[])
+                 AS p(user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
+                      joined_at, first_observed_at, last_observed_at, written_with)
+               JOIN written ON written.snapshot_id = p.written_with
+           ), extended AS (
                UPDATE snapshots SET last_observed_at = e.last_observed_at
-               FROM unnest($36::text[], $37::uuid[], $38::timestamptz[], $39::timestamptz[], $40::uuid[])
+               FROM unnest($37::text[], $38::uuid[], $39::timestamptz[], $40::timestamptz[], $41::uuid[])
                  AS e(user_id, id, first_observed_at, last_observed_at, written_with)
                JOIN written ON written.snapshot_id = e.written_with
                WHERE snapshots.user_id = e.user_id AND snapshots.first_observed_at = e.first_observed_at
                  AND snapshots.id = e.id
 ",
+        &added,
+        &passed.user_id as &[&str],
+        &passed.room_id as &[&str],
+        &passed.peer_id as &[&str],
+        &passed.id,
+        &passed.source as &[&str],
+        &passed.metadata_raw as &[Option<&[u8]>],
+        &passed.name as &[Option<&str>],
+        &passed.role as &[Option<&str>],
+        &passed.tracks as &[Option<&str>],
+        &passed.joined_at as &[Option<DateTime<Utc>>],
+        &passed.first_observed_at,
+        &passed.last_observed_at,
+        &passed_with,
         &users as &[&str],
         &ids,
         &first,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
-use rejoin::domain::{Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, UserId};
+use rejoin::domain::{Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, Tracks, UserId};
 use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
 use uuid::Uuid;
 
@@ -208,6 +208,40 @@ fn concurrent_saves_of_one_user_keep_every_observation_once() {
         assert_eq!(history(&one, &user).await, rows);
         assert_eq!(resumed(&one, &user, None, None).await, state);
     });
+}
+
+/// Rows that are added, passed at once, and extended, in one batch and over two: history is what was answered, and tracks
+/// are of rows that the peer endpoint told only, though the state carries them on.
+#[tokio::test]
+async fn history_is_what_was_answered_whatever_a_batch_holds() {
+    let database = postgres::database().await;
+    let (store, user) = (store(database.url()), new_user());
+    let seen = |peer, second, metadata, tracks: Option<&str>| Observation {
+        source: if tracks.is_some() { Source::Peer } else { Source::Room },
+        tracks: tracks.and_then(Tracks::from_wire),
+        ..Sight { peer, second, metadata: Some(metadata) }.observation(&user)
+    };
+    let muted = Some(r#"{"t":{"mute":true}}"#);
+    let first = vec![
+        seen(0, 1, "a", muted),
+        seen(0, 2, "b", None),
+        seen(0, 3, "b", None),
+        seen(0, 4, "c", Some("{}")),
+        seen(1, 1, "a", muted),
+    ];
+    let second = vec![seen(0, 5, "c", None), seen(0, 6, "d", None), seen(1, 2, "a", None), seen(2, 1, "a", None)];
+    let third = vec![seen(1, 3, "b", None), seen(2, 3, "b", muted)];
+    let mut answered = BTreeMap::new();
+    for batch in [first, second, third] {
+        for saved in store.save_all(batch).await {
+            let row = saved.unwrap().snapshot;
+            answered.insert(row.id, row);
+        }
+    }
+    let kept: BTreeMap<Uuid, _> = history(&store, &user).await.into_iter().map(|row| (row.id, row)).collect();
+    assert_eq!(kept, answered);
+    let with_tracks = kept.values().filter(|row| row.tracks.is_some()).count();
+    assert_eq!((kept.len(), with_tracks), (8, 4));
 }
 
 async fn history(store: &Store, user: &UserId) -> Vec<rejoin::domain::Snapshot> {
