@@ -45,20 +45,25 @@ async fn events(service: &Service, sent: &Arc<AtomicU32>) -> Load {
     load::run(service.address, CONNECTIONS, SPELL, request).await
 }
 
-/// The `n`th event: every user joins, then every user leaves with other metadata, then joins as the next peer.
+/// The `n`th event: every user joins, as ever with empty metadata, then every user drops with some, then joins as the next
+/// peer.
 fn event(n: u32) -> String {
     let (round, place) = (n / USERS, n % USERS);
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
     let (room, user, peer) = (place % 100, 1 + place, round / 2);
-    let (kind, left) = match round % 2 {
-        0 => ("join", String::new()),
-        _ => ("leave", format!(r#","left_at":"{now}","reason":"websocket closed","duration":1"#)),
+    let (kind, state, left) = match round % 2 {
+        0 => ("join", String::new(), String::new()),
+        _ => (
+            "leave",
+            format!(r#"{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}"#),
+            format!(r#","left_at":"{now}","reason":"websocket closed","duration":1"#),
+        ),
     };
     format!(
         r#"{{"version":"2.0","id":"event-{n}","account_id":"60b8e13a6eb86d8101b57354","timestamp":"{now}",
             "type":"peer.{kind}.success","data":{{"room_id":"room-{room}","room_name":"arena",
             "session_id":"session-{round}","template_id":"66112497abcd52312556c4aa","peer_id":"peer-{place}-{peer}",
             "user_id":"user-{user}","user_name":"seven","role":"player","type":"regular",
-            "user_data":"{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}","joined_at":"{now}"{left}}}}}"#
+            "user_data":"{state}","joined_at":"{now}"{left}}}}}"#
     )
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use rejoin::config::WebhookArgs;
 use rejoin::sim::{Fault, FaultRule, Operation};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -148,7 +149,8 @@ async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
 
 #[tokio::test]
 async fn slow_clients_are_closed_and_hold_nobody_up() {
-    let (world, app) = World::with_app().await;
+    let world = World::new().await;
+    let app = world.replica(Setup { webhooks: WebhookArgs::at("secret".into()), ..Setup::default() }).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let _idle = join_all((0..200).map(|_| connect(&app))).await;
@@ -156,6 +158,8 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
     let half_a_head = "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rej";
     let half_a_body =
         snapshot_of("peer-1").replace("content-length: 0", "content-length: 5\r\nconnection: close") + "ab";
+    let half_an_event = "POST /v1/webhooks/100ms HTTP/1.1\r\nhost: rejoin\r\nx-rejoin-secret: secret\r\n\
+                         content-length: 500\r\nconnection: close\r\n\r\n{\"type\":";
     let others = async {
         for _ in 0..20 {
             let start = Instant::now();
@@ -163,13 +167,16 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
             assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         }
     };
-    let (head, body, ()) = tokio::join!(
+    let (head, body, event, ()) = tokio::join!(
         until_closed(connect(&app).await, half_a_head),
         until_closed(connect(&app).await, &half_a_body),
+        until_closed(connect(&app).await, half_an_event),
         others
     );
-    for (_, took) in [&head, &body] {
+    for (_, took) in [&head, &body, &event] {
         assert!(*took < Duration::from_secs(12), "{took:?}");
     }
-    assert!(body.0.starts_with("HTTP/1.1 400") && body.0.contains("invalid-request"), "{}", body.0);
+    for (answer, _) in [body, event] {
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("invalid-request"), "{answer}");
+    }
 }
