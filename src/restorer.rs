@@ -75,16 +75,11 @@ impl Restorer {
 
     async fn work(&self, job: RestoreJob) {
         let run = timeout(self.budget, self.service.run_restore_job(&job, self.policy)).await;
-        let waiting = match run {
-            Ok(Ok(Progress::Done)) => None,
-            Ok(Ok(Progress::Waiting(reason))) => Some(reason),
-            // The lease ends, and the job is due again.
-            Ok(Err(error)) => return tracing::warn!(%error, "a restore job failed"),
-            Err(_) => return tracing::warn!("a restore job took too long"),
-        };
-        let settled = match waiting {
-            None => self.service.store().finish_restore_job(&job).await,
-            Some(reason) => self.wait(&job, reason).await,
+        let settled = match run {
+            Ok(Ok(Progress::Done)) => self.service.store().finish_restore_job(&job).await,
+            Ok(Ok(Progress::Waiting(reason))) => self.wait(&job, reason).await,
+            Ok(Err(error)) => self.failed(&job, &error.to_string()).await,
+            Err(_) => self.failed(&job, "it took too long").await,
         };
         if let Err(error) = settled {
             tracing::warn!(%error, "a restore job could not be settled; it is due again when its lease ends");
@@ -103,6 +98,15 @@ impl Restorer {
         }
         if let Some((error, state)) = failure {
             self.service.give_up_restore_job(job, *state, &error).await?;
+        }
+        self.service.store().finish_restore_job(job).await
+    }
+
+    /// The job is due again when its lease ends; past the window it is not worth it.
+    async fn failed(&self, job: &RestoreJob, why: &str) -> Result<(), StoreError> {
+        tracing::warn!(why, attempts = job.attempts, "a restore job failed");
+        if self.service.now() <= job.queued_at.shifted(self.policy.window) {
+            return Ok(());
         }
         self.service.store().finish_restore_job(job).await
     }

@@ -154,9 +154,19 @@ impl Service {
         Ok(match self.resume(query).await? {
             None => Readiness::NotYet,
             Some(state) if state.key == *new => Readiness::There(Box::new(state)),
+            Some(state) if policy.when == When::Dropped && may_be_outdated(&state, new) => Readiness::NotYet,
             Some(state) => policy.applies(state, self.now()),
         })
     }
+}
+
+/// Whether a peer of the user joined after the one whose state it is, and has not told its own yet: most likely it is the
+/// ghost, whose leave is still to come. To restore the state before its would be wrong, which is worse than late.
+fn may_be_outdated(state: &SavedState, new: &PeerKey) -> bool {
+    state.presence.connected_peers.iter().any(|peer| {
+        let is = |key: &PeerKey| (&peer.room_id, &peer.peer_id) == (&key.room_id, &key.peer_id);
+        !is(new) && !is(&state.key) && peer.joined_at >= state.joined_at
+    })
 }
 
 impl RestorePolicy {

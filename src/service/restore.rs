@@ -175,7 +175,8 @@ impl Service {
         metrics::counter!("rejoin_claims_total", "outcome" => outcome).increment(1);
         match outcome {
             "already-claimed" => return Err(RestoreError::AlreadyClaimed(claim)),
-            "claimed" => time_from_drop(record),
+            // With a peer to restore to, that is when the player has it.
+            "claimed" if record.to.is_none() => time_from_drop(record),
             _ => {}
         }
         Ok(claim)

@@ -224,3 +224,33 @@ async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
     let resumed = app.resume("player-7").await.expect(200).json();
     assert_eq!((&resumed["peer_id"], &resumed["changed_at"]), (&json!("new"), &json!("2026-12-01T12:00:01.000000Z")));
 }
+
+/// Of a returning player an old state is known, and the ghost's is not: that one is waited for.
+#[tokio::test]
+async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
+    for ends_by_drop in [false, true] {
+        let (world, app) = world("dropped").await;
+        world.join("player-7", "older", "");
+        world.set("older", "yesterday");
+        app.snapshot("older").await.expect(201);
+        if ends_by_drop {
+            let options = DropOptions { leave_at: Some(LeaveAt::Drop), ..DropOptions::default() };
+            world.sim.drop_peer(ROOM, "older", options).unwrap();
+        } else {
+            world.sim.leave(ROOM, "older").unwrap();
+        }
+        told(&world).await;
+        world.clock.pass(Duration::from_secs(1));
+        world.join("player-7", "old", "");
+        told(&world).await;
+        jobs_are_done(&world).await;
+        world.set("old", "hp 71");
+        world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+        world.clock.pass(Duration::from_secs(1));
+        world.join("player-7", "new", "");
+        told(&world).await;
+        one_job_waits(&world).await;
+        world.clock.pass(Duration::from_mins(1));
+        restored(&world, "new").await;
+    }
+}
