@@ -8,11 +8,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long requests that are being answered may go on once the service is told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -38,13 +41,15 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
 fn connect(stream: TcpStream, app: Router, connections: &GracefulShutdown) {
     // Answers are small and complete: nothing is gained by holding them back.
     let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let service = TowerToHyperService::new(
         app.map_request(|request: axum::http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
     );
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let watched = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = watched.await {

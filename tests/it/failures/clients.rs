@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rejoin::config::WebhookArgs;
+use rejoin::service::Limits;
 use rejoin::sim::{Fault, FaultRule, Operation};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -179,4 +180,26 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
     for (answer, _) in [body, event] {
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("invalid-request"), "{answer}");
     }
+}
+
+/// A page of some 16 MB is more than sockets hold.
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_closed() {
+    let world = World::new().await;
+    let limits = Limits { max_metadata_bytes: 2 << 20, store_names: true };
+    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    world.join("player-7", "peer-1", "");
+    for turn in 0..10 {
+        world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
+        app.snapshot("peer-1").await.expect(201);
+    }
+    let whole = app.history("player-7").await.expect(200).text.len();
+    assert!(whole > 16_000_000, "{whole}");
+    let mut client = connect(&app).await;
+    let request = get("/v1/users/player-7/snapshots").replace("host:", "connection: close\r\nhost:");
+    client.write_all(request.as_bytes()).await.unwrap();
+    sleep(Duration::from_secs(23)).await;
+    let mut received = Vec::new();
+    let _ = client.read_to_end(&mut received).await;
+    assert!(received.starts_with(b"HTTP/1.1 200") && received.len() < whole, "{} of {whole}", received.len());
 }
