@@ -55,6 +55,14 @@ pub struct SavedState {
     pub presence: UserPresence,
 }
 
+impl SavedState {
+    /// When the peer whose state it is dropped; none where it did not, or nobody has told yet.
+    pub fn dropped_at(&self) -> Option<Timestamp> {
+        let PresenceJson { status, since, .. } = &self.presence.presence;
+        since.filter(|_| *status == Status::Dropped)
+    }
+}
+
 /// The JSON of a [`Snapshot`].
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Snapshot)]

@@ -39,6 +39,11 @@ impl UpstreamPeer {
         }
     }
 
+    /// Whether anything is set: metadata that no text is equal to is some too.
+    pub fn has_metadata(&self) -> bool {
+        self.metadata.as_ref().map_or(true, |metadata| !metadata.is_empty())
+    }
+
     fn set(&mut self, field: &Text, value: &RawValue) {
         let string = || Text::of(value);
         let label = || string().map(|text| Label::new(&text.lossy()));

@@ -185,11 +185,10 @@ impl RestorePolicy {
     }
 }
 
-/// Whether the peer is among those that were fetched, and if so, whether it has metadata: what cannot be kept is some too.
+/// Whether the peer is among those that were fetched, and if so, whether it has metadata.
 fn find(fetched: &Fetched<Vec<UpstreamPeer>>, key: &PeerKey) -> Option<bool> {
     let is_it = |peer: &&UpstreamPeer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str();
-    let peer = fetched.value.iter().find(is_it)?;
-    Some(peer.metadata.as_ref().map_or(true, |metadata| !metadata.is_empty()))
+    fetched.value.iter().find(is_it).map(UpstreamPeer::has_metadata)
 }
 
 fn waiting(error: HmsError, state: Option<Box<SavedState>>) -> Waiting {

@@ -3,7 +3,7 @@
 use super::{Refusal, Service, key_of};
 use crate::domain::{
     Claim, Claimant, Metadata, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
-    ResumeRecord, RoomId, SavedState, Source, Status, Timestamp, UserId, WhyNot,
+    ResumeRecord, RoomId, SavedState, Source, Timestamp, UserId, WhyNot,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
@@ -128,8 +128,7 @@ impl Service {
     }
 
     fn target_of(&self, room: &RoomId, sent_at: Timestamp, peer: UpstreamPeer) -> Result<Target, RestoreError> {
-        // What cannot be kept is metadata too.
-        let has_metadata = peer.metadata.as_ref().map_or(true, |metadata| !metadata.is_empty());
+        let has_metadata = peer.has_metadata();
         let key = key_of(room, &peer)?;
         let seen = self.observation(room, sent_at, Source::Peer, peer).ok();
         Ok(Target { key, seen_at: sent_at, has_metadata, seen })
@@ -271,8 +270,7 @@ fn count_restore(automatic: bool, outcome: RestoreOutcome) {
 
 /// How long a player was without their state.
 fn time_from_drop(record: &ResumeRecord) {
-    let presence = &record.state.presence.presence;
-    if let Some(dropped_at) = presence.since.filter(|_| presence.status == Status::Dropped) {
+    if let Some(dropped_at) = record.state.dropped_at() {
         #[expect(clippy::cast_precision_loss, reason = "a histogram needs no exact times")]
         metrics::histogram!("rejoin_drop_to_resume_seconds").record(record.at.seconds_since(dropped_at) as f64);
     }

@@ -8,8 +8,8 @@ use super::database::run;
 use super::fold::Fold;
 use super::{Store, StoreError, rows};
 use crate::domain::{
-    ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome, ResumeRecord, RoomId, Status,
-    Timestamp, UserId,
+    ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome, ResumeRecord, RoomId, Timestamp,
+    UserId,
 };
 
 /// Queues the restores that these folds want, of users who have a state, or another peer that may still tell one.
@@ -148,8 +148,6 @@ async fn add(
     problem: Option<&str>,
 ) -> Result<(), sqlx::Error> {
     let ResumeRecord { at, state, to, requester } = record;
-    let presence = &state.presence.presence;
-    let dropped_at = presence.since.filter(|_| presence.status == Status::Dropped);
     let (automatic, requested_by) = match requester {
         Requester::Join => (true, None),
         Requester::Key(name) => (false, name.as_deref()),
@@ -172,7 +170,7 @@ async fn add(
         automatic,
         requested_by,
         claimant.map(Claimant::as_str),
-        dropped_at.map(Timestamp::to_utc),
+        state.dropped_at().map(Timestamp::to_utc),
         outcome,
         problem
     )
