@@ -170,6 +170,14 @@ pub struct Report {
     pub wants_restore: Option<Timestamp>,
 }
 
+impl Report {
+    /// Whether most likely nobody has told of the peer before: it tells that it has just joined.
+    pub fn is_first_of_its_peer(&self) -> bool {
+        let Presence { connected_since, ended, .. } = &self.presence;
+        ended.is_none() && *connected_since == Some(self.observation.observed_at)
+    }
+}
+
 impl From<Observation> for Report {
     fn from(observation: Observation) -> Self {
         Self {

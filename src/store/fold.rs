@@ -22,6 +22,15 @@ pub(super) struct Versioned {
     pub(super) version: i64,
 }
 
+/// What a fold starts from.
+#[derive(Debug, Clone)]
+pub(super) enum Start {
+    /// What was read, or that nothing was there.
+    Read(Option<Versioned>),
+    /// What is expected, or that nothing is. Only a write can tell.
+    Expected(Option<Versioned>),
+}
+
 /// A row of history that is seen again, later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extension {
@@ -36,8 +45,12 @@ pub(super) struct Fold {
     pub(super) key: PeerKey,
     /// The state to write, if it moved.
     pub(super) moved: Option<PeerState>,
-    /// The version that the state to write gets: one more than what was read.
+    /// The row of history that was in force before; none of a peer that is new.
+    pub(super) replaces: Option<Uuid>,
+    /// The version that the state to write gets: one more than before.
     pub(super) version: i64,
+    /// Whether it starts from what was read. Where it does not, only a write that succeeds settles it.
+    pub(super) is_certain: bool,
     /// The row of history to add for the state to write, if that is a new one.
     pub(super) added: Option<Snapshot>,
     /// Rows of history to add before that one: the peer changed more than once.
@@ -55,20 +68,33 @@ pub(super) struct Fold {
 /// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
 ///
 /// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(super) fn fold(reports: &[Report], places: &[usize], mut known: BTreeMap<PeerKey, Versioned>) -> Vec<Fold> {
-    let mut by_peer: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
-    for &place in places {
-        by_peer.entry(&reports[place].observation.key).or_default().push(place);
-    }
-    by_peer.into_iter().map(|(key, places)| fold_peer(key, reports, &places, known.remove(key))).collect()
+pub(super) fn fold(reports: &[Report], places: BTreeMap<&PeerKey, Vec<usize>>, starts: Vec<Start>) -> Vec<Fold> {
+    let peers = places.into_iter().zip(starts);
+    peers.map(|((key, places), start)| fold_peer(key, reports, &places, start)).collect()
 }
 
-fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], known: Option<Versioned>) -> Fold {
-    let (mut state, version) = known.map_or((None, 0), |known| (Some(known.state), known.version));
+/// The places of each peer in a batch, in order.
+pub(super) fn by_peer<'a>(reports: &'a [Report], places: &[usize]) -> BTreeMap<&'a PeerKey, Vec<usize>> {
+    let mut peers: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
+    for &place in places {
+        peers.entry(&reports[place].observation.key).or_default().push(place);
+    }
+    peers
+}
+
+fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], start: Start) -> Fold {
+    let (before, is_certain) = match start {
+        Start::Read(before) => (before, true),
+        Start::Expected(before) => (before, false),
+    };
+    let version = before.as_ref().map_or(0, |before| before.version);
+    let mut state = before.map(|before| before.state);
     let mut fold = Fold {
         key: key.clone(),
         moved: None,
+        replaces: state.as_ref().map(|state| state.snapshot_id),
         version: version + 1,
+        is_certain,
         added: None,
         passed: Vec::new(),
         extended: None,
@@ -78,7 +104,7 @@ fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], known: Option<
     };
     let mut moved = false;
     for &place in places {
-        let before = state.as_ref().map(|state: &PeerState| (state.presence.clone(), state.restored));
+        let before = state.as_ref().map(|state| (state.presence.clone(), state.restored));
         let (after, effect) = PeerState::report(state.take(), &reports[place]);
         moved |= matches!(effect, Effect::Changed | Effect::Extended)
             || before.is_none_or(|(presence, restored)| presence != after.presence || restored != after.restored);

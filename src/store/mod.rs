@@ -4,13 +4,15 @@
 //! |---|---|
 //! | `lanes` | group commit: batches without a timer, bounded queues |
 //! | `save`, `fold`, `statements`, `write`, `columns` | observations in: read, fold by the rules of [`crate::domain`], write on a condition |
+//! | `memory` | what was written last: what a write may expect to find, instead of reading it |
 //! | `resume` | the state of a user, one or many in a statement |
 //! | `history` | rows of history, paged |
 //! | `restores` | the log of restores and claims, and the queue of restores that joins cause |
 //! | `schema` | migrations and partitions |
 //! | `database` | connections that may die |
 //!
-//! Knows nothing of HTTP or of 100ms. Nothing here is cached: every answer is read from the primary.
+//! Knows nothing of HTTP or of 100ms. No answer comes out of a cache: each is read from the primary, or was written on the
+//! condition that the primary is as expected.
 
 mod columns;
 mod database;
@@ -18,6 +20,7 @@ mod error;
 mod fold;
 mod history;
 mod lanes;
+mod memory;
 mod presence;
 mod restores;
 mod resume;
@@ -94,7 +97,7 @@ impl Store {
         let others = config.other_connections as usize;
         let database = Database::new(options, config.save_lanes + config.resume_lanes + others + 1);
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch(database.clone()), config.save_lanes, &config)),
+            saves: Arc::new(Lanes::start(SaveBatch::new(database.clone()), config.save_lanes, &config)),
             resumes: Arc::new(Lanes::start(
                 ResumeBatch { database: database.clone(), presence: config.presence },
                 config.resume_lanes,

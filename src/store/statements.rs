@@ -15,6 +15,9 @@ pub(super) async fn read(
     connection: &mut PgConnection,
     keys: &[&PeerKey],
 ) -> Result<BTreeMap<PeerKey, Versioned>, sqlx::Error> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let users: Vec<&str> = keys.iter().map(|key| key.user_id.as_str()).collect();
     let rooms: Vec<&str> = keys.iter().map(|key| key.room_id.as_str()).collect();
     let peers: Vec<&str> = keys.iter().map(|key| key.peer_id.as_str()).collect();

@@ -15,18 +15,29 @@ use crate::domain::{PeerState, Snapshot, Timestamp};
 /// on in the state, but only what the peer endpoint told is history of theirs.
 macro_rules! write_moved {
     ($moved:expr, $history:tt $(, $argument:expr)*) => {{
-        let Moved { peers, versions, changed, presence, restored } = $moved;
+        let Moved { peers, versions, changed, presence, restored, replaces } = $moved;
         query_scalar!(
             r#"WITH written AS (
                INSERT INTO peers AS known (user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
                                            joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
                                            connected_since, session_id, ended_at, end_kind, end_reason,
                                            restored_at, restored_change, restored_changed_at)
-               SELECT * FROM unnest(
+               SELECT user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
+                      joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
+                      connected_since, session_id, ended_at, end_kind, end_reason,
+                      restored_at, restored_change, restored_changed_at
+               FROM unnest(
                    $1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
                    $9::text[]::json[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
                    $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[],
-                   $20::timestamptz[], $21::uuid[], $22::timestamptz[])
+                   $20::timestamptz[], $21::uuid[], $22::timestamptz[], $23::uuid[])
+                 AS moved(user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
+                          joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
+                          connected_since, session_id, ended_at, end_kind, end_reason,
+                          restored_at, restored_change, restored_changed_at, replaces)
+               WHERE moved.replaces IS NULL OR moved.replaces = (
+                   SELECT there.snapshot_id FROM peers there
+                   WHERE there.user_id = moved.user_id AND there.room_id = moved.room_id AND there.peer_id = moved.peer_id)
                ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
                    snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
                    name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
@@ -68,7 +79,8 @@ macro_rules! write_moved {
             &presence.end_reason as &[Option<&str>],
             &restored.at as &[Option<DateTime<Utc>>],
             &restored.change as &[Option<Uuid>],
-            &restored.changed_at as &[Option<DateTime<Utc>>]
+            &restored.changed_at as &[Option<DateTime<Utc>>],
+            replaces as &[Option<Uuid>]
             $(, $argument)*
         )
     }};
@@ -81,6 +93,7 @@ struct Moved<'a> {
     changed: Vec<Option<DateTime<Utc>>>,
     presence: PresenceColumns<'a>,
     restored: RestoredColumns,
+    replaces: Vec<Option<Uuid>>,
 }
 
 /// Writes the states that moved, and the history behind them, each where nobody else wrote its peer since the read.
@@ -100,6 +113,7 @@ pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Res
         changed: moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect(),
         presence: PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence)),
         restored: RestoredColumns::of(moved.iter().map(|(_, state)| state.restored)),
+        replaces: moved.iter().map(|(fold, _)| fold.replaces).collect(),
     };
     let is_one_row = |fold: &Fold| fold.added.is_some() && fold.passed.is_empty() && fold.extended.is_none();
     if moved.iter().all(|(fold, _)| is_one_row(fold)) {
@@ -131,19 +145,19 @@ async fn write_with(
     let last: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.last_observed_at.to_utc()).collect();
     write_moved!(
         states,
-        "               JOIN unnest($23::uuid[]) AS new(id) ON new.id = written.snapshot_id
+        "               JOIN unnest($24::uuid[]) AS new(id) ON new.id = written.snapshot_id
                UNION ALL
                SELECT p.user_id, p.room_id, p.peer_id, p.id, p.source, p.metadata_raw, p.name, p.role, p.tracks,
                       p.joined_at, p.first_observed_at, p.last_observed_at
-               FROM unnest($24::text[], $25::text[], $26::text[], $27::uuid[], $28::text[], $29::bytea[], $30::text[],
-                           $31::text[], $32::text[]::json[], $33::timestamptz[], $34::timestamptz[], $35::timestamptz[],
-                           $36::uuid[])
+               FROM unnest($25::text[], $26::text[], $27::text[], $28::uuid[], $29::text[], $30::bytea[], $31::text[],
+                           $32::text[], $33::text[]::json[], $34::timestamptz[], $35::timestamptz[], $36::timestamptz[],
+                           $37::uuid[])
                  AS p(user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
                       joined_at, first_observed_at, last_observed_at, written_with)
                JOIN written ON written.snapshot_id = p.written_with
            ), extended AS (
                UPDATE snapshots SET last_observed_at = e.last_observed_at
-               FROM unnest($37::text[], $38::uuid[], $39::timestamptz[], $40::timestamptz[], $41::uuid[])
+               FROM unnest($38::text[], $39::uuid[], $40::timestamptz[], $41::timestamptz[], $42::uuid[])
                  AS e(user_id, id, first_observed_at, last_observed_at, written_with)
                JOIN written ON written.snapshot_id = e.written_with
                WHERE snapshots.user_id = e.user_id AND snapshots.first_observed_at = e.first_observed_at
