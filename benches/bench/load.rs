@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 
 /// What came of a spell of load.
 pub(crate) struct Load {
@@ -14,6 +16,9 @@ pub(crate) struct Load {
     /// In milliseconds.
     pub(crate) p50: f64,
 }
+
+/// Threads that share the connections, each with an event loop of its own: as many as pgbench gets.
+const THREADS: u32 = 2;
 
 /// Sends `request(n)` over `connections` for `spell`, each as soon as the one before is answered. All must be 2xx.
 pub(crate) async fn run(
@@ -23,20 +28,31 @@ pub(crate) async fn run(
     request: impl Fn(u32) -> String + Send + Sync + 'static,
 ) -> Load {
     let (request, stop) = (Arc::new(request), Arc::new(AtomicBool::new(false)));
-    let clients: Vec<_> = (0..connections)
-        .map(|client| tokio::spawn(client_loop(address, client, request.clone(), stop.clone())))
-        .collect();
     let started = Instant::now();
+    let threads: Vec<_> = (0..THREADS.min(connections))
+        .map(|first| {
+            let clients = (first..connections).step_by(THREADS as usize);
+            let (request, stop) = (request.clone(), stop.clone());
+            tokio::task::spawn_blocking(move || {
+                let client = |client| client_loop(address, client, request.clone(), stop.clone());
+                event_loop().block_on(join_all(clients.map(client))).concat()
+            })
+        })
+        .collect();
     tokio::time::sleep(spell).await;
     stop.store(true, Ordering::Relaxed);
     let mut times = Vec::new();
-    for client in clients {
-        times.extend(client.await.expect("the client ran to its end"));
+    for thread in threads {
+        times.extend(thread.await.expect("the clients ran to their end"));
     }
     let seconds = started.elapsed().as_secs_f64();
     times.sort_unstable();
     let p50 = times.get(times.len() / 2).copied().unwrap_or_default();
     Load { per_second: times.len() as f64 / seconds, p50: p50.as_secs_f64() * 1e3 }
+}
+
+fn event_loop() -> Runtime {
+    Builder::new_current_thread().enable_io().build().expect("an event loop")
 }
 
 async fn client_loop(
@@ -67,13 +83,14 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
         let read = stream.read_buf(buffer).await.expect("the service answers");
         assert!(read > 0, "the service hung up");
         let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let text = std::str::from_utf8(&buffer[..head]).expect("a head is ASCII").to_ascii_lowercase();
+        let text = std::str::from_utf8(&buffer[..head]).expect("a head is ASCII");
         let length: usize = text
             .lines()
-            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .filter_map(|line| line.split_once(": "))
+            .find_map(|(name, value)| name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?)
             .expect("every answer has a length");
         if buffer.len() >= head + 4 + length {
-            assert!(text.starts_with("http/1.1 2"), "{}", String::from_utf8_lossy(buffer));
+            assert!(text.starts_with("HTTP/1.1 2"), "{}", String::from_utf8_lossy(buffer));
             return;
         }
     }

@@ -62,6 +62,13 @@ impl Service {
         Self { child, address: line.trim().parse().expect("an address"), key: key.key }
     }
 
+    /// The CPU time that it has used, in seconds: `utime` and `stime` of proc(5), in ticks of a hundredth.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
+        fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    }
+
     /// The most memory it has had resident, in MiB.
     pub(crate) fn peak_memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

@@ -68,13 +68,13 @@ pub(super) struct Fold {
 /// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
 ///
 /// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(super) fn fold(reports: &[Report], places: BTreeMap<&PeerKey, Vec<usize>>, starts: Vec<Start>) -> Vec<Fold> {
+pub(super) fn fold(reports: &[Box<Report>], places: BTreeMap<&PeerKey, Vec<usize>>, starts: Vec<Start>) -> Vec<Fold> {
     let peers = places.into_iter().zip(starts);
     peers.map(|((key, places), start)| fold_peer(key, reports, &places, start)).collect()
 }
 
 /// The places of each peer in a batch, in order.
-pub(super) fn by_peer<'a>(reports: &'a [Report], places: &[usize]) -> BTreeMap<&'a PeerKey, Vec<usize>> {
+pub(super) fn by_peer<'a>(reports: &'a [Box<Report>], places: &[usize]) -> BTreeMap<&'a PeerKey, Vec<usize>> {
     let mut peers: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
     for &place in places {
         peers.entry(&reports[place].observation.key).or_default().push(place);
@@ -82,7 +82,7 @@ pub(super) fn by_peer<'a>(reports: &'a [Report], places: &[usize]) -> BTreeMap<&
     peers
 }
 
-fn fold_peer(key: &PeerKey, reports: &[Report], places: &[usize], start: Start) -> Fold {
+fn fold_peer(key: &PeerKey, reports: &[Box<Report>], places: &[usize], start: Start) -> Fold {
     let (before, is_certain) = match start {
         Start::Read(before) => (before, true),
         Start::Expected(before) => (before, false),

@@ -125,14 +125,14 @@ impl Store {
     /// [`StoreError`].
     pub async fn report(&self, report: Report) -> Result<Saved, StoreError> {
         let user_id = report.observation.key.user_id.clone();
-        self.saves.submit(user_id.as_str(), report).await
+        self.saves.submit(user_id.as_str(), Box::new(report)).await
     }
 
     /// Keeps many observations, one result each, in order. Waits for room in the queue instead of being refused.
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
-            self.saves.submit_patiently(user_id.as_str(), observation.into()).await
+            self.saves.submit_patiently(user_id.as_str(), Box::new(observation.into())).await
         }))
         .await
     }

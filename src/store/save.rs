@@ -34,17 +34,18 @@ impl SaveBatch {
 }
 
 impl Batch for SaveBatch {
-    type Item = Report;
+    // Boxed, since it is handed on from queue to queue.
+    type Item = Box<Report>;
     type Answer = Saved;
     const NAME: &'static str = "save";
     const ONLY_AWAITED: bool = false;
 
-    fn size(told: &Report) -> usize {
+    fn size(told: &Box<Report>) -> usize {
         let seen = &told.observation;
         seen.metadata.len() + seen.tracks.as_ref().map_or(0, |tracks| tracks.as_str().len())
     }
 
-    async fn run(&self, reports: Vec<Report>) -> Vec<Result<Saved, StoreError>> {
+    async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Saved, StoreError>> {
         match self.save(&reports).await {
             Ok(saved) => saved.into_iter().map(Ok).collect(),
             // One of them is to blame: each for itself, so that it fails alone.
@@ -63,7 +64,7 @@ impl Batch for SaveBatch {
 
 impl SaveBatch {
     /// One answer for each report, in order.
-    async fn save(&self, reports: &[Report]) -> Result<Vec<Saved>, StoreError> {
+    async fn save(&self, reports: &[Box<Report>]) -> Result<Vec<Saved>, StoreError> {
         let mut answers: Vec<Option<Saved>> = reports.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..reports.len()).collect();
         for round in 0..MAX_ROUNDS {
@@ -84,7 +85,7 @@ impl SaveBatch {
     async fn round(
         &self,
         connection: &mut PgConnection,
-        reports: &[Report],
+        reports: &[Box<Report>],
         places: &[usize],
         may_expect: bool,
     ) -> Result<Vec<(usize, Saved)>, sqlx::Error> {
@@ -125,7 +126,7 @@ impl SaveBatch {
     async fn starts(
         &self,
         connection: &mut PgConnection,
-        reports: &[Report],
+        reports: &[Box<Report>],
         peers: &BTreeMap<&PeerKey, Vec<usize>>,
         may_expect: bool,
     ) -> Result<Vec<Start>, sqlx::Error> {

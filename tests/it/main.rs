@@ -7,6 +7,7 @@ mod databases;
 mod demo;
 mod embedded;
 mod exact;
+mod expectations;
 mod failures;
 mod ghosts;
 mod partitions;

@@ -244,7 +244,7 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
     assert_eq!((kept.len(), with_tracks), (8, 4));
 }
 
-async fn history(store: &Store, user: &UserId) -> Vec<rejoin::domain::Snapshot> {
+pub(crate) async fn history(store: &Store, user: &UserId) -> Vec<rejoin::domain::Snapshot> {
     let span = Span::Between { since: None, until: None };
     let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
     store.history(&query).await.unwrap().snapshots
