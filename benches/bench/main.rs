@@ -18,6 +18,10 @@ mod webhooks;
 
 use std::time::Duration;
 
+/// As in the program: the service is run from here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long each figure is measured.
 const SPELL: Duration = Duration::from_secs(5);
 

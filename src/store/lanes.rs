@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use metrics::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -54,6 +55,7 @@ pub(super) struct Lanes<B: Batch> {
     room: Arc<Semaphore>,
     capacity: u32,
     hasher: RandomState,
+    depth: Gauge,
 }
 
 impl<B: Batch> Lanes<B> {
@@ -61,14 +63,16 @@ impl<B: Batch> Lanes<B> {
     pub(super) fn start(batch: B, count: usize, config: &StoreConfig) -> Self {
         let (batch, max_batch) = (Arc::new(batch), config.max_batch);
         let capacity = config.max_waiting_kib;
+        let room = Arc::new(Semaphore::new(capacity as usize));
+        let depth = metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME);
         let queues = (0..count.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                tokio::spawn(run_lane(batch.clone(), receiver, max_batch));
+                tokio::spawn(run_lane(batch.clone(), receiver, max_batch, depth.clone()));
                 sender
             })
             .collect();
-        Self { queues, room: Arc::new(Semaphore::new(capacity as usize)), capacity, hasher: RandomState::new() }
+        Self { queues, room, capacity, hasher: RandomState::new(), depth }
     }
 
     /// Waits for the answer to `item`, in the lane of `key`; all items of one key go through one lane, in order.
@@ -107,7 +111,7 @@ impl<B: Batch> Lanes<B> {
     ) -> Result<B::Answer, StoreError> {
         let (answer, answered) = oneshot::channel();
         let queue = self.queue_of(key);
-        metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME).increment(1.0);
+        self.depth.increment(1.0);
         let accepted = queue.send(Waiting { item, size, answer, room });
         accepted.map_err(|_| closed())?;
         let late = |_| StoreError::Unavailable(format!("no answer within {ANSWER_TIMEOUT:?}"));
@@ -125,7 +129,13 @@ fn closed() -> StoreError {
     StoreError::Unavailable("what waited for it was dropped".to_owned())
 }
 
-async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Waiting<B>>, max_batch: usize) {
+async fn run_lane<B: Batch>(
+    batch: Arc<B>,
+    mut queue: mpsc::UnboundedReceiver<Waiting<B>>,
+    max_batch: usize,
+    depth: Gauge,
+) {
+    let sizes = metrics::histogram!("rejoin_batch_size", "queue" => B::NAME);
     let mut left_over = None;
     loop {
         let Some(first) = (match left_over.take() {
@@ -138,6 +148,10 @@ async fn run_lane<B: Batch>(batch: Arc<B>, mut queue: mpsc::UnboundedReceiver<Wa
         tokio::task::yield_now().await;
         let (waiting, rest) = take_batch(first, &mut queue, max_batch);
         left_over = rest;
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        let size = waiting.len() as f64;
+        depth.decrement(size);
+        sizes.record(size);
         run_batch(&*batch, waiting).await;
     }
 }
@@ -162,14 +176,10 @@ fn take_batch<B: Batch>(
 }
 
 async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>) {
-    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-    let size = waiting.len() as f64;
-    metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME).decrement(size);
     waiting.retain(|waiting| !B::ONLY_AWAITED || !waiting.answer.is_closed());
     if waiting.is_empty() {
         return;
     }
-    metrics::histogram!("rejoin_batch_size", "queue" => B::NAME).record(size);
     let (items, answers): (Vec<_>, Vec<_>) =
         waiting.into_iter().map(|waiting| (waiting.item, (waiting.answer, waiting.room))).unzip();
     // A panic costs its batch, whose callers see their answer dropped, and not the lane.

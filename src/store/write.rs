@@ -48,7 +48,8 @@ macro_rules! write_moved {
                    restored_at = excluded.restored_at, restored_change = excluded.restored_change,
                    restored_changed_at = excluded.restored_changed_at
                WHERE known.version = excluded.version - 1
-               RETURNING known.*
+               RETURNING user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks, joined_at,
+                         first_observed_at, last_observed_at
            ), added AS (
                INSERT INTO snapshots (user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
                                       joined_at, first_observed_at, last_observed_at)
