@@ -25,14 +25,15 @@
 //! `http::snapshots` parses the ids and runs [`service::Service::snapshot_peer`] in a task of its own, so that a client that
 //! hangs up tears nothing. That asks [`hms::Client::peer`] (no database connection is held meanwhile), makes an
 //! [`domain::Observation`] of the answer, dated when the request was sent, and gives it to [`store::Store::save`]. There it
-//! joins the next batch of its lane: one statement reads what is known of the batch's peers,
-//! [`domain::PeerState::observe`] applies the rules, one statement writes what moved, on the condition that nobody else
-//! did meanwhile. Then, durable and visible, it is answered.
+//! joins the next batch of its lane: [`domain::PeerState::observe`] applies the rules to what is known of the batch's peers
+//! (what was written last, or else is read), and one statement writes what moved, on the condition that this is still so.
+//! Then, durable and visible, it is answered.
 //!
 //! # The path of a resume
 //!
 //! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`] joins the next batch of its
-//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and nothing is cached.
+//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and no answer
+//! comes from a cache.
 //!
 //! # The path of a restore
 //!
