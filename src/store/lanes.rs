@@ -144,8 +144,11 @@ async fn run_lane<B: Batch>(
         }) else {
             return;
         };
-        // Lets those submit whose turn it is anyway: right after a batch, all that it answered. Idle, it costs nothing.
-        tokio::task::yield_now().await;
+        // Who is alone lets those submit whose turn it is anyway: right after a batch, all that it answered. Idle, it costs
+        // nothing; but where others wait already, the server would.
+        if queue.is_empty() {
+            tokio::task::yield_now().await;
+        }
         let (waiting, rest) = take_batch(first, &mut queue, max_batch);
         left_over = rest;
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
