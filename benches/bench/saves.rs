@@ -70,16 +70,9 @@ async fn write(store: Store, seed: u32, stop: Arc<AtomicBool>, count: Arc<Atomic
             RoomId::parse(&format!("room-{}", place % 100)).expect("an id"),
             PeerId::parse(&format!("peer-{place}")).expect("an id"),
         );
-        let saved = store.save(Observation {
-            key: key.expect("short ids"),
-            observed_at: clock.now(),
-            source: Source::Peer,
-            metadata: Metadata::from_text(format!("{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}")),
-            name: None,
-            role: Some(Label::new("player")),
-            tracks: None,
-            joined_at: None,
-        });
+        let metadata = Metadata::from_text(format!("{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}"));
+        let observation = Observation::new(key.expect("short ids"), clock.now(), Source::Peer, metadata);
+        let saved = store.save(Observation { role: Some(Label::new("player")), ..observation });
         saved.await.expect("it is kept");
         count.fetch_add(1, Ordering::Relaxed);
     }

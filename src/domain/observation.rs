@@ -152,6 +152,13 @@ pub struct Observation {
     pub joined_at: Option<Timestamp>,
 }
 
+impl Observation {
+    /// A sight that says nothing but the metadata.
+    pub fn new(key: PeerKey, observed_at: Timestamp, source: Source, metadata: Metadata) -> Self {
+        Self { key, observed_at, source, metadata, name: None, role: None, tracks: None, joined_at: None }
+    }
+}
+
 /// What one source told at once: a sight of a peer, something of its presence, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -251,16 +251,7 @@ impl Service {
 
 /// A sight that makes a peer known of which nothing can be kept.
 fn unknown(key: &PeerKey, at: Timestamp) -> Observation {
-    Observation {
-        key: key.clone(),
-        observed_at: at,
-        source: Source::Peer,
-        metadata: Metadata::NONE,
-        name: None,
-        role: None,
-        tracks: None,
-        joined_at: None,
-    }
+    Observation::new(key.clone(), at, Source::Peer, Metadata::NONE)
 }
 
 fn count_restore(automatic: bool, outcome: RestoreOutcome) {

@@ -111,16 +111,9 @@ mod tests {
 
     fn written(peer: usize, version: i64, metadata: &str) -> (PeerKey, Versioned) {
         let (user, room) = (UserId::parse("player-7").unwrap(), RoomId::parse("cave").unwrap());
-        let seen = Observation {
-            key: PeerKey::new(user, room, PeerId::parse(&format!("peer-{peer}")).unwrap()).unwrap(),
-            observed_at: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap().into(),
-            source: Source::Room,
-            metadata: Metadata::from_text(metadata),
-            name: None,
-            role: None,
-            tracks: None,
-            joined_at: None,
-        };
+        let key = PeerKey::new(user, room, PeerId::parse(&format!("peer-{peer}")).unwrap()).unwrap();
+        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap().into();
+        let seen = Observation::new(key, at, Source::Room, Metadata::from_text(metadata));
         (seen.key.clone(), Versioned { state: PeerState::first(&seen), version })
     }
 
@@ -153,7 +146,7 @@ mod tests {
         let (key, ours) = written(1, 1, "a");
         let (_, theirs) = written(1, 2, "b");
         let mut wrong = 0;
-        while memory.trust_is_full_enough() {
+        while memory.is_trusted() {
             memory.keep(key.clone(), ours.clone());
             memory.check(&key, Some(&theirs));
             assert!(memory.recall(&key).is_none(), "what was found wrong is forgotten");
@@ -167,7 +160,7 @@ mod tests {
     }
 
     impl Memory {
-        fn trust_is_full_enough(&self) -> bool {
+        fn is_trusted(&self) -> bool {
             self.with(|inner| inner.trust >= LEAST_TRUST)
         }
     }

@@ -1,23 +1,16 @@
 //! What a write expects of its peer and does not find there: another replica, or an admin, was there meanwhile.
 
-use rejoin::domain::{Label, Metadata, Observation, Presence, Report, Snapshot, Source, Tracks, UserId};
+use rejoin::domain::{
+    Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks, UserId,
+};
 use rejoin::store::{ResumeQuery, Store};
 
 use crate::rules::{at, history, new_user, store};
 use crate::support::postgres::{self, Database};
 
 fn seen(user: &UserId, second: i64, metadata: &str) -> Observation {
-    let key = rejoin::domain::PeerKey::new(user.clone(), "cave".parse().unwrap(), "peer-1".parse().unwrap());
-    Observation {
-        key: key.unwrap(),
-        observed_at: at(second),
-        source: Source::Room,
-        metadata: Metadata::from_text(metadata),
-        name: None,
-        role: None,
-        tracks: None,
-        joined_at: None,
-    }
+    let key = PeerKey::new(user.clone(), "cave".parse().unwrap(), "peer-1".parse().unwrap()).unwrap();
+    Observation::new(key, at(second), Source::Room, Metadata::from_text(metadata))
 }
 
 /// The metadata, the role and the second of the change that a resume returns.
@@ -36,10 +29,12 @@ async fn erase(database: &Database, user: &UserId) {
     }
 }
 
+/// The metadata of each row, and the seconds in which it was seen first and last.
 fn told(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
-    let second = |at_that: rejoin::domain::Timestamp| at_that.seconds_since(at(0));
-    let row = |row: &Snapshot| (second(row.first_observed_at), second(row.last_observed_at));
-    rows.iter().map(|told| (told.metadata.raw().unwrap(), row(told).0, row(told).1)).collect()
+    let second = |seen: Timestamp| seen.seconds_since(at(0));
+    rows.iter()
+        .map(|row| (row.metadata.raw().unwrap(), second(row.first_observed_at), second(row.last_observed_at)))
+        .collect()
 }
 
 #[tokio::test]
@@ -60,7 +55,7 @@ async fn of_a_user_that_was_erased_nothing_comes_back() {
     let (store, user) = (store(database.url()), new_user());
     let tracks = Tracks::from_wire(r#"{"t":{"mute":true}}"#);
     let first = Observation { role: Some(Label::new("player")), tracks, source: Source::Peer, ..seen(&user, 1, "a") };
-    store.save(first.clone()).await.unwrap();
+    store.save(first).await.unwrap();
     erase(&database, &user).await;
     // The same state again would only extend what is gone; an old sight would be late for it.
     assert!(store.save(seen(&user, 5, "a")).await.unwrap().changed);

@@ -22,16 +22,7 @@ fn key(peer: &str) -> PeerKey {
 }
 
 fn seen(peer: &str, at: DateTime<Utc>) -> Observation {
-    Observation {
-        key: key(peer),
-        observed_at: at.into(),
-        source: Source::Room,
-        metadata: Metadata::from_text(at.to_rfc3339()),
-        name: None,
-        role: None,
-        tracks: None,
-        joined_at: None,
-    }
+    Observation::new(key(peer), at.into(), Source::Room, Metadata::from_text(at.to_rfc3339()))
 }
 
 /// As after months without a run, or on a first start that writes at once: rows lie in the default partition.
