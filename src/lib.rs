@@ -32,8 +32,7 @@
 //! # The path of a resume
 //!
 //! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`] joins the next batch of its
-//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and no answer
-//! comes from a cache.
+//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and no answer comes from a cache.
 //!
 //! # The path of a restore
 //!

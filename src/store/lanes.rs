@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use metrics::Gauge;
+use metrics::{Gauge, Histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -151,11 +151,7 @@ async fn run_lane<B: Batch>(
         }
         let (waiting, rest) = take_batch(first, &mut queue, max_batch);
         left_over = rest;
-        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
-        let size = waiting.len() as f64;
-        depth.decrement(size);
-        sizes.record(size);
-        run_batch(&*batch, waiting).await;
+        run_batch(&*batch, waiting, &depth, &sizes).await;
     }
 }
 
@@ -178,11 +174,15 @@ fn take_batch<B: Batch>(
     (taken, None)
 }
 
-async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>) {
+async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>, depth: &Gauge, sizes: &Histogram) {
+    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+    let size = waiting.len() as f64;
+    depth.decrement(size);
     waiting.retain(|waiting| !B::ONLY_AWAITED || !waiting.answer.is_closed());
     if waiting.is_empty() {
         return;
     }
+    sizes.record(size);
     let (items, answers): (Vec<_>, Vec<_>) =
         waiting.into_iter().map(|waiting| (waiting.item, (waiting.answer, waiting.room))).unzip();
     // A panic costs its batch, whose callers see their answer dropped, and not the lane.

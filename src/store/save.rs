@@ -130,8 +130,10 @@ impl SaveBatch {
         peers: &BTreeMap<&PeerKey, Vec<usize>>,
         may_expect: bool,
     ) -> Result<Vec<Start>, sqlx::Error> {
-        let expected = |(key, places): (&&PeerKey, &Vec<usize>)| self.expected(key, &reports[places[0]]);
-        let expected: Vec<Option<Start>> = peers.iter().map(|peer| expected(peer).filter(|_| may_expect)).collect();
+        let expected = |(key, places): (&&PeerKey, &Vec<usize>)| {
+            if may_expect { self.expected(key, &reports[places[0]]) } else { None }
+        };
+        let expected: Vec<Option<Start>> = peers.iter().map(expected).collect();
         let unknown = peers.keys().zip(&expected).filter(|(_, start)| start.is_none()).map(|(key, _)| *key);
         let mut known = read(connection, &unknown.collect::<Vec<_>>()).await?;
         let mut found = |key: &PeerKey| {

@@ -97,10 +97,10 @@ struct Moved<'a> {
     replaces: Vec<Option<Uuid>>,
 }
 
-/// Writes the states that moved, and the history behind them, each where nobody else wrote its peer since the read.
+/// Writes the states that moved, and the history behind them, each where its peer is still as its fold started from.
 ///
-/// Returns the ids of the rows in force that were written; a peer that is missing was written by somebody else first,
-/// and nothing of it was.
+/// Returns the ids of the rows in force that were written; a peer that is missing was otherwise, and nothing of it was
+/// written.
 pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Result<Vec<Uuid>, sqlx::Error> {
     let moved: Vec<(&Fold, &PeerState)> =
         folds.iter().filter_map(|fold| fold.moved.as_ref().map(|state| (*fold, state))).collect();
