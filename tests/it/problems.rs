@@ -61,7 +61,7 @@ async fn replica_without_database(world: &World) -> Replica {
 #[tokio::test]
 async fn what_100ms_does_wrong_is_told_apart() {
     let world = World::new().await;
-    let setup = Setup { timeout: Duration::from_millis(300), ..Setup::default() };
+    let setup = Setup::default();
     let app = world.replica(setup.clone()).await;
     world.join("player-7", "peer-1", "x");
     let cases = [
@@ -72,13 +72,17 @@ async fn what_100ms_does_wrong_is_told_apart() {
         (Fault::Status(400), 502, "upstream-bad-response"),
         (Fault::Status(503), 502, "upstream-unavailable"),
         (Fault::CutBody, 502, "upstream-unavailable"),
-        (Fault::Hang, 504, "upstream-timeout"),
     ];
     for (fault, status, code) in cases {
         world.sim.set_faults([FaultRule::always(Operation::Any, fault)]);
         problem(app.snapshot("peer-1").await, status, code);
         problem(app.snapshot_room().await, status, code);
     }
+    // Only here: on a busy machine any of the answers above can take this long, and would be late with right.
+    let hasty = world.replica(Setup { timeout: Duration::from_millis(300), ..setup.clone() }).await;
+    world.sim.set_faults([FaultRule::always(Operation::Any, Fault::Hang)]);
+    problem(hasty.snapshot("peer-1").await, 504, "upstream-timeout");
+    problem(hasty.snapshot_room().await, 504, "upstream-timeout");
     // Each 429 closes the gate of its own replica.
     for (form, wait) in [(RateLimit::Header(45), "45"), (RateLimit::Message(7), "7"), (RateLimit::Bare, "2")] {
         let app = world.replica(setup.clone()).await;
