@@ -57,18 +57,49 @@ impl App {
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
         let metrics = telemetry::metrics();
         let clock = config.clock;
-        let store = StoreConfig { presence: config.webhooks.secrets.is_some(), ..config.store };
+        let store = StoreConfig {
+            presence: config.webhooks.secrets.is_some(),
+            ..config.store
+        };
         let timeout = config.upstream.timeout;
-        let service = service(config.database, store, config.upstream, config.limits, clock.clone())?;
+        let service = service(
+            config.database,
+            store,
+            config.upstream,
+            config.limits,
+            clock.clone(),
+        )?;
         let wake = Arc::new(Notify::new());
-        let restorer = config.restores.map(|policy| Restorer::new(service.clone(), policy, timeout, wake.clone()));
-        let WebhookConfig { secrets, drop_reasons } = config.webhooks;
-        let webhooks = Webhooks::new(service.store().clone(), clock.clone(), config.limits, drop_reasons);
-        let caused = config.restores.map(|RestorePolicy { window, .. }| Restores { window, wake });
+        let restorer = config
+            .restores
+            .map(|policy| Restorer::new(service.clone(), policy, timeout, wake.clone()));
+        let WebhookConfig {
+            secrets,
+            drop_reasons,
+        } = config.webhooks;
+        let webhooks = Webhooks::new(
+            service.store().clone(),
+            clock.clone(),
+            config.limits,
+            drop_reasons,
+        );
+        let caused = config
+            .restores
+            .map(|RestorePolicy { window, .. }| Restores { window, wake });
         let webhooks = webhooks.restoring(caused);
         let webhooks = secrets.map(|secrets| Arc::new(WebhookApi { secrets, webhooks }));
-        let api = Api { service: service.clone(), keys: Arc::new(config.keys), metrics, webhooks };
-        Ok(Self { service, router: http::router(api), clock, restorer })
+        let api = Api {
+            service: service.clone(),
+            keys: Arc::new(config.keys),
+            metrics,
+            webhooks,
+        };
+        Ok(Self {
+            service,
+            router: http::router(api),
+            clock,
+            restorer,
+        })
     }
 
     /// The store, for migrations.
@@ -113,7 +144,20 @@ pub fn service(
     limits: Limits,
     clock: Clock,
 ) -> anyhow::Result<Service> {
-    let Upstream { base_url, credentials, timeout } = upstream;
-    let hms = Client::new(ClientConfig { timeout, clock: clock.clone(), ..ClientConfig::new(base_url, credentials) })?;
-    Ok(Service::new(hms, Store::new(database, store), clock, limits))
+    let Upstream {
+        base_url,
+        credentials,
+        timeout,
+    } = upstream;
+    let hms = Client::new(ClientConfig {
+        timeout,
+        clock: clock.clone(),
+        ..ClientConfig::new(base_url, credentials)
+    })?;
+    Ok(Service::new(
+        hms,
+        Store::new(database, store),
+        clock,
+        limits,
+    ))
 }

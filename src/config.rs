@@ -42,7 +42,9 @@ pub struct DatabaseArgs {
 impl DatabaseArgs {
     /// The arguments for a database that is known already.
     pub fn at(url: SecretString) -> Self {
-        Self { database_url: Some(url) }
+        Self {
+            database_url: Some(url),
+        }
     }
 
     /// Whether a database is named.
@@ -58,11 +60,16 @@ impl DatabaseArgs {
         let what = "a Postgres URL such as postgres://user:password@localhost:5432/rejoin";
         let wrong = || ConfigError::should_be("DATABASE_URL", what);
         let url = given(self.database_url.as_ref()).ok_or_else(wrong)?;
-        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
             return Err(wrong());
         }
         // The parser's own message could quote the password.
-        PgConnectOptions::from_str(url).map(|options| options.application_name("rejoin")).map_err(|_| wrong())
+        PgConnectOptions::from_str(url)
+            .map(|options| options.application_name("rejoin"))
+            .map_err(|_| wrong())
     }
 }
 
@@ -70,13 +77,28 @@ impl DatabaseArgs {
 #[derive(Args, Debug, Clone, Default)]
 pub struct UpstreamArgs {
     /// The app's access key, from 100ms's dashboard
-    #[arg(long, env = "HMS_ACCESS_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "HMS_ACCESS_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     hms_access_key: Option<String>,
     /// The app's secret, from 100ms's dashboard
-    #[arg(long, env = "HMS_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "HMS_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     hms_secret: Option<SecretString>,
     /// A ready management token, instead of key and secret
-    #[arg(long, env = "HMS_MANAGEMENT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "HMS_MANAGEMENT_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     hms_management_token: Option<SecretString>,
     /// The base of 100ms's REST API [default: <https://api.100ms.live/v2>]
     #[arg(long, env = "HMS_BASE_URL", value_name = "URL")]
@@ -113,7 +135,11 @@ impl UpstreamArgs {
     /// # Errors
     /// [`ConfigError`] names the variable.
     pub fn upstream(&self) -> Result<Upstream, ConfigError> {
-        Ok(Upstream { base_url: self.base_url()?, credentials: self.credentials()?, timeout: self.timeout()? })
+        Ok(Upstream {
+            base_url: self.base_url()?,
+            credentials: self.credentials()?,
+            timeout: self.timeout()?,
+        })
     }
 
     fn base_url(&self) -> Result<Url, ConfigError> {
@@ -159,7 +185,12 @@ impl UpstreamArgs {
         humantime::parse_duration(text)
             .ok()
             .filter(|wait| (Duration::from_millis(1)..=Duration::from_mins(5)).contains(wait))
-            .ok_or_else(|| ConfigError::should_be("REJOIN_UPSTREAM_TIMEOUT", "a duration from 1ms to 5min such as 5s"))
+            .ok_or_else(|| {
+                ConfigError::should_be(
+                    "REJOIN_UPSTREAM_TIMEOUT",
+                    "a duration from 1ms to 5min such as 5s",
+                )
+            })
     }
 }
 
@@ -185,12 +216,18 @@ impl LimitArgs {
             // The upstream client takes answers of up to 2 MiB.
             .filter(|bytes| (1..=2 << 20).contains(bytes))
             .ok_or_else(|| {
-                ConfigError::should_be("REJOIN_MAX_METADATA_BYTES", "a number of bytes from 1 to 2097152")
+                ConfigError::should_be(
+                    "REJOIN_MAX_METADATA_BYTES",
+                    "a number of bytes from 1 to 2097152",
+                )
             })?;
         let store_names = plain(self.store_names.as_ref())
             .map_or(Some(true), |text| text.parse().ok())
             .ok_or_else(|| ConfigError::should_be("REJOIN_STORE_NAMES", "true or false"))?;
-        Ok(Limits { max_metadata_bytes, store_names })
+        Ok(Limits {
+            max_metadata_bytes,
+            store_names,
+        })
     }
 }
 
@@ -201,7 +238,12 @@ pub struct ListenArgs {
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS")]
     listen: Option<String>,
     /// API keys: `name:scope+scope:sha256-hex-of-key`, separated by commas; `rejoin key new` makes them
-    #[arg(long, env = "REJOIN_API_KEYS", hide_env_values = true, value_name = "ENTRIES")]
+    #[arg(
+        long,
+        env = "REJOIN_API_KEYS",
+        hide_env_values = true,
+        value_name = "ENTRIES"
+    )]
     api_keys: Option<String>,
     /// A file of API keys, one entry a line
     #[arg(long, env = "REJOIN_API_KEYS_FILE", value_name = "FILE")]
@@ -211,7 +253,11 @@ pub struct ListenArgs {
 impl ListenArgs {
     /// The arguments for an address and keys that are known already.
     pub fn at(listen: SocketAddr, api_keys: String) -> Self {
-        Self { listen: Some(listen.to_string()), api_keys: Some(api_keys), api_keys_file: None }
+        Self {
+            listen: Some(listen.to_string()),
+            api_keys: Some(api_keys),
+            api_keys_file: None,
+        }
     }
 
     /// Reads the settings.
@@ -239,7 +285,12 @@ impl ListenArgs {
         plain(self.listen.as_ref())
             .unwrap_or("127.0.0.1:8080")
             .parse()
-            .map_err(|_| ConfigError::should_be("REJOIN_LISTEN", "an address and a port such as 127.0.0.1:8080"))
+            .map_err(|_| {
+                ConfigError::should_be(
+                    "REJOIN_LISTEN",
+                    "an address and a port such as 127.0.0.1:8080",
+                )
+            })
     }
 
     fn keys(&self) -> Result<KeyRing, ConfigError> {
@@ -253,20 +304,29 @@ impl ListenArgs {
             Some(path) => {
                 // The path is left out: it may be a key that was put in the wrong place.
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    ConfigError(format!("REJOIN_API_KEYS_FILE should name a file that can be read, but: {error}."))
+                    ConfigError(format!(
+                        "REJOIN_API_KEYS_FILE should name a file that can be read, but: {error}."
+                    ))
                 })?;
-                KeyRing::parse(&text).map_err(|error| wrong("REJOIN_API_KEYS_FILE", error.to_string()))?
+                KeyRing::parse(&text)
+                    .map_err(|error| wrong("REJOIN_API_KEYS_FILE", error.to_string()))?
             }
         };
         // Who names a file means to have keys; without any, everybody would be let in.
         if plain(self.api_keys_file.as_ref()).is_some() && from_file.is_empty() {
-            return Err(wrong("REJOIN_API_KEYS_FILE", "the file holds none".to_owned()));
+            return Err(wrong(
+                "REJOIN_API_KEYS_FILE",
+                "the file holds none".to_owned(),
+            ));
         }
         let listed = KeyRing::parse(plain(self.api_keys.as_ref()).unwrap_or_default())
             .map_err(|error| wrong("REJOIN_API_KEYS", error.to_string()))?;
-        listed
-            .join(from_file)
-            .map_err(|name| wrong("REJOIN_API_KEYS_FILE", format!("{name} is in REJOIN_API_KEYS too")))
+        listed.join(from_file).map_err(|name| {
+            wrong(
+                "REJOIN_API_KEYS_FILE",
+                format!("{name} is in REJOIN_API_KEYS too"),
+            )
+        })
     }
 }
 
@@ -274,7 +334,12 @@ impl ListenArgs {
 #[derive(Args, Debug, Clone, Default)]
 pub struct WebhookArgs {
     /// Secrets of the webhook, separated by commas so that one can be rotated; without any its path answers 404
-    #[arg(long, env = "REJOIN_WEBHOOK_SECRETS", hide_env_values = true, value_name = "SECRETS")]
+    #[arg(
+        long,
+        env = "REJOIN_WEBHOOK_SECRETS",
+        hide_env_values = true,
+        value_name = "SECRETS"
+    )]
     webhook_secrets: Option<SecretString>,
     /// The header that carries the secret [default: x-rejoin-secret]
     #[arg(long, env = "REJOIN_WEBHOOK_HEADER", value_name = "NAME")]
@@ -296,7 +361,10 @@ pub struct WebhookConfig {
 impl WebhookArgs {
     /// The arguments for a secret that is known already.
     pub fn at(secret: SecretString) -> Self {
-        Self { webhook_secrets: Some(secret), ..Self::default() }
+        Self {
+            webhook_secrets: Some(secret),
+            ..Self::default()
+        }
     }
 
     /// Reads the settings.
@@ -306,23 +374,39 @@ impl WebhookArgs {
     pub fn webhooks(&self) -> Result<WebhookConfig, ConfigError> {
         let header = plain(self.webhook_header.as_ref()).unwrap_or("x-rejoin-secret");
         let header = HeaderName::from_str(header).map_err(|_| {
-            ConfigError::should_be("REJOIN_WEBHOOK_HEADER", "the name of a header such as x-rejoin-secret")
+            ConfigError::should_be(
+                "REJOIN_WEBHOOK_HEADER",
+                "the name of a header such as x-rejoin-secret",
+            )
         })?;
-        let secrets: Vec<&str> = listed(given(self.webhook_secrets.as_ref()).unwrap_or_default()).collect();
+        let secrets: Vec<&str> =
+            listed(given(self.webhook_secrets.as_ref()).unwrap_or_default()).collect();
         if secrets.is_empty()
-            && self.webhook_secrets.as_ref().is_some_and(|told| !told.expose_secret().trim().is_empty())
+            && self
+                .webhook_secrets
+                .as_ref()
+                .is_some_and(|told| !told.expose_secret().trim().is_empty())
         {
-            return Err(ConfigError::should_be("REJOIN_WEBHOOK_SECRETS", "secrets, separated by commas"));
+            return Err(ConfigError::should_be(
+                "REJOIN_WEBHOOK_SECRETS",
+                "secrets, separated by commas",
+            ));
         }
         let drop_reasons: BTreeSet<String> = match plain(self.drop_reasons.as_ref()) {
             None => DROP_REASONS.map(ToOwned::to_owned).into(),
             Some(reasons) => listed(reasons).map(ToOwned::to_owned).collect(),
         };
         if drop_reasons.is_empty() {
-            return Err(ConfigError::should_be("REJOIN_DROP_REASONS", "reasons of a leave, separated by commas"));
+            return Err(ConfigError::should_be(
+                "REJOIN_DROP_REASONS",
+                "reasons of a leave, separated by commas",
+            ));
         }
         let secrets = (!secrets.is_empty()).then(|| WebhookSecrets::new(header, secrets));
-        Ok(WebhookConfig { secrets, drop_reasons })
+        Ok(WebhookConfig {
+            secrets,
+            drop_reasons,
+        })
     }
 }
 
@@ -340,7 +424,10 @@ pub struct RestoreArgs {
 impl RestoreArgs {
     /// The arguments for what is known already: `off`, `dropped` or `always`.
     pub fn at(which: &str) -> Self {
-        Self { auto_restore: Some(which.to_owned()), restore_window: None }
+        Self {
+            auto_restore: Some(which.to_owned()),
+            restore_window: None,
+        }
     }
 
     /// Reads the settings: which states, if any. They need webhooks, which tell of joins.
@@ -352,15 +439,26 @@ impl RestoreArgs {
             "off" => None,
             "dropped" => Some(When::Dropped),
             "always" => Some(When::Always),
-            _ => return Err(ConfigError::should_be("REJOIN_AUTO_RESTORE", "off, dropped or always")),
+            _ => {
+                return Err(ConfigError::should_be(
+                    "REJOIN_AUTO_RESTORE",
+                    "off, dropped or always",
+                ));
+            }
         };
-        let window = humantime::parse_duration(plain(self.restore_window.as_ref()).unwrap_or("10m"))
-            .ok()
-            .filter(|window| (Duration::from_secs(1)..=Duration::from_hours(30 * 24)).contains(window))
-            .and_then(|window| TimeDelta::from_std(window).ok())
-            .ok_or_else(|| {
-                ConfigError::should_be("REJOIN_RESTORE_WINDOW", "a duration from 1s to 30days such as 10m")
-            })?;
+        let window =
+            humantime::parse_duration(plain(self.restore_window.as_ref()).unwrap_or("10m"))
+                .ok()
+                .filter(|window| {
+                    (Duration::from_secs(1)..=Duration::from_hours(30 * 24)).contains(window)
+                })
+                .and_then(|window| TimeDelta::from_std(window).ok())
+                .ok_or_else(|| {
+                    ConfigError::should_be(
+                        "REJOIN_RESTORE_WINDOW",
+                        "a duration from 1s to 30days such as 10m",
+                    )
+                })?;
         if when.is_some() && webhooks.secrets.is_none() {
             let what = "set where REJOIN_AUTO_RESTORE is not off, since webhooks tell of joins";
             return Err(ConfigError::should_be("REJOIN_WEBHOOK_SECRETS", what));
@@ -370,7 +468,9 @@ impl RestoreArgs {
 }
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
 }
 
 /// The text of an environment variable; empty where it is unset.
@@ -386,9 +486,13 @@ pub(crate) fn variable(name: &str) -> Result<String, ConfigError> {
 
 /// A setting that is set to something. An empty variable counts as unset, as compose files make them.
 fn plain(value: Option<&String>) -> Option<&str> {
-    value.map(|text| text.trim()).filter(|text| !text.is_empty())
+    value
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
 }
 
 fn given(value: Option<&SecretString>) -> Option<&str> {
-    value.map(|secret| secret.expose_secret().trim()).filter(|text| !text.is_empty())
+    value
+        .map(|secret| secret.expose_secret().trim())
+        .filter(|text| !text.is_empty())
 }

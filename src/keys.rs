@@ -67,7 +67,8 @@ pub struct KeyEntry {
 impl KeyEntry {
     fn parse(text: &str, place: usize) -> Result<Self, InvalidKeyEntry> {
         let mut parts = text.split(':');
-        let (Some(name), Some(scopes), Some(digest), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(name), Some(scopes), Some(digest), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(InvalidKeyEntry::Form(place));
         };
@@ -77,7 +78,11 @@ impl KeyEntry {
             return Err(InvalidKeyEntry::Name(place));
         }
         let scopes = parse_scopes(scopes).ok_or(InvalidKeyEntry::Scope(place))?;
-        Ok(Self { name: name.to_owned(), scopes, digest: bytes })
+        Ok(Self {
+            name: name.to_owned(),
+            scopes,
+            digest: bytes,
+        })
     }
 
     /// The name in logs.
@@ -93,17 +98,29 @@ impl KeyEntry {
 
 impl fmt::Debug for KeyEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyEntry").field("name", &self.name).field("scopes", &self.scopes).finish_non_exhaustive()
+        f.debug_struct("KeyEntry")
+            .field("name", &self.name)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
     }
 }
 
 fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Reads `snapshot+resume`.
 fn parse_scopes(text: &str) -> Option<BTreeSet<Scope>> {
-    text.split('+').map(|name| Scope::ALL.into_iter().find(|scope| scope.as_str() == name.trim())).collect()
+    text.split('+')
+        .map(|name| {
+            Scope::ALL
+                .into_iter()
+                .find(|scope| scope.as_str() == name.trim())
+        })
+        .collect()
 }
 
 /// The keys that are known.
@@ -124,7 +141,8 @@ impl KeyRing {
             .map(str::trim)
             .filter(|entry| !entry.is_empty());
         for (place, entry) in (1..).zip(entries) {
-            ring.add(KeyEntry::parse(entry, place)?).map_err(|()| InvalidKeyEntry::Repeated(place))?;
+            ring.add(KeyEntry::parse(entry, place)?)
+                .map_err(|()| InvalidKeyEntry::Repeated(place))?;
         }
         Ok(ring)
     }
@@ -157,9 +175,13 @@ impl KeyRing {
     /// The entry of a key. Compares digests, each in constant time, and always all of them.
     pub fn find(&self, key: &str) -> Option<&KeyEntry> {
         let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-        self.0
-            .iter()
-            .fold(None, |found, entry| if bool::from(entry.digest.ct_eq(&digest)) { Some(entry) } else { found })
+        self.0.iter().fold(None, |found, entry| {
+            if bool::from(entry.digest.ct_eq(&digest)) {
+                Some(entry)
+            } else {
+                found
+            }
+        })
     }
 }
 
@@ -179,13 +201,20 @@ pub fn new_key(name: &str, scopes: &str) -> Result<NewKey, &'static str> {
     if !is_name(name) {
         return Err("--name should be 1 to 64 letters, digits, '-', '_' or '.'");
     }
-    let scopes = parse_scopes(&scopes.replace(',', "+"))
-        .ok_or("--scopes should be one or more of snapshot, resume, history and admin, joined by '+'")?;
+    let scopes = parse_scopes(&scopes.replace(',', "+")).ok_or(
+        "--scopes should be one or more of snapshot, resume, history and admin, joined by '+'",
+    )?;
     let mut random = [0; 32];
-    rand::rngs::SysRng.try_fill_bytes(&mut random).map_err(|_| "the system gave no random bytes")?;
+    rand::rngs::SysRng
+        .try_fill_bytes(&mut random)
+        .map_err(|_| "the system gave no random bytes")?;
     let key = format!("rejoin_{}", hex::encode(random));
     let scopes: Vec<&str> = scopes.into_iter().map(Scope::as_str).collect();
-    let entry = format!("{name}:{}:{}", scopes.join("+"), hex::encode(Sha256::digest(key.as_bytes())));
+    let entry = format!(
+        "{name}:{}:{}",
+        scopes.join("+"),
+        hex::encode(Sha256::digest(key.as_bytes()))
+    );
     Ok(NewKey { key, entry })
 }
 
@@ -199,7 +228,11 @@ mod tests {
         let ring = KeyRing::parse(&format!("# ours\n{},\n", new.entry)).unwrap();
         let entry = ring.find(&new.key).unwrap();
         assert_eq!(entry.name(), "game");
-        assert!(entry.allows(Scope::Resume) && entry.allows(Scope::Snapshot) && !entry.allows(Scope::History));
+        assert!(
+            entry.allows(Scope::Resume)
+                && entry.allows(Scope::Snapshot)
+                && !entry.allows(Scope::History)
+        );
         assert!(ring.find("rejoin_other").is_none());
         assert!(!format!("{ring:?}").contains(&hex::encode(Sha256::digest(new.key.as_bytes()))));
     }
@@ -208,7 +241,11 @@ mod tests {
     fn admin_is_everything() {
         let new = new_key("ops", "admin").unwrap();
         let ring = KeyRing::parse(&new.entry).unwrap();
-        assert!(Scope::ALL.into_iter().all(|scope| ring.find(&new.key).unwrap().allows(scope)));
+        assert!(
+            Scope::ALL
+                .into_iter()
+                .all(|scope| ring.find(&new.key).unwrap().allows(scope))
+        );
     }
 
     #[test]

@@ -42,8 +42,18 @@ pub struct Restorer {
 
 impl Restorer {
     /// A worker for this service, whose calls to 100ms take `upstream_timeout` at most; `wake` tells it of new jobs.
-    pub fn new(service: Service, policy: RestorePolicy, upstream_timeout: Duration, wake: Arc<Notify>) -> Self {
-        Self { service, policy, wake, budget: upstream_timeout * 2 + BESIDE_CALLS }
+    pub fn new(
+        service: Service,
+        policy: RestorePolicy,
+        upstream_timeout: Duration,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            service,
+            policy,
+            wake,
+            budget: upstream_timeout * 2 + BESIDE_CALLS,
+        }
     }
 
     /// Works until `shutdown`, and then ends what it has begun.
@@ -51,7 +61,11 @@ impl Restorer {
         let mut under_way = FuturesUnordered::new();
         loop {
             let room = AT_A_TIME - u16::try_from(under_way.len()).unwrap_or(AT_A_TIME);
-            let taken = if room == 0 || shutdown.is_cancelled() { Vec::new() } else { self.take(room).await };
+            let taken = if room == 0 || shutdown.is_cancelled() {
+                Vec::new()
+            } else {
+                self.take(room).await
+            };
             let full = taken.len() == usize::from(room);
             under_way.extend(taken.into_iter().map(|job| self.work(job)));
             tokio::select! {
@@ -66,7 +80,11 @@ impl Restorer {
     async fn take(&self, limit: u16) -> Vec<RestoreJob> {
         let now = self.service.now();
         let lease = TimeDelta::from_std(self.budget + BESIDE_CALLS).unwrap_or(FOR_STATE);
-        let taken = self.service.store().take_restore_jobs(now, now.shifted(lease), limit).await;
+        let taken = self
+            .service
+            .store()
+            .take_restore_jobs(now, now.shifted(lease), limit)
+            .await;
         taken.unwrap_or_else(|error| {
             tracing::warn!(%error, "no restore jobs could be taken");
             Vec::new()
@@ -97,7 +115,9 @@ impl Restorer {
             return self.put_back(job).await;
         }
         if let Some((error, state)) = failure {
-            self.service.give_up_restore_job(job, *state, &error).await?;
+            self.service
+                .give_up_restore_job(job, *state, &error)
+                .await?;
         }
         self.service.store().finish_restore_job(job).await
     }
@@ -117,7 +137,10 @@ impl Restorer {
         let pause = (first * 2u32.pow(doublings)).min(longest);
         // Jitter, so that those that dropped together do not come back in step.
         let pause = pause + rand::random_range(Duration::ZERO..=pause / 4);
-        let due = self.service.now().shifted(TimeDelta::from_std(pause).unwrap_or_default());
+        let due = self
+            .service
+            .now()
+            .shifted(TimeDelta::from_std(pause).unwrap_or_default());
         self.service.store().put_restore_job_back(job, due).await
     }
 }

@@ -32,8 +32,14 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         }
     }
     drop(listener);
-    tracing::info!("stopping: finishing {} open connections", connections.count());
-    if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
+    tracing::info!(
+        "stopping: finishing {} open connections",
+        connections.count()
+    );
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("stopped with requests unanswered after {DRAIN_TIMEOUT:?}");
     }
 }
@@ -43,9 +49,9 @@ fn connect(stream: TcpStream, app: Router, connections: &GracefulShutdown) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let service = TowerToHyperService::new(
-        app.map_request(|request: axum::http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new)),
-    );
+    let service = TowerToHyperService::new(app.map_request(
+        |request: axum::http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new),
+    ));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -62,7 +68,9 @@ fn connect(stream: TcpStream, app: Router, connections: &GracefulShutdown) {
 async fn pause(error: &io::Error) {
     let one_client = matches!(
         error.kind(),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
     );
     if !one_client {
         tracing::error!(%error, "cannot accept connections");
@@ -76,7 +84,10 @@ async fn pause(error: &io::Error) {
 /// Where the process cannot listen for signals.
 pub fn stop_signal() -> io::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {

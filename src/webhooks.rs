@@ -12,14 +12,20 @@ use chrono::TimeDelta;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use crate::domain::{Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source, Timestamp};
+use crate::domain::{
+    Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source, Timestamp,
+};
 use crate::service::Limits;
 use crate::store::{Store, StoreError};
 pub use event::NotAnEvent;
 use event::{Event, PeerEvent};
 
 /// Why 100ms says it lost a connection.
-pub const DROP_REASONS: [&str; 3] = ["websocket closed", "ice connection state closed", "server removed peer"];
+pub const DROP_REASONS: [&str; 3] = [
+    "websocket closed",
+    "ice connection state closed",
+    "server removed peer",
+];
 
 /// Keeps what webhooks tell.
 #[derive(Clone)]
@@ -85,7 +91,13 @@ pub enum WebhookError {
 impl Webhooks {
     /// Keeps in this store. A leave for one of `drop_reasons` is a drop.
     pub fn new(store: Store, clock: Clock, limits: Limits, drop_reasons: BTreeSet<String>) -> Self {
-        Self { store, clock, limits, drop_reasons, restores: None }
+        Self {
+            store,
+            clock,
+            limits,
+            drop_reasons,
+            restores: None,
+        }
     }
 
     /// The same, where joins of empty peers cause restores.
@@ -103,19 +115,28 @@ impl Webhooks {
         let (kind, event) = event::read(body, now, &self.drop_reasons)?;
         let outcome = match event {
             Event::Peer(peer) => self.take_peer(*peer, now).await?,
-            Event::SessionEnd { room_id, session_id, at } => {
-                self.store.end_session(&room_id, session_id.as_ref(), at).await?;
+            Event::SessionEnd {
+                room_id,
+                session_id,
+                at,
+            } => {
+                self.store
+                    .end_session(&room_id, session_id.as_ref(), at)
+                    .await?;
                 Outcome::Kept
             }
             Event::WithoutUser => Outcome::NoUser,
             Event::Other => Outcome::Ignored,
         };
-        metrics::counter!("rejoin_webhooks_total", "type" => kind, "outcome" => outcome.as_str()).increment(1);
+        metrics::counter!("rejoin_webhooks_total", "type" => kind, "outcome" => outcome.as_str())
+            .increment(1);
         Ok(outcome)
     }
 
     async fn take_peer(&self, event: PeerEvent, now: Timestamp) -> Result<Outcome, StoreError> {
-        let Ok(key) = PeerKey::new(event.user_id, event.room_id, event.peer_id) as Result<_, KeyTooLarge> else {
+        let Ok(key) =
+            PeerKey::new(event.user_id, event.room_id, event.peer_id) as Result<_, KeyTooLarge>
+        else {
             return Ok(Outcome::NoUser);
         };
         let (metadata, refused) = match event.user_data.as_deref().map(|data| self.metadata(data)) {
@@ -124,8 +145,10 @@ impl Webhooks {
             Some(told) => (told, false),
         };
         let empty = !refused && metadata.as_ref().is_none_or(Metadata::is_empty);
-        let restores =
-            self.restores.as_ref().filter(|restores| event.is_join && empty && restores.still_for(event.at, now));
+        let restores = self
+            .restores
+            .as_ref()
+            .filter(|restores| event.is_join && empty && restores.still_for(event.at, now));
         let seen = Observation {
             key,
             observed_at: event.at,
@@ -151,11 +174,17 @@ impl Webhooks {
         if let Some(restores) = restores {
             restores.wake.notify_one();
         }
-        Ok(if refused { Outcome::MetadataRefused } else { Outcome::Kept })
+        Ok(if refused {
+            Outcome::MetadataRefused
+        } else {
+            Outcome::Kept
+        })
     }
 
     /// The metadata that is told, or none where it cannot be kept.
     fn metadata(&self, data: &RawValue) -> Option<Metadata> {
-        Metadata::from_wire(data).ok().filter(|metadata| metadata.len() <= self.limits.max_metadata_bytes)
+        Metadata::from_wire(data)
+            .ok()
+            .filter(|metadata| metadata.len() <= self.limits.max_metadata_bytes)
     }
 }

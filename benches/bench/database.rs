@@ -21,24 +21,42 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start() -> Self {
         if let Ok(url) = std::env::var("DATABASE_URL") {
-            return Self { _embedded: None, url: url.parse().expect("DATABASE_URL should be a URL") };
+            return Self {
+                _embedded: None,
+                url: url.parse().expect("DATABASE_URL should be a URL"),
+            };
         }
         let embedded = EmbeddedPostgres::start(None).await.expect("a Postgres");
         let url = embedded.url().parse().expect("a URL");
-        Self { _embedded: Some(embedded), url }
+        Self {
+            _embedded: Some(embedded),
+            url,
+        }
     }
 
     /// A new database with the schema.
     pub(crate) async fn database(&self) -> Database {
         let name = format!("bench_{}", Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(self.url.as_str()).await.expect("the server answers");
-        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("a database");
+        let mut admin = PgConnection::connect(self.url.as_str())
+            .await
+            .expect("the server answers");
+        admin
+            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .expect("a database");
         let mut url = self.url.clone();
         url.set_path(&name);
-        let database = Database { url: url.into(), name, server: self.url.to_string() };
+        let database = Database {
+            url: url.into(),
+            name,
+            server: self.url.to_string(),
+        };
         let store = database.store();
         store.migrate().await.expect("the schema");
-        store.prepare_partitions(rejoin::domain::Clock::system().now()).await.expect("partitions");
+        store
+            .prepare_partitions(rejoin::domain::Clock::system().now())
+            .await
+            .expect("partitions");
         database
     }
 }
@@ -55,13 +73,23 @@ impl Database {
     }
 
     pub(crate) async fn execute(&self, statements: &str) {
-        let mut connection = PgConnection::connect(&self.url).await.expect("the server answers");
-        connection.execute(sqlx::AssertSqlSafe(statements.to_owned())).await.expect("the statements run");
+        let mut connection = PgConnection::connect(&self.url)
+            .await
+            .expect("the server answers");
+        connection
+            .execute(sqlx::AssertSqlSafe(statements.to_owned()))
+            .await
+            .expect("the statements run");
     }
 
     pub(crate) async fn count(&self, query: &str) -> i64 {
-        let mut connection = PgConnection::connect(&self.url).await.expect("the server answers");
-        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.expect("a count")
+        let mut connection = PgConnection::connect(&self.url)
+            .await
+            .expect("the server answers");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
+            .fetch_one(&mut connection)
+            .await
+            .expect("a count")
     }
 
     /// Users `user-1` to `user-n`, each with one peer that has metadata, and `rows` rows of history in all.
@@ -88,9 +116,20 @@ impl Database {
     /// Transactions a second of pgbench with this script.
     pub(crate) fn pgbench(&self, clients: u32, script: &str) -> f64 {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-        file.write_all(script.as_bytes()).expect("the script is written");
+        file.write_all(script.as_bytes())
+            .expect("the script is written");
         let output = Command::new(pgbench())
-            .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients.to_string(), "-T", &SPELL.as_secs().to_string()])
+            .args([
+                "-n",
+                "-M",
+                "prepared",
+                "-j",
+                "2",
+                "-c",
+                &clients.to_string(),
+                "-T",
+                &SPELL.as_secs().to_string(),
+            ])
             .arg("-f")
             .arg(file.path())
             .arg(&self.url)
@@ -99,19 +138,37 @@ impl Database {
         let text = String::from_utf8_lossy(&output.stdout);
         text.lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
-            .unwrap_or_else(|| panic!("pgbench said: {text}{}", String::from_utf8_lossy(&output.stderr)))
+            .unwrap_or_else(|| {
+                panic!(
+                    "pgbench said: {text}{}",
+                    String::from_utf8_lossy(&output.stderr)
+                )
+            })
     }
 
     pub(crate) async fn remove(self) {
-        let mut admin = PgConnection::connect(&self.server).await.expect("the server answers");
+        let mut admin = PgConnection::connect(&self.server)
+            .await
+            .expect("the server answers");
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        admin.execute(sqlx::AssertSqlSafe(drop)).await.expect("it goes");
+        admin
+            .execute(sqlx::AssertSqlSafe(drop))
+            .await
+            .expect("it goes");
     }
 }
 
 fn pgbench() -> std::path::PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut candidates: Vec<_> = installed.map(|version| version.path().join("bin/pgbench")).collect();
+    let installed = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut candidates: Vec<_> = installed
+        .map(|version| version.path().join("bin/pgbench"))
+        .collect();
     candidates.sort();
-    candidates.into_iter().rfind(|path| path.exists()).unwrap_or_else(|| "pgbench".into())
+    candidates
+        .into_iter()
+        .rfind(|path| path.exists())
+        .unwrap_or_else(|| "pgbench".into())
 }

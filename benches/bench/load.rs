@@ -35,7 +35,9 @@ pub(crate) async fn run(
             let (request, stop) = (request.clone(), stop.clone());
             tokio::task::spawn_blocking(move || {
                 let client = |client| client_loop(address, client, request.clone(), stop.clone());
-                event_loop().block_on(join_all(clients.map(client))).concat()
+                event_loop()
+                    .block_on(join_all(clients.map(client)))
+                    .concat()
             })
         })
         .collect();
@@ -48,11 +50,17 @@ pub(crate) async fn run(
     let seconds = started.elapsed().as_secs_f64();
     times.sort_unstable();
     let p50 = times.get(times.len() / 2).copied().unwrap_or_default();
-    Load { per_second: times.len() as f64 / seconds, p50: p50.as_secs_f64() * 1e3 }
+    Load {
+        per_second: times.len() as f64 / seconds,
+        p50: p50.as_secs_f64() * 1e3,
+    }
 }
 
 fn event_loop() -> Runtime {
-    Builder::new_current_thread().enable_io().build().expect("an event loop")
+    Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("an event loop")
 }
 
 async fn client_loop(
@@ -61,7 +69,9 @@ async fn client_loop(
     request: Arc<impl Fn(u32) -> String>,
     stop: Arc<AtomicBool>,
 ) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).await.expect("the service listens");
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the service listens");
     stream.set_nodelay(true).expect("a socket");
     let (mut times, mut buffer) = (Vec::new(), Vec::with_capacity(16 << 10));
     let mut n = client.wrapping_mul(2_654_435_761);
@@ -69,7 +79,10 @@ async fn client_loop(
         n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let text = request(n >> 8);
         let started = Instant::now();
-        stream.write_all(text.as_bytes()).await.expect("the service reads");
+        stream
+            .write_all(text.as_bytes())
+            .await
+            .expect("the service reads");
         answer(&mut stream, &mut buffer).await;
         times.push(started.elapsed());
     }
@@ -82,15 +95,24 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     loop {
         let read = stream.read_buf(buffer).await.expect("the service answers");
         assert!(read > 0, "the service hung up");
-        let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
         let text = std::str::from_utf8(&buffer[..head]).expect("a head is ASCII");
         let length: usize = text
             .lines()
             .filter_map(|line| line.split_once(": "))
-            .find_map(|(name, value)| name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?)
+            .find_map(|(name, value)| {
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.parse().ok())?
+            })
             .expect("every answer has a length");
         if buffer.len() >= head + 4 + length {
-            assert!(text.starts_with("HTTP/1.1 2"), "{}", String::from_utf8_lossy(buffer));
+            assert!(
+                text.starts_with("HTTP/1.1 2"),
+                "{}",
+                String::from_utf8_lossy(buffer)
+            );
             return;
         }
     }
@@ -102,5 +124,7 @@ pub(crate) fn get(path: &str, key: &str) -> String {
 
 pub(crate) fn post(path: &str, (header, value): (&str, &str), body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: bench\r\n{header}: {value}\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: bench\r\n{header}: {value}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }

@@ -16,16 +16,27 @@ pub(crate) async fn memory_and_start(server: &Server) {
     database.fill(USERS).await;
     let service = Service::as_it_is(&database.url);
     let key = service.key.clone();
-    let request = move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % USERS), &key);
+    let request =
+        move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % USERS), &key);
     load::run(service.address, 256, SPELL, request).await;
-    at_most("peak RSS under 256 connections", service.peak_memory(), "MiB", 64.0);
+    at_most(
+        "peak RSS under 256 connections",
+        service.peak_memory(),
+        "MiB",
+        64.0,
+    );
     drop(service);
     let mut times: Vec<Duration> = Vec::new();
     for _ in 0..5 {
         times.push(time_to_ready(&database.url));
     }
     times.sort_unstable();
-    at_most("serve ready on a migrated database, median of 5", times[2].as_secs_f64() * 1e3, "ms", 150.0);
+    at_most(
+        "serve ready on a migrated database, median of 5",
+        times[2].as_secs_f64() * 1e3,
+        "ms",
+        150.0,
+    );
     database.remove().await;
 }
 
@@ -33,7 +44,13 @@ fn time_to_ready(database: &str) -> Duration {
     let address = free_address();
     let started = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_rejoin"))
-        .args(["serve", "--listen", &address.to_string(), "--database-url", database])
+        .args([
+            "serve",
+            "--listen",
+            &address.to_string(),
+            "--database-url",
+            database,
+        ])
         .args(["--hms-access-key", "key", "--hms-secret", "secret"])
         .stderr(Stdio::null())
         .spawn()
@@ -48,14 +65,17 @@ fn time_to_ready(database: &str) -> Duration {
 }
 
 fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
 }
 
 fn is_ready(address: SocketAddr) -> bool {
     use std::io::{Read, Write};
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET /health/ready HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        stream
+            .write_all(b"GET /health/ready HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

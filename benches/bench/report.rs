@@ -4,7 +4,9 @@
 pub(crate) fn at_least(what: &str, ours: f64, baseline: f64, unit: &str, bar: f64) {
     let ratio = ours / baseline;
     let verdict = if ratio >= bar { "PASS" } else { "MISS" };
-    println!("{verdict}  {what}: {ours:.0} {unit} / {baseline:.0} {unit} = {ratio:.2}x (bar: at least {bar:.2}x)");
+    println!(
+        "{verdict}  {what}: {ours:.0} {unit} / {baseline:.0} {unit} = {ratio:.2}x (bar: at least {bar:.2}x)"
+    );
 }
 
 /// Prints an amount and whether it stays below its bar.

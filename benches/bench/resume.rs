@@ -18,7 +18,8 @@ ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room
 /// Resumes of the first `users`.
 async fn resumes_of(service: &Service, connections: u32, users: u32, spell: Duration) -> Load {
     let key = service.key.clone();
-    let request = move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % users), &key);
+    let request =
+        move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % users), &key);
     load::run(service.address, connections, spell, request).await
 }
 
@@ -30,7 +31,10 @@ pub(crate) async fn against_pgbench(server: &Server) {
     println!("\n# resume over HTTP with a key");
     let database = server.database().await;
     database.fill(USERS).await;
-    let (batched, single) = (Service::as_it_is(&database.url), Service::query_per_request(&database.url));
+    let (batched, single) = (
+        Service::as_it_is(&database.url),
+        Service::query_per_request(&database.url),
+    );
     resumes(&batched, 64).await;
     // Interleaved, so that a slow spell of the machine meets all three.
     let (mut ours, mut pgbench, mut direct) = (0.0, 0.0, 0.0);
@@ -39,25 +43,51 @@ pub(crate) async fn against_pgbench(server: &Server) {
         pgbench += database.pgbench(64, SELECT) / 3.0;
         direct += resumes(&single, 64).await.per_second / 3.0;
     }
-    at_least("64 connections, against pgbench select", ours, pgbench, "/s", 0.65);
-    at_least("64 connections, against a query per request", ours, direct, "/s", 1.6);
+    at_least(
+        "64 connections, against pgbench select",
+        ours,
+        pgbench,
+        "/s",
+        0.65,
+    );
+    at_least(
+        "64 connections, against a query per request",
+        ours,
+        direct,
+        "/s",
+        1.6,
+    );
     // One request at a time follows every whim of the machine: many short turns, and who goes first changes.
     let (mut ours, mut direct) = (0.0, 0.0);
     for turn in 0..24 {
         let first = turn % 2 == 0;
         for is_ours in [first, !first] {
-            let (service, rate) = if is_ours { (&batched, &mut ours) } else { (&single, &mut direct) };
+            let (service, rate) = if is_ours {
+                (&batched, &mut ours)
+            } else {
+                (&single, &mut direct)
+            };
             *rate += resumes_of(service, 1, USERS, SPELL / 10).await.per_second / 24.0;
         }
     }
-    at_least("1 connection, against a query per request", ours, direct, "/s", 0.97);
+    at_least(
+        "1 connection, against a query per request",
+        ours,
+        direct,
+        "/s",
+        0.97,
+    );
     drop((batched, single));
     database.remove().await;
 }
 
 pub(crate) async fn growth(server: &Server) {
     println!("\n# how resume grows");
-    let (small, large, many) = (server.database().await, server.database().await, server.database().await);
+    let (small, large, many) = (
+        server.database().await,
+        server.database().await,
+        server.database().await,
+    );
     small.fill(USERS).await;
     large.fill(1_000_000).await;
     many.fill(USERS).await;
@@ -69,13 +99,25 @@ pub(crate) async fn growth(server: &Server) {
             *rate += resumes(service, 64).await.per_second / 3.0;
         }
     }
-    at_least("1,000,000 rows of history against 10,000", rates[1], rates[0], "/s", 0.9);
+    at_least(
+        "1,000,000 rows of history against 10,000",
+        rates[1],
+        rates[0],
+        "/s",
+        0.9,
+    );
     let (mut one, mut thousand) = (0.0, 0.0);
     for _ in 0..3 {
         one += resumes_of(&services[0], 64, MANY, SPELL).await.per_second / 3.0;
         thousand += resumes_of(&services[2], 64, MANY, SPELL).await.per_second / 3.0;
     }
-    at_least("users with 1,000 peers in 1,000 rooms against 1 each", thousand, one, "/s", 0.9);
+    at_least(
+        "users with 1,000 peers in 1,000 rooms against 1 each",
+        thousand,
+        one,
+        "/s",
+        0.9,
+    );
     drop(services);
     for database in [small, large, many] {
         database.remove().await;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rejoin::domain::{Clock, Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, UserId};
+use rejoin::domain::{
+    Clock, Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, UserId,
+};
 use rejoin::store::Store;
 
 use super::SPELL;
@@ -31,7 +33,13 @@ pub(crate) async fn against_pgbench(server: &Server) {
         ours += saves(&store, round).await / 3.0;
         pgbench += database.pgbench(WRITERS, UPSERT) / 3.0;
     }
-    at_least("64 writers, against pgbench upsert", ours, pgbench, "/s", 1.5);
+    at_least(
+        "64 writers, against pgbench upsert",
+        ours,
+        pgbench,
+        "/s",
+        1.5,
+    );
     drop(store);
     database.remove().await;
 }
@@ -46,10 +54,20 @@ pub(crate) async fn prepare_upsert(database: &Database) {
 }
 
 async fn saves(store: &Store, round: u32) -> f64 {
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, count) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let started = std::time::Instant::now();
     let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| tokio::spawn(write(store.clone(), round * WRITERS + writer, stop.clone(), count.clone())))
+        .map(|writer| {
+            tokio::spawn(write(
+                store.clone(),
+                round * WRITERS + writer,
+                stop.clone(),
+                count.clone(),
+            ))
+        })
         .collect();
     tokio::time::sleep(SPELL).await;
     stop.store(true, Ordering::Relaxed);
@@ -71,8 +89,12 @@ async fn write(store: Store, seed: u32, stop: Arc<AtomicBool>, count: Arc<Atomic
             PeerId::parse(&format!("peer-{place}")).expect("an id"),
         );
         let metadata = Metadata::from_text(format!("{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}"));
-        let observation = Observation::new(key.expect("short ids"), clock.now(), Source::Peer, metadata);
-        let saved = store.save(Observation { role: Some(Label::new("player")), ..observation });
+        let observation =
+            Observation::new(key.expect("short ids"), clock.now(), Source::Peer, metadata);
+        let saved = store.save(Observation {
+            role: Some(Label::new("player")),
+            ..observation
+        });
         saved.await.expect("it is kept");
         count.fetch_add(1, Ordering::Relaxed);
     }

@@ -14,7 +14,9 @@ pub(crate) async fn added_latency(server: &Server) {
     let database = server.database().await;
     let sim = Sim::new(SimConfig::new("key", "secret".into()));
     let peer = sim.join("room", Join::of("player-7")).expect("it joins");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let upstream = listener.local_addr().expect("it is bound");
     let stop = CancellationToken::new();
     let simulator = tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
@@ -27,7 +29,10 @@ pub(crate) async fn added_latency(server: &Server) {
     let token = token();
     let path = format!("/v2/active-rooms/room/peers/{}", peer.id);
     let theirs = load::run(upstream, 1, SPELL, move |_| load::get(&path, &token)).await;
-    println!("      p50 {:.2} ms, of which the upstream {:.2} ms", ours.p50, theirs.p50);
+    println!(
+        "      p50 {:.2} ms, of which the upstream {:.2} ms",
+        ours.p50, theirs.p50
+    );
     at_most("added p50", ours.p50 - theirs.p50, "ms", 3.0);
 
     drop(service);

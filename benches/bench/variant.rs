@@ -59,22 +59,39 @@ impl Service {
         BufReader::new(child.stdout.take().expect("it is piped"))
             .read_line(&mut line)
             .expect("it says where it listens");
-        Self { child, address: line.trim().parse().expect("an address"), key: key.key }
+        Self {
+            child,
+            address: line.trim().parse().expect("an address"),
+            key: key.key,
+        }
     }
 
     /// The CPU time that it has used, in seconds: `utime` and `stime` of proc(5), in ticks of a hundredth.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
-        fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+        fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse::<f64>().ok())
+            .sum::<f64>()
+            / 100.0
     }
 
     /// The most memory it has had resident, in MiB.
     pub(crate) fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let kib = status.lines().find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .trim()
+                .parse()
+                .ok()
+        });
         kib.map_or(f64::NAN, |kib: f64| kib / 1024.0)
     }
 }
@@ -95,7 +112,11 @@ pub(crate) fn serve() {
     let var = |name: &str| std::env::var(name).expect("the parent sets it");
     let store = match var(ASKED).as_str() {
         "batched" | "webhooks" => StoreConfig::default(),
-        _ => StoreConfig { resume_lanes: 10, max_batch: 1, ..StoreConfig::default() },
+        _ => StoreConfig {
+            resume_lanes: 10,
+            max_batch: 1,
+            ..StoreConfig::default()
+        },
     };
     let webhooks = match var(ASKED).as_str() {
         "webhooks" => WebhookArgs::at(SECRET.into()),
@@ -107,7 +128,9 @@ pub(crate) fn serve() {
         database: var("BENCH_DATABASE").parse().expect("a URL"),
         store,
         upstream: upstream.upstream().expect("it is complete"),
-        limits: LimitArgs::default().limits().expect("they are the defaults"),
+        limits: LimitArgs::default()
+            .limits()
+            .expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
         webhooks: webhooks.webhooks().expect("they are complete"),
         restores: None,
@@ -116,8 +139,15 @@ pub(crate) fn serve() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let app = App::build(config).expect("the application");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         println!("{}", listener.local_addr().expect("it is bound"));
-        rejoin::server::serve(listener, app.router(), tokio_util::sync::CancellationToken::new()).await;
+        rejoin::server::serve(
+            listener,
+            app.router(),
+            tokio_util::sync::CancellationToken::new(),
+        )
+        .await;
     });
 }

@@ -29,11 +29,21 @@ pub(crate) async fn against_pgbench(server: &Server) {
         ours += events(&service, &sent).await.per_second / 3.0;
         pgbench += database.pgbench(CONNECTIONS, UPSERT) / 3.0;
     }
-    at_least("64 connections, against pgbench upsert", ours, pgbench, "/s", 1.2);
+    at_least(
+        "64 connections, against pgbench upsert",
+        ours,
+        pgbench,
+        "/s",
+        1.2,
+    );
     let micros = service.cpu_seconds() * 1e6 / f64::from(sent.load(Ordering::Relaxed));
     println!("      {micros:.0} us of CPU an event in the service");
     let kept = database.count(rows).await - before;
-    assert_eq!(kept, i64::from(sent.load(Ordering::Relaxed)), "every event has its row of history");
+    assert_eq!(
+        kept,
+        i64::from(sent.load(Ordering::Relaxed)),
+        "every event has its row of history"
+    );
     drop(service);
     database.remove().await;
 }

@@ -49,7 +49,10 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self {
+            exit,
+            message: message.into(),
+        }
     }
 
     /// A failure that has no code of its own.

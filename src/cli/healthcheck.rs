@@ -19,12 +19,23 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    let client =
-        reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build().map_err(Failure::other)?;
-    let answer = client.get(format!("http://{address}/health/ready")).send().await;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(3))
+        .build()
+        .map_err(Failure::other)?;
+    let answer = client
+        .get(format!("http://{address}/health/ready"))
+        .send()
+        .await;
     match answer {
         Ok(answer) if answer.status().is_success() => Ok(Exit::Done),
-        Ok(answer) => Err(Failure::other(format!("the service on {address} is not ready ({})", answer.status()))),
-        Err(_) => Err(Failure::other(format!("the service on {address} does not answer"))),
+        Ok(answer) => Err(Failure::other(format!(
+            "the service on {address} is not ready ({})",
+            answer.status()
+        ))),
+        Err(_) => Err(Failure::other(format!(
+            "the service on {address} does not answer"
+        ))),
     }
 }

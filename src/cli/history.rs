@@ -56,11 +56,16 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let format = args.format;
     let rows = rows(&store, args).await?;
     if rows.is_empty() {
-        return Err(Failure::new(Exit::NothingFound, "there is no such history of this user"));
+        return Err(Failure::new(
+            Exit::NothingFound,
+            "there is no such history of this user",
+        ));
     }
     match format {
         Format::Table => print_out(&table(&rows)),
-        Format::Json => super::print_json(&rows.into_iter().map(SnapshotJson::from).collect::<Vec<_>>()),
+        Format::Json => {
+            super::print_json(&rows.into_iter().map(SnapshotJson::from).collect::<Vec<_>>())
+        }
         Format::Csv => csv(&rows),
     }
 }
@@ -68,10 +73,19 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 async fn rows(store: &Store, args: Args) -> Result<Vec<Snapshot>, Failure> {
     let span = match args.at {
         Some(at) => Span::At(at),
-        None => Span::Between { since: args.since, until: args.until },
+        None => Span::Between {
+            since: args.since,
+            until: args.until,
+        },
     };
-    let mut query =
-        HistoryQuery { user_id: args.user, room_id: args.room, peer_id: None, span, limit: PAGE, after: None };
+    let mut query = HistoryQuery {
+        user_id: args.user,
+        room_id: args.room,
+        peer_id: None,
+        span,
+        limit: PAGE,
+        after: None,
+    };
     let mut rows = Vec::new();
     loop {
         let page = store.history(&query).await?;
@@ -87,18 +101,39 @@ async fn rows(store: &Store, args: Args) -> Result<Vec<Snapshot>, Failure> {
 fn table(rows: &[Snapshot]) -> String {
     const SHOWN: usize = 80;
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["first seen", "last seen", "room", "peer", "role", "source", "metadata"]);
+    table
+        .load_style(presets::UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "first seen",
+        "last seen",
+        "room",
+        "peer",
+        "role",
+        "source",
+        "metadata",
+    ]);
     for row in rows {
         let raw = row.metadata.raw().unwrap_or("(none)");
-        let cut = if raw.chars().nth(SHOWN).is_some() { "…" } else { "" };
-        let metadata: String = raw.chars().take(SHOWN).map(printable).chain(cut.chars()).collect();
+        let cut = if raw.chars().nth(SHOWN).is_some() {
+            "…"
+        } else {
+            ""
+        };
+        let metadata: String = raw
+            .chars()
+            .take(SHOWN)
+            .map(printable)
+            .chain(cut.chars())
+            .collect();
         table.add_row([
             row.first_observed_at.to_string(),
             row.last_observed_at.to_string(),
             row.key.room_id.to_string(),
             row.key.peer_id.to_string(),
-            row.role.as_ref().map_or_else(String::new, |role| role.as_str().chars().map(printable).collect()),
+            row.role.as_ref().map_or_else(String::new, |role| {
+                role.as_str().chars().map(printable).collect()
+            }),
             row.source.as_str().to_owned(),
             metadata,
         ]);
@@ -107,7 +142,11 @@ fn table(rows: &[Snapshot]) -> String {
 }
 
 fn printable(character: char) -> char {
-    if character.is_control() { '\u{fffd}' } else { character }
+    if character.is_control() {
+        '\u{fffd}'
+    } else {
+        character
+    }
 }
 
 fn csv(rows: &[Snapshot]) -> Result<Exit, Failure> {

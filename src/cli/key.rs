@@ -14,7 +14,9 @@ pub(super) struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     /// Make a key: prints it once, and the line for the setting
-    #[command(after_help = "Example:\n  rejoin key new --name game-server --scopes snapshot+resume")]
+    #[command(
+        after_help = "Example:\n  rejoin key new --name game-server --scopes snapshot+resume"
+    )]
     New {
         /// What the key is called in logs
         #[arg(long)]
@@ -27,7 +29,8 @@ enum Command {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let Command::New { name, scopes } = &args.command;
-    let new = keys::new_key(name, scopes).map_err(|what| Failure::new(Exit::Usage, format!("{what}.")))?;
+    let new = keys::new_key(name, scopes)
+        .map_err(|what| Failure::new(Exit::Usage, format!("{what}.")))?;
     eprintln!("The key, for whoever calls; it is shown this once:");
     print_out(&new.key)?;
     eprintln!("The line for REJOIN_API_KEYS or the file of REJOIN_API_KEYS_FILE:");

@@ -62,7 +62,9 @@ struct OpenapiArgs {}
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  rejoin completions bash > ~/.local/share/bash-completion/completions/rejoin")]
+#[command(
+    after_help = "Example:\n  rejoin completions bash > ~/.local/share/bash-completion/completions/rejoin"
+)]
 struct CompletionsArgs {
     /// Which shell
     shell: clap_complete::Shell,
@@ -70,7 +72,10 @@ struct CompletionsArgs {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match check_variables().map_err(Failure::from).and_then(|()| start(Cli::parse().command)) {
+    match check_variables()
+        .map_err(Failure::from)
+        .and_then(|()| start(Cli::parse().command))
+    {
         Ok(exit) => exit.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -82,13 +87,18 @@ pub fn main() -> ExitCode {
 /// Clap would not say which variable it is that cannot be read.
 fn check_variables() -> Result<(), ConfigError> {
     let program = Cli::command();
-    let arguments = program.get_subcommands().flat_map(clap::Command::get_arguments);
+    let arguments = program
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
     let mut names = arguments.filter_map(|argument| argument.get_env()?.to_str());
     names.try_for_each(|name| variable(name).map(drop))
 }
 
 fn start(command: Command) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::other)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::other)?;
     runtime.block_on(run(command))
 }
 
@@ -103,10 +113,19 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Key(args) => key::run(&args),
         Command::Sim(args) => sim::run(args).await,
         Command::Demo(args) => Box::pin(demo::run(args)).await,
-        Command::Openapi(_) => print_out(&crate::http::openapi().to_pretty_json().map_err(Failure::other)?),
+        Command::Openapi(_) => print_out(
+            &crate::http::openapi()
+                .to_pretty_json()
+                .map_err(Failure::other)?,
+        ),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {
-            clap_complete::generate(args.shell, &mut Cli::command(), "rejoin", &mut std::io::stdout());
+            clap_complete::generate(
+                args.shell,
+                &mut Cli::command(),
+                "rejoin",
+                &mut std::io::stdout(),
+            );
             Ok(Exit::Done)
         }
     }
@@ -125,7 +144,9 @@ fn log_level(command: &Command) -> &'static str {
 async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
     let store = store(&args.database)?;
     store.migrate().await.map_err(Failure::database)?;
-    store.prepare_partitions(crate::domain::Clock::system().now()).await?;
+    store
+        .prepare_partitions(crate::domain::Clock::system().now())
+        .await?;
     eprintln!("the schema is up to date");
     Ok(Exit::Done)
 }
@@ -134,7 +155,12 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
 fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
     Ok(Store::new(
         database.options()?,
-        StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1, ..StoreConfig::default() },
+        StoreConfig {
+            save_lanes: 2,
+            resume_lanes: 1,
+            other_connections: 1,
+            ..StoreConfig::default()
+        },
     ))
 }
 

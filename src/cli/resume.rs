@@ -25,9 +25,18 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let query = ResumeQuery { user_id: args.user, room_id: args.room, exclude_peer_id: None };
+    let query = ResumeQuery {
+        user_id: args.user,
+        room_id: args.room,
+        exclude_peer_id: None,
+    };
     match store(&args.database)?.resume(query).await? {
-        Some(state) if !state.metadata.is_empty() => print_json(&ResumeJson::new(state, Clock::system().now())),
-        _ => Err(Failure::new(Exit::NothingFound, "no metadata is saved for this user")),
+        Some(state) if !state.metadata.is_empty() => {
+            print_json(&ResumeJson::new(state, Clock::system().now()))
+        }
+        _ => Err(Failure::new(
+            Exit::NothingFound,
+            "no metadata is saved for this user",
+        )),
     }
 }

@@ -6,7 +6,9 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{ConfigError, DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs};
+use crate::config::{
+    ConfigError, DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs,
+};
 use crate::domain::Clock;
 use crate::embedded::EmbeddedPostgres;
 use crate::server;
@@ -39,21 +41,36 @@ pub(super) struct Args {
     no_migrate: bool,
     /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory that is removed at the end
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "absent, given alone, and given with a directory are three things")]
+    #[expect(
+        clippy::option_option,
+        reason = "absent, given alone, and given with a directory are three things"
+    )]
     embedded_postgres: Option<Option<PathBuf>>,
 }
 
 pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
-    let (upstream, limits, webhooks) = (args.upstream.upstream()?, args.limits.limits()?, args.webhooks.webhooks()?);
+    let (upstream, limits, webhooks) = (
+        args.upstream.upstream()?,
+        args.limits.limits()?,
+        args.webhooks.webhooks()?,
+    );
     let restores = args.restores.policy(&webhooks)?;
     if args.embedded_postgres.is_some() && args.database.is_set() {
-        return Err(ConfigError::should_be("DATABASE_URL", "left unset where --embedded-postgres is given").into());
+        return Err(ConfigError::should_be(
+            "DATABASE_URL",
+            "left unset where --embedded-postgres is given",
+        )
+        .into());
     }
     let postgres = match &args.embedded_postgres {
         None => None,
-        Some(dir) => Some(EmbeddedPostgres::start(dir.as_deref()).await.map_err(Failure::database)?),
+        Some(dir) => Some(
+            EmbeddedPostgres::start(dir.as_deref())
+                .await
+                .map_err(Failure::database)?,
+        ),
     };
     if let Some(postgres) = &postgres {
         args.database = DatabaseArgs::at(postgres.url().into());
@@ -74,11 +91,15 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         app.store().migrate().await.map_err(Failure::database)?;
     }
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::other(format!("REJOIN_LISTEN should be an address that is free, but {address}: {error}."))
+        Failure::other(format!(
+            "REJOIN_LISTEN should be an address that is free, but {address}: {error}."
+        ))
     })?;
     let chores = app.start_chores(shutdown.clone());
     if without_keys {
-        tracing::warn!("no API keys are set: whoever reaches this loopback address may call everything");
+        tracing::warn!(
+            "no API keys are set: whoever reaches this loopback address may call everything"
+        );
     }
     let bound = listener.local_addr().map_err(Failure::other)?;
     tracing::info!("listening on http://{bound}");

@@ -45,10 +45,20 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     ghost: Duration,
     /// The access key that tokens must name [default: sim-access-key]
-    #[arg(long, env = "HMS_ACCESS_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "HMS_ACCESS_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     access_key: Option<String>,
     /// The secret that tokens must be signed with [default: sim-secret-that-everybody-knows]
-    #[arg(long, env = "HMS_SECRET", hide_env_values = true, value_name = "SECRET")]
+    #[arg(
+        long,
+        env = "HMS_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
     secret: Option<SecretString>,
     /// Where webhooks go; none are sent without
     #[arg(long, value_name = "URL", requires = "webhook_secret")]
@@ -64,15 +74,27 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     // An empty variable counts as unset, as everywhere.
-    let access_key = args.access_key.as_deref().map(str::trim).filter(|key| !key.is_empty()).unwrap_or(ACCESS_KEY);
-    let given = args.secret.as_ref().map(|secret| secret.expose_secret().trim()).filter(|secret| !secret.is_empty());
+    let access_key = args
+        .access_key
+        .as_deref()
+        .map(str::trim)
+        .filter(|key| !key.is_empty())
+        .unwrap_or(ACCESS_KEY);
+    let given = args
+        .secret
+        .as_ref()
+        .map(|secret| secret.expose_secret().trim())
+        .filter(|secret| !secret.is_empty());
     let config = SimConfig {
         ghost: args.ghost,
         webhook: webhook(&args)?,
         ..SimConfig::new(access_key, given.unwrap_or(SECRET).into())
     };
     let listener = TcpListener::bind(args.listen).await.map_err(|error| {
-        Failure::other(format!("--listen should be an address that is free, but {}: {error}.", args.listen))
+        Failure::other(format!(
+            "--listen should be an address that is free, but {}: {error}.",
+            args.listen
+        ))
     })?;
     let address = reachable(listener.local_addr().map_err(Failure::other)?);
     print_out(&format!(
@@ -81,18 +103,28 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
          HMS_ACCESS_KEY={access_key}\n\
          HMS_SECRET={}\n\
          The control API, open to whoever reaches it: http://{address}/control",
-        if given.is_some() { "(the one given)" } else { SECRET }
+        if given.is_some() {
+            "(the one given)"
+        } else {
+            SECRET
+        }
     ))?;
-    sim::serve(listener, Sim::new(config), shutdown).await.map_err(Failure::other)?;
+    sim::serve(listener, Sim::new(config), shutdown)
+        .await
+        .map_err(Failure::other)?;
     Ok(Exit::Done)
 }
 
 fn webhook(args: &Args) -> Result<Option<WebhookTarget>, Failure> {
-    let Some((url, secret)) = args.webhook_url.as_ref().zip(args.webhook_secret.clone()) else { return Ok(None) };
-    WebhookTarget::new(url, &args.webhook_header, secret).map(Some).map_err(|error| {
-        let what = "--webhook-url should be a URL and --webhook-header the name of a header";
-        Failure::new(Exit::Usage, format!("{what}, but {error}."))
-    })
+    let Some((url, secret)) = args.webhook_url.as_ref().zip(args.webhook_secret.clone()) else {
+        return Ok(None);
+    };
+    WebhookTarget::new(url, &args.webhook_header, secret)
+        .map(Some)
+        .map_err(|error| {
+            let what = "--webhook-url should be a URL and --webhook-header the name of a header";
+            Failure::new(Exit::Usage, format!("{what}, but {error}."))
+        })
 }
 
 /// The address as someone on this machine would call it.

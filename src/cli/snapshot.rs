@@ -41,9 +41,19 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let store = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 1, ..StoreConfig::default() };
-    let (database, upstream, limits) = (args.database.options()?, args.upstream.upstream()?, args.limits.limits()?);
-    let service = app::service(database, store, upstream, limits, Clock::system()).map_err(Failure::other)?;
+    let store = StoreConfig {
+        save_lanes: 2,
+        resume_lanes: 1,
+        other_connections: 1,
+        ..StoreConfig::default()
+    };
+    let (database, upstream, limits) = (
+        args.database.options()?,
+        args.upstream.upstream()?,
+        args.limits.limits()?,
+    );
+    let service =
+        app::service(database, store, upstream, limits, Clock::system()).map_err(Failure::other)?;
     match &args.peer {
         Some(peer) => {
             let saved = service.snapshot_peer(&args.room, peer).await?;
@@ -54,8 +64,13 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result<Exit, Failure> {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} peers kept").map_err(Failure::other)?;
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} peers kept")
+        .map_err(Failure::other)?;
     bar.set_style(style);
     let taken = service
         .snapshot_room(room, user, None, |done, all| {
@@ -66,13 +81,23 @@ async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result
     bar.finish_and_clear();
     let RoomSnapshot { saved, skipped, .. } = taken?;
     let changed = saved.iter().filter(|saved| saved.changed).count();
-    eprintln!("{} peers kept, {changed} of them changed; {} skipped", saved.len(), skipped.len());
+    eprintln!(
+        "{} peers kept, {changed} of them changed; {} skipped",
+        saved.len(),
+        skipped.len()
+    );
     for (peer, why) in &skipped {
         eprintln!("skipped {}: {why}", peer.escape_debug());
     }
     let found = !(saved.is_empty() && skipped.is_empty());
     for saved in saved {
-        print_out(&serde_json::to_string(&SnapshotJson::from(saved.snapshot)).map_err(Failure::other)?)?;
+        print_out(
+            &serde_json::to_string(&SnapshotJson::from(saved.snapshot)).map_err(Failure::other)?,
+        )?;
     }
-    Ok(if found { Exit::Done } else { Exit::NothingFound })
+    Ok(if found {
+        Exit::Done
+    } else {
+        Exit::NothingFound
+    })
 }

@@ -114,7 +114,16 @@ mod tests {
 
     #[test]
     fn ids_are_opaque_but_bounded() {
-        for good in ["player-7", "a/b", "%2e%2e", "...", "ünï ⚔", " ", &"x".repeat(256), &"⚔".repeat(256)] {
+        for good in [
+            "player-7",
+            "a/b",
+            "%2e%2e",
+            "...",
+            "ünï ⚔",
+            " ",
+            &"x".repeat(256),
+            &"⚔".repeat(256),
+        ] {
             assert_eq!(UserId::parse(good).unwrap().as_str(), good);
         }
         assert_eq!(UserId::parse(""), Err(InvalidId::Empty));
@@ -122,7 +131,11 @@ mod tests {
         assert_eq!(UserId::parse(".."), Err(InvalidId::DotSegment));
         assert_eq!(UserId::parse(&"⚔".repeat(257)), Err(InvalidId::TooLong));
         for bad in ["a\0b", "a\nb", "\u{7f}", "\u{85}"] {
-            assert_eq!(UserId::parse(bad), Err(InvalidId::ControlCharacter), "{bad:?}");
+            assert_eq!(
+                UserId::parse(bad),
+                Err(InvalidId::ControlCharacter),
+                "{bad:?}"
+            );
         }
     }
 }

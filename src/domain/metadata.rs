@@ -36,9 +36,9 @@ impl Metadata {
     pub fn from_wire(value: &RawValue) -> Result<Self, NotRepresentable> {
         match value.get() {
             "null" => Ok(Self::NONE),
-            text if text.starts_with('"') => {
-                serde_json::from_str::<String>(text).map(Self::from_text).map_err(|_| NotRepresentable)
-            }
+            text if text.starts_with('"') => serde_json::from_str::<String>(text)
+                .map(Self::from_text)
+                .map_err(|_| NotRepresentable),
             text => Ok(Self::from_text(text)),
         }
     }
@@ -137,15 +137,25 @@ mod tests {
     }
 
     fn shown(text: &str) -> String {
-        Metadata::from_text(text).as_json().unwrap().get().to_owned()
+        Metadata::from_text(text)
+            .as_json()
+            .unwrap()
+            .get()
+            .to_owned()
     }
 
     #[test]
     fn the_wire_forms_give_their_exact_text() {
         assert_eq!(wire("null").unwrap().raw(), None);
         assert_eq!(wire(r#""""#).unwrap().raw(), Some(""));
-        assert_eq!(wire(r#""{\"hp\":71}""#).unwrap().raw(), Some(r#"{"hp":71}"#));
-        assert_eq!(wire(r#"{ "b": 1,  "a": 2, "b": 3 }"#).unwrap().raw(), Some(r#"{ "b": 1,  "a": 2, "b": 3 }"#));
+        assert_eq!(
+            wire(r#""{\"hp\":71}""#).unwrap().raw(),
+            Some(r#"{"hp":71}"#)
+        );
+        assert_eq!(
+            wire(r#"{ "b": 1,  "a": 2, "b": 3 }"#).unwrap().raw(),
+            Some(r#"{ "b": 1,  "a": 2, "b": 3 }"#)
+        );
         assert_eq!(wire("1e400").unwrap().raw(), Some("1e400"));
         assert_eq!(wire("false").unwrap().raw(), Some("false"));
         assert_eq!(wire(r#""a\u0000b""#).unwrap().raw(), Some("a\0b"));
@@ -196,6 +206,9 @@ mod tests {
 
     #[test]
     fn debug_shows_no_content() {
-        assert_eq!(format!("{:?}", Metadata::from_text("secret")), "Metadata(6 bytes)");
+        assert_eq!(
+            format!("{:?}", Metadata::from_text("secret")),
+            "Metadata(6 bytes)"
+        );
     }
 }

@@ -15,7 +15,9 @@ pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
 pub use observation::{KeyTooLarge, Label, Observation, PeerKey, Report, Source, Tracks};
 pub use presence::{ConnectedPeer, End, EndKind, Presence, PresenceJson, Status, UserPresence};
-pub use restore::{ChangeId, Claim, Requester, RestoreJob, RestoreMark, RestoreOutcome, ResumeRecord, WhyNot};
+pub use restore::{
+    ChangeId, Claim, Requester, RestoreJob, RestoreMark, RestoreOutcome, ResumeRecord, WhyNot,
+};
 pub use rules::{Effect, PeerState, snapshot_id};
 pub use snapshot::{ResumeJson, SavedState, Snapshot, SnapshotJson};
 pub use time::{Clock, Timestamp};

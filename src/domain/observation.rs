@@ -24,7 +24,15 @@ impl PeerKey {
     /// [`KeyTooLarge`]: the three ids together are more than an index entry of Postgres holds.
     pub fn new(user_id: UserId, room_id: RoomId, peer_id: PeerId) -> Result<Self, KeyTooLarge> {
         let bytes = user_id.as_str().len() + room_id.as_str().len() + peer_id.as_str().len();
-        if bytes > MAX_KEY_BYTES { Err(KeyTooLarge { bytes }) } else { Ok(Self { user_id, room_id, peer_id }) }
+        if bytes > MAX_KEY_BYTES {
+            Err(KeyTooLarge { bytes })
+        } else {
+            Ok(Self {
+                user_id,
+                room_id,
+                peer_id,
+            })
+        }
     }
 }
 
@@ -34,7 +42,9 @@ const MAX_KEY_BYTES: usize = 2_600;
 
 /// The ids of a peer are together too large to be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("user_id, room_id and peer_id together have {bytes} bytes, and at most {MAX_KEY_BYTES} can be kept")]
+#[error(
+    "user_id, room_id and peer_id together have {bytes} bytes, and at most {MAX_KEY_BYTES} can be kept"
+)]
 pub struct KeyTooLarge {
     bytes: usize,
 }
@@ -63,12 +73,16 @@ impl Source {
 
     /// The source of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Peer, Self::Room, Self::Webhook].into_iter().find(|source| source.as_str() == name)
+        [Self::Peer, Self::Room, Self::Webhook]
+            .into_iter()
+            .find(|source| source.as_str() == name)
     }
 }
 
 /// A display name or a role: text that Postgres can keep (a NUL is shown as U+FFFD).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, utoipa::ToSchema,
+)]
 #[serde(transparent)]
 #[schema(value_type = String)]
 pub struct Label(Arc<str>);
@@ -94,7 +108,9 @@ pub struct Tracks(Arc<str>);
 impl Tracks {
     /// Tracks from the JSON of an upstream answer; `None` when it is no object or nothing a `json` column can keep.
     pub fn from_wire(json: &str) -> Option<Self> {
-        let mut value = serde_json::from_str::<Value>(json).ok().filter(Value::is_object)?;
+        let mut value = serde_json::from_str::<Value>(json)
+            .ok()
+            .filter(Value::is_object)?;
         strip_nul(&mut value);
         Some(Self(value.to_string().into()))
     }
@@ -155,7 +171,16 @@ pub struct Observation {
 impl Observation {
     /// A sight that says nothing but the metadata.
     pub fn new(key: PeerKey, observed_at: Timestamp, source: Source, metadata: Metadata) -> Self {
-        Self { key, observed_at, source, metadata, name: None, role: None, tracks: None, joined_at: None }
+        Self {
+            key,
+            observed_at,
+            source,
+            metadata,
+            name: None,
+            role: None,
+            tracks: None,
+            joined_at: None,
+        }
     }
 }
 
@@ -180,7 +205,11 @@ pub struct Report {
 impl Report {
     /// Whether most likely nobody has told of the peer before: it tells that it has just joined.
     pub fn is_first_of_its_peer(&self) -> bool {
-        let Presence { connected_since, ended, .. } = &self.presence;
+        let Presence {
+            connected_since,
+            ended,
+            ..
+        } = &self.presence;
         ended.is_none() && *connected_since == Some(self.observation.observed_at)
     }
 }
@@ -207,8 +236,17 @@ mod tests {
         let one = Tracks::from_wire(r#"{"b": {"mute": true}, "a": {"x": "\u0000"}}"#).unwrap();
         let two = Tracks::from_wire(r#"{"a":{"x":"\u0000"},"b":{"mute":true}}"#).unwrap();
         assert_eq!(one, two);
-        assert_eq!(one.as_str(), "{\"a\":{\"x\":\"\u{fffd}\"},\"b\":{\"mute\":true}}");
-        for none in ["null", "[]", "3", r#"{"a":"\ud800"}"#, &("[".repeat(500) + &"]".repeat(500))] {
+        assert_eq!(
+            one.as_str(),
+            "{\"a\":{\"x\":\"\u{fffd}\"},\"b\":{\"mute\":true}}"
+        );
+        for none in [
+            "null",
+            "[]",
+            "3",
+            r#"{"a":"\ud800"}"#,
+            &("[".repeat(500) + &"]".repeat(500)),
+        ] {
             assert_eq!(Tracks::from_wire(none), None, "{none}");
         }
     }

@@ -88,7 +88,11 @@ impl Presence {
             (None, None, Some(since)) => (Status::Connected, None, Some(since)),
             (None, None, None) => (Status::Unknown, None, None),
         };
-        PresenceJson { status, reason, since }
+        PresenceJson {
+            status,
+            reason,
+            since,
+        }
     }
 }
 
@@ -170,7 +174,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
-        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap().into()
+        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
+            .unwrap()
+            .into()
     }
 
     fn told() -> impl Strategy<Value = Presence> {
@@ -213,9 +219,16 @@ mod tests {
         let left = Presence {
             connected_since: Some(at(1)),
             session_id: None,
-            ended: Some(End { at: at(5), kind: EndKind::Dropped, reason: Some(Label::new("websocket closed")) }),
+            ended: Some(End {
+                at: at(5),
+                kind: EndKind::Dropped,
+                reason: Some(Label::new("websocket closed")),
+            }),
         };
-        assert_eq!(left.clone().as_of(at(5)).status(None).status, Status::Dropped);
+        assert_eq!(
+            left.clone().as_of(at(5)).status(None).status,
+            Status::Dropped
+        );
         assert_eq!(left.as_of(at(6)).status(None).status, Status::Connected);
     }
 }

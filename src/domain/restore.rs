@@ -25,7 +25,9 @@ impl ChangeId {
         digest.update(user);
         digest.update(changed_at.to_utc().timestamp_micros().to_be_bytes());
         digest.update(metadata.raw().unwrap_or_default().as_bytes());
-        let bytes = digest.finalize()[..16].try_into().expect("a SHA-256 digest is longer than 16 bytes");
+        let bytes = digest.finalize()[..16]
+            .try_into()
+            .expect("a SHA-256 digest is longer than 16 bytes");
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
@@ -61,8 +63,15 @@ impl RestoreMark {
     /// The mark for sending this state at `now` to a peer that was just seen.
     pub fn new(state: &SavedState, now: Timestamp, seen_at: Timestamp) -> Self {
         // A webhook may have dated the change a little ahead of our clock.
-        let after = state.changed_at.max(seen_at).shifted(chrono::TimeDelta::microseconds(1));
-        Self { at: now.max(after), change: ChangeId::of_state(state), changed_at: state.changed_at }
+        let after = state
+            .changed_at
+            .max(seen_at)
+            .shifted(chrono::TimeDelta::microseconds(1));
+        Self {
+            at: now.max(after),
+            change: ChangeId::of_state(state),
+            changed_at: state.changed_at,
+        }
     }
 
     /// Whether this metadata of that user's peer is what was sent.

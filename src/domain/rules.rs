@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Label, Metadata, Observation, PeerKey, Presence, Report, RestoreMark, Snapshot, Source, Timestamp, Tracks,
+    Label, Metadata, Observation, PeerKey, Presence, Report, RestoreMark, Snapshot, Source,
+    Timestamp, Tracks,
 };
 
 /// What is known of one peer: its newest row of history, and what older rows said that the newest did not.
@@ -56,15 +57,31 @@ pub enum Effect {
 impl PeerState {
     /// Applies `seen` to what is known (`None`: a peer never seen), and says what that did.
     pub fn observe(known: Option<Self>, seen: &Observation) -> (Self, Effect) {
-        let Some(known) = known else { return (Self::first(seen), Effect::Changed) };
+        let Some(known) = known else {
+            return (Self::first(seen), Effect::Changed);
+        };
         let same = known.has_content_of(seen);
         if seen.observed_at <= known.last_observed_at {
             let covered = same && seen.observed_at >= known.first_observed_at;
-            return (known, if covered { Effect::Repeated } else { Effect::Late });
+            return (
+                known,
+                if covered {
+                    Effect::Repeated
+                } else {
+                    Effect::Late
+                },
+            );
         }
         if same {
             let joined_at = known.joined_at.or(seen.joined_at);
-            (Self { last_observed_at: seen.observed_at, joined_at, ..known }, Effect::Extended)
+            (
+                Self {
+                    last_observed_at: seen.observed_at,
+                    joined_at,
+                    ..known
+                },
+                Effect::Extended,
+            )
         } else {
             (known.changed_by(seen), Effect::Changed)
         }
@@ -76,12 +93,22 @@ impl PeerState {
             Some(known) if told.only_if_unknown => (known, Effect::Repeated),
             known => Self::observe(known, &told.observation),
         };
-        if let Some(until) = told.seen_until.filter(|until| effect != Effect::Late && *until > after.last_observed_at) {
+        if let Some(until) = told
+            .seen_until
+            .filter(|until| effect != Effect::Late && *until > after.last_observed_at)
+        {
             after.last_observed_at = until;
-            effect = if effect == Effect::Repeated { Effect::Extended } else { effect };
+            effect = if effect == Effect::Repeated {
+                Effect::Extended
+            } else {
+                effect
+            };
         }
         after.restored = told.restoring.or(after.restored);
-        after.presence = after.presence.merged(&told.presence).as_of(after.last_observed_at);
+        after.presence = after
+            .presence
+            .merged(&told.presence)
+            .as_of(after.last_observed_at);
         (after, effect)
     }
 
@@ -105,13 +132,15 @@ impl PeerState {
 
     /// Whether a saved state may be restored to this peer: it is connected, and never had any of its own.
     pub fn can_be_restored_to(&self) -> bool {
-        self.metadata_changed_at.is_none() && self.restored.is_none() && self.presence.ended.is_none()
+        self.metadata_changed_at.is_none()
+            && self.restored.is_none()
+            && self.presence.ended.is_none()
     }
 
     fn changed_by(self, seen: &Observation) -> Self {
         // `""` and `null` both say "nothing set": going from one to the other is no change of metadata.
-        let metadata_changed =
-            seen.metadata != self.metadata && !(seen.metadata.is_empty() && self.metadata.is_empty());
+        let metadata_changed = seen.metadata != self.metadata
+            && !(seen.metadata.is_empty() && self.metadata.is_empty());
         Self {
             metadata_changed_at: if metadata_changed {
                 Some(self.change_seen_in(seen))
@@ -131,7 +160,10 @@ impl PeerState {
     /// had no change of its own since. That state only moves here, with the time of its change.
     fn change_seen_in(&self, seen: &Observation) -> Timestamp {
         self.restored
-            .filter(|mark| self.metadata_changed_at.is_none_or(|changed| changed < mark.at))
+            .filter(|mark| {
+                self.metadata_changed_at
+                    .is_none_or(|changed| changed < mark.at)
+            })
             .filter(|mark| mark.sent(&seen.key.user_id, &seen.metadata))
             .map_or(seen.observed_at, |mark| mark.changed_at)
     }
@@ -174,10 +206,17 @@ pub fn snapshot_id(seen: &Observation) -> Uuid {
     let mut digest = Sha256::new();
     let mut put = |part: Option<&[u8]>| {
         // Length-prefixed, so that no two different lists of parts are the same bytes.
-        digest.update(part.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
+        digest.update(
+            part.map_or(u64::MAX, |bytes| bytes.len() as u64)
+                .to_be_bytes(),
+        );
         digest.update(part.unwrap_or_default());
     };
-    let PeerKey { user_id, room_id, peer_id } = &seen.key;
+    let PeerKey {
+        user_id,
+        room_id,
+        peer_id,
+    } = &seen.key;
     let micros = seen.observed_at.to_utc().timestamp_micros();
     put(Some(user_id.as_str().as_bytes()));
     put(Some(room_id.as_str().as_bytes()));
@@ -186,9 +225,15 @@ pub fn snapshot_id(seen: &Observation) -> Uuid {
     put(seen.metadata.raw().map(str::as_bytes));
     put(seen.name.as_ref().map(|name| name.as_str().as_bytes()));
     put(seen.role.as_ref().map(|role| role.as_str().as_bytes()));
-    put(seen.tracks.as_ref().map(|tracks| tracks.as_str().as_bytes()));
-    let random = digest.finalize()[..10].try_into().expect("a SHA-256 digest is longer than 10 bytes");
-    uuid::Builder::from_unix_timestamp_millis(micros.max(0).unsigned_abs() / 1000, &random).into_uuid()
+    put(seen
+        .tracks
+        .as_ref()
+        .map(|tracks| tracks.as_str().as_bytes()));
+    let random = digest.finalize()[..10]
+        .try_into()
+        .expect("a SHA-256 digest is longer than 10 bytes");
+    uuid::Builder::from_unix_timestamp_millis(micros.max(0).unsigned_abs() / 1000, &random)
+        .into_uuid()
 }
 
 #[cfg(test)]
@@ -198,7 +243,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
-        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap().into()
+        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
+            .unwrap()
+            .into()
     }
 
     fn seen(second: i64, metadata: &str) -> Observation {
@@ -232,14 +279,23 @@ mod tests {
     #[test]
     fn the_same_content_later_extends_and_keeps_the_time_of_the_change() {
         let (state, effects) = state_after(&[seen(1, "a"), seen(5, "a"), seen(9, "a")]);
-        assert_eq!(effects, [Effect::Changed, Effect::Extended, Effect::Extended]);
-        assert_eq!((state.first_observed_at, state.last_observed_at), (at(1), at(9)));
+        assert_eq!(
+            effects,
+            [Effect::Changed, Effect::Extended, Effect::Extended]
+        );
+        assert_eq!(
+            (state.first_observed_at, state.last_observed_at),
+            (at(1), at(9))
+        );
         assert_eq!(state.metadata_changed_at, Some(at(1)));
     }
 
     #[test]
     fn a_change_of_role_adds_history_but_is_no_change_of_metadata() {
-        let moved = Observation { role: Some(Label::new("spectator")), ..seen(5, "a") };
+        let moved = Observation {
+            role: Some(Label::new("spectator")),
+            ..seen(5, "a")
+        };
         let (state, effects) = state_after(&[seen(1, "a"), moved]);
         assert_eq!(effects, [Effect::Changed, Effect::Changed]);
         assert_eq!(state.metadata_changed_at, Some(at(1)));
@@ -248,18 +304,39 @@ mod tests {
 
     #[test]
     fn what_a_source_does_not_say_is_no_change_and_is_not_forgotten() {
-        let silent = Observation { source: Source::Room, tracks: None, name: None, role: None, ..seen(5, "a") };
+        let silent = Observation {
+            source: Source::Room,
+            tracks: None,
+            name: None,
+            role: None,
+            ..seen(5, "a")
+        };
         let (state, effects) = state_after(&[seen(1, "a"), silent, seen(6, "a")]);
-        assert_eq!(effects, [Effect::Changed, Effect::Extended, Effect::Extended]);
+        assert_eq!(
+            effects,
+            [Effect::Changed, Effect::Extended, Effect::Extended]
+        );
         assert_eq!(state.tracks, Tracks::from_wire("{}"));
     }
 
     #[test]
     fn never_set_is_nothing_and_set_then_empty_is_a_clear() {
-        let none = Observation { metadata: Metadata::NONE, ..seen(3, "") };
-        assert_eq!(state_after(&[seen(1, ""), none.clone()]).0.metadata_changed_at, None);
+        let none = Observation {
+            metadata: Metadata::NONE,
+            ..seen(3, "")
+        };
+        assert_eq!(
+            state_after(&[seen(1, ""), none.clone()])
+                .0
+                .metadata_changed_at,
+            None
+        );
         let (state, _) = state_after(&[seen(1, "a"), seen(2, ""), none]);
-        assert_eq!(state.metadata_changed_at, Some(at(2)), "from empty to null is no further change");
+        assert_eq!(
+            state.metadata_changed_at,
+            Some(at(2)),
+            "from empty to null is no further change"
+        );
         assert!(state.metadata.is_empty());
     }
 
@@ -272,7 +349,10 @@ mod tests {
             (seen(3, "b"), Effect::Late),
             (seen(5, "b"), Effect::Repeated),
         ] {
-            assert_eq!(PeerState::observe(Some(newest.clone()), &late), (newest.clone(), effect));
+            assert_eq!(
+                PeerState::observe(Some(newest.clone()), &late),
+                (newest.clone(), effect)
+            );
         }
     }
 
@@ -280,19 +360,38 @@ mod tests {
     fn marked() -> PeerState {
         let key = seen(0, "").key;
         let change = ChangeId::of(&key.user_id, at(1), &Metadata::from_text("a"));
-        let mark = RestoreMark { at: at(5), change, changed_at: at(1) };
-        let report = Report { restoring: Some(mark), only_if_unknown: true, ..seen(3, "").into() };
+        let mark = RestoreMark {
+            at: at(5),
+            change,
+            changed_at: at(1),
+        };
+        let report = Report {
+            restoring: Some(mark),
+            only_if_unknown: true,
+            ..seen(3, "").into()
+        };
         PeerState::report(Some(PeerState::first(&seen(3, ""))), &report).0
     }
 
     #[test]
     fn what_was_sent_back_moves_the_state_and_is_no_change() {
         let (state, effect) = PeerState::observe(Some(marked()), &seen(6, "a"));
-        assert_eq!((state.metadata_changed_at, effect), (Some(at(1)), Effect::Changed));
+        assert_eq!(
+            (state.metadata_changed_at, effect),
+            (Some(at(1)), Effect::Changed)
+        );
         let (state, _) = PeerState::observe(Some(state), &seen(7, "b"));
-        assert_eq!(state.metadata_changed_at, Some(at(7)), "the player's own change");
+        assert_eq!(
+            state.metadata_changed_at,
+            Some(at(7)),
+            "the player's own change"
+        );
         let (state, _) = PeerState::observe(Some(state), &seen(8, "a"));
-        assert_eq!(state.metadata_changed_at, Some(at(8)), "a change back is the player's too");
+        assert_eq!(
+            state.metadata_changed_at,
+            Some(at(8)),
+            "a change back is the player's too"
+        );
         let (other, _) = PeerState::observe(Some(marked()), &seen(6, "c"));
         assert_eq!(other.metadata_changed_at, Some(at(6)), "not what was sent");
     }
@@ -306,14 +405,23 @@ mod tests {
 
     #[test]
     fn a_sight_that_an_update_overtook_is_no_clear() {
-        let answered = Report { seen_until: Some(at(8)), ..seen(6, "a").into() };
+        let answered = Report {
+            seen_until: Some(at(8)),
+            ..seen(6, "a").into()
+        };
         let (state, effect) = PeerState::report(Some(marked()), &answered);
         assert_eq!((effect, state.last_observed_at), (Effect::Changed, at(8)));
         // Sent before the update was answered, and served before it took effect.
-        assert_eq!(PeerState::observe(Some(state.clone()), &seen(7, "")), (state.clone(), Effect::Late));
+        assert_eq!(
+            PeerState::observe(Some(state.clone()), &seen(7, "")),
+            (state.clone(), Effect::Late)
+        );
         // The update's answer came after a sight that is newer than it: then that one counts.
         let (newer, _) = PeerState::observe(Some(marked()), &seen(7, "b"));
-        assert_eq!(PeerState::report(Some(newer.clone()), &answered), (newer, Effect::Late));
+        assert_eq!(
+            PeerState::report(Some(newer.clone()), &answered),
+            (newer, Effect::Late)
+        );
     }
 
     #[test]
@@ -324,12 +432,31 @@ mod tests {
         let others = [
             seen(2, "a"),
             seen(1, "b"),
-            Observation { metadata: Metadata::NONE, ..one.clone() },
-            Observation { name: None, ..one.clone() },
-            Observation { tracks: None, ..one.clone() },
-            Observation { key: PeerKey { peer_id: PeerId::parse("other").unwrap(), ..one.key.clone() }, ..one.clone() },
+            Observation {
+                metadata: Metadata::NONE,
+                ..one.clone()
+            },
+            Observation {
+                name: None,
+                ..one.clone()
+            },
+            Observation {
+                tracks: None,
+                ..one.clone()
+            },
+            Observation {
+                key: PeerKey {
+                    peer_id: PeerId::parse("other").unwrap(),
+                    ..one.key.clone()
+                },
+                ..one.clone()
+            },
         ];
-        assert!(others.iter().all(|other| snapshot_id(other) != snapshot_id(&one)));
+        assert!(
+            others
+                .iter()
+                .all(|other| snapshot_id(other) != snapshot_id(&one))
+        );
     }
 
     proptest! {

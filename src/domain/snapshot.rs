@@ -5,7 +5,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{ConnectedPeer, Label, Metadata, PeerKey, PresenceJson, Source, Status, Timestamp, Tracks, UserPresence};
+use super::{
+    ConnectedPeer, Label, Metadata, PeerKey, PresenceJson, Source, Status, Timestamp, Tracks,
+    UserPresence,
+};
 
 /// A row of history: one content of one peer, and from when to when it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +111,9 @@ impl From<Snapshot> for SnapshotJson {
             role: row.role,
             metadata: row.metadata.as_json(),
             metadata_raw: row.metadata.raw().map(ToOwned::to_owned),
-            tracks: row.tracks.and_then(|tracks| serde_json::from_str(tracks.as_str()).ok()),
+            tracks: row
+                .tracks
+                .and_then(|tracks| serde_json::from_str(tracks.as_str()).ok()),
             joined_at: row.joined_at,
             first_observed_at: row.first_observed_at,
             last_observed_at: row.last_observed_at,

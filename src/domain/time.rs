@@ -20,7 +20,9 @@ impl Timestamp {
 
     /// Reads RFC 3339, in any offset.
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|at| Self::new(at.to_utc()))
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|at| Self::new(at.to_utc()))
     }
 
     /// Reads a time of 100ms, which writes "none" as `0001-01-01T00:00:00Z`. What is not a time counts as none too.
@@ -130,7 +132,12 @@ mod tests {
 
     #[test]
     fn the_zero_time_and_nonsense_are_none() {
-        for none in ["0001-01-01T00:00:00Z", "", "yesterday", "20XX-01-01T00:00:00Z"] {
+        for none in [
+            "0001-01-01T00:00:00Z",
+            "",
+            "yesterday",
+            "20XX-01-01T00:00:00Z",
+        ] {
             assert_eq!(Timestamp::parse_upstream(none), None, "{none}");
         }
         assert!(Timestamp::parse_upstream("1970-01-01T00:00:00Z").is_some());

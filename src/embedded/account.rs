@@ -28,18 +28,27 @@ impl Account {
             return Ok(Self::Own);
         }
         match fs::metadata(data) {
-            Ok(found) if found.uid() != 0 => {
-                Ok(Self::Other { name: found.uid().to_string(), uid: found.uid(), gid: found.gid() })
-            }
+            Ok(found) if found.uid() != 0 => Ok(Self::Other {
+                name: found.uid().to_string(),
+                uid: found.uid(),
+                gid: found.gid(),
+            }),
             _ => Self::unprivileged(&fs::read_to_string("/etc/passwd").unwrap_or_default()),
         }
     }
 
     fn unprivileged(passwd: &str) -> Result<Self, EmbeddedError> {
         let users: Vec<_> = passwd.lines().filter_map(Self::from_passwd_line).collect();
-        let named =
-            |wanted| users.iter().find(|user| matches!(user, Self::Other { name, .. } if name == wanted)).cloned();
-        UNPRIVILEGED.into_iter().find_map(named).ok_or(EmbeddedError::NoUser)
+        let named = |wanted| {
+            users
+                .iter()
+                .find(|user| matches!(user, Self::Other { name, .. } if name == wanted))
+                .cloned()
+        };
+        UNPRIVILEGED
+            .into_iter()
+            .find_map(named)
+            .ok_or(EmbeddedError::NoUser)
     }
 
     fn from_passwd_line(line: &str) -> Option<Self> {
@@ -66,10 +75,15 @@ impl Account {
 
     /// Checks that this user may enter `dir`, of which only the first part need exist, and all that leads to it.
     pub(super) fn check_reach(&self, dir: &Path) -> Result<(), EmbeddedError> {
-        let Self::Other { name, .. } = self else { return Ok(()) };
+        let Self::Other { name, .. } = self else {
+            return Ok(());
+        };
         match self.barrier(dir) {
             None => Ok(()),
-            Some(dir) => Err(EmbeddedError::Unreachable { user: name.clone(), dir }),
+            Some(dir) => Err(EmbeddedError::Unreachable {
+                user: name.clone(),
+                dir,
+            }),
         }
     }
 
@@ -84,7 +98,9 @@ impl Account {
     }
 
     fn may_enter(&self, dir: &fs::Metadata) -> bool {
-        let Self::Other { uid, gid, .. } = *self else { return true };
+        let Self::Other { uid, gid, .. } = *self else {
+            return true;
+        };
         let bit = match dir {
             _ if dir.uid() == uid => 0o100,
             _ if dir.gid() == gid => 0o010,
@@ -101,13 +117,20 @@ mod tests {
     #[test]
     fn root_prefers_the_postgres_user() {
         let passwd = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65533::/:/bin/false\npostgres:x:101:104::/:/bin/sh\n";
-        let Ok(Account::Other { name, uid, gid }) = Account::unprivileged(passwd) else { panic!() };
+        let Ok(Account::Other { name, uid, gid }) = Account::unprivileged(passwd) else {
+            panic!()
+        };
         assert_eq!((name.as_str(), uid, gid), ("postgres", 101, 104));
-        let Ok(Account::Other { uid, gid, .. }) = Account::unprivileged(&passwd.replace("postgres", "other")) else {
+        let Ok(Account::Other { uid, gid, .. }) =
+            Account::unprivileged(&passwd.replace("postgres", "other"))
+        else {
             panic!()
         };
         assert_eq!((uid, gid), (65534, 65533));
-        assert!(matches!(Account::unprivileged("root:x:0:0::/root:/bin/sh"), Err(EmbeddedError::NoUser)));
+        assert!(matches!(
+            Account::unprivileged("root:x:0:0::/root:/bin/sh"),
+            Err(EmbeddedError::NoUser)
+        ));
     }
 
     #[test]
@@ -116,11 +139,22 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let inner = top.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let open_to = |mode| fs::set_permissions(top.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let open_to =
+            |mode| fs::set_permissions(top.path(), fs::Permissions::from_mode(mode)).unwrap();
         open_to(0o700);
-        let stranger = Account::Other { name: "stranger".into(), uid: 4_000_000, gid: 4_000_000 };
-        let error = stranger.check_reach(&inner.join("not/there/yet")).unwrap_err().to_string();
-        assert!(error.contains("`stranger`") && error.contains(top.path().to_str().unwrap()), "{error}");
+        let stranger = Account::Other {
+            name: "stranger".into(),
+            uid: 4_000_000,
+            gid: 4_000_000,
+        };
+        let error = stranger
+            .check_reach(&inner.join("not/there/yet"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`stranger`") && error.contains(top.path().to_str().unwrap()),
+            "{error}"
+        );
         open_to(0o755);
         assert!(stranger.reaches(&inner));
         assert!(Account::Own.reaches(&inner));

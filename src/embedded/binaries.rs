@@ -33,19 +33,33 @@ pub(super) struct Binaries(PathBuf);
 impl Binaries {
     /// Finds programs that `account` can run: those of `PG_BIN` if it is set, else installed ones, else a download.
     /// Data that version `made_by` made needs that version.
-    pub(super) async fn find(account: &Account, made_by: Option<u32>) -> Result<Self, EmbeddedError> {
+    pub(super) async fn find(
+        account: &Account,
+        made_by: Option<u32>,
+    ) -> Result<Self, EmbeddedError> {
         let need = Need { account, made_by };
         if let Some(dir) = env::var_os("PG_BIN").filter(|dir| !dir.is_empty()) {
             let dir = PathBuf::from(dir);
-            return need.check(&dir).map(|()| Self(dir.clone())).map_err(|why| EmbeddedError::BadPgBin { dir, why });
+            return need
+                .check(&dir)
+                .map(|()| Self(dir.clone()))
+                .map_err(|why| EmbeddedError::BadPgBin { dir, why });
         }
-        let installed = path().chain(pg_config()).chain(USUAL.into_iter().flat_map(expand));
-        if let Some(dir) = installed.chain(download::kept()).find(|dir| need.check(dir).is_ok()) {
+        let installed = path()
+            .chain(pg_config())
+            .chain(USUAL.into_iter().flat_map(expand));
+        if let Some(dir) = installed
+            .chain(download::kept())
+            .find(|dir| need.check(dir).is_ok())
+        {
             return Ok(Self(dir));
         }
         let dir = download::fetch(account, made_by).await;
         let checked = dir.and_then(|dir| need.check(&dir).map(|()| Self(dir)));
-        checked.map_err(|why| EmbeddedError::NoBinaries { wanted: need.versions(), why })
+        checked.map_err(|why| EmbeddedError::NoBinaries {
+            wanted: need.versions(),
+            why,
+        })
     }
 
     /// The path of one of the programs.
@@ -64,23 +78,44 @@ impl Need<'_> {
     /// Checks the programs in `dir`; what is wrong completes "it is set to that, but ...".
     fn check(&self, dir: &Path) -> Result<(), String> {
         for name in ["initdb", "postgres"] {
-            let program = dir.join(name).canonicalize().map_err(|_| format!("there is no `{name}` in it"))?;
-            self.account.check_reach(&program).map_err(|error| error.to_string())?;
+            let program = dir
+                .join(name)
+                .canonicalize()
+                .map_err(|_| format!("there is no `{name}` in it"))?;
+            self.account
+                .check_reach(&program)
+                .map_err(|error| error.to_string())?;
         }
-        let version = version(&dir.join("postgres")).ok_or("its `postgres` does not tell its version")?;
-        let fits = self.made_by.map_or(version >= OLDEST, |made_by| version == made_by);
-        if fits { Ok(()) } else { Err(format!("its version is {version}, and it must be {}", self.versions())) }
+        let version =
+            version(&dir.join("postgres")).ok_or("its `postgres` does not tell its version")?;
+        let fits = self
+            .made_by
+            .map_or(version >= OLDEST, |made_by| version == made_by);
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
+                "its version is {version}, and it must be {}",
+                self.versions()
+            ))
+        }
     }
 
     fn versions(&self) -> String {
-        self.made_by.map_or(format!("{OLDEST} or later"), |made_by| format!("{made_by} (which made the data)"))
+        self.made_by
+            .map_or(format!("{OLDEST} or later"), |made_by| {
+                format!("{made_by} (which made the data)")
+            })
     }
 }
 
 /// The directories of the search path.
 fn path() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).filter(|dir| dir.is_absolute()).collect::<Vec<_>>().into_iter()
+    env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn pg_config() -> Option<PathBuf> {
@@ -91,14 +126,23 @@ fn pg_config() -> Option<PathBuf> {
 
 /// The directories of a pattern with at most one `*`, newest version first.
 fn expand(pattern: &str) -> Vec<PathBuf> {
-    let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.into()] };
+    let Some((before, after)) = pattern.split_once('*') else {
+        return vec![pattern.into()];
+    };
     let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
-    let names =
-        fs::read_dir(parent).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut versions: Vec<_> =
-        names.filter_map(|name| Some((leading_number(name.strip_prefix(prefix)?)?, name))).collect();
+    let names = fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut versions: Vec<_> = names
+        .filter_map(|name| Some((leading_number(name.strip_prefix(prefix)?)?, name)))
+        .collect();
     versions.sort_by(|a, b| b.cmp(a));
-    versions.into_iter().map(|(_, name)| PathBuf::from(format!("{parent}/{name}{after}"))).collect()
+    versions
+        .into_iter()
+        .map(|(_, name)| PathBuf::from(format!("{parent}/{name}{after}")))
+        .collect()
 }
 
 /// The major version of a `postgres` program.
@@ -112,7 +156,10 @@ fn parse_version(told: &str) -> Option<u32> {
 }
 
 fn leading_number(text: &str) -> Option<u32> {
-    text.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
+    text.split(|char: char| !char.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -121,7 +168,10 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_what_postgres_tells() {
-        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(parse_version("postgres (PostgreSQL) 19beta1\n"), Some(19));
         assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24\n"), Some(9));
         assert_eq!(parse_version("sh: not found"), None);
@@ -134,7 +184,10 @@ mod tests {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let found = expand(&format!("{}/pg-*/bin", dir.path().display()));
-        assert_eq!(found, ["pg-17/bin", "pg-14/bin", "pg-9.6/bin"].map(|name| dir.path().join(name)));
+        assert_eq!(
+            found,
+            ["pg-17/bin", "pg-14/bin", "pg-9.6/bin"].map(|name| dir.path().join(name))
+        );
         assert!(expand("/nowhere/*/bin").is_empty());
     }
 
@@ -143,15 +196,27 @@ mod tests {
     fn a_directory_that_will_not_do_says_why() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let why = |made_by| Need { account: &Account::Own, made_by }.check(dir.path());
+        let why = |made_by| {
+            Need {
+                account: &Account::Own,
+                made_by,
+            }
+            .check(dir.path())
+        };
         assert_eq!(why(None).unwrap_err(), "there is no `initdb` in it");
         for name in ["initdb", "postgres"] {
             let program = dir.path().join(name);
             fs::write(&program, "#!/bin/sh\necho 'postgres (PostgreSQL) 13.4'\n").unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        assert_eq!(why(None).unwrap_err(), "its version is 13, and it must be 14 or later");
-        assert_eq!(why(Some(15)).unwrap_err(), "its version is 13, and it must be 15 (which made the data)");
+        assert_eq!(
+            why(None).unwrap_err(),
+            "its version is 13, and it must be 14 or later"
+        );
+        assert_eq!(
+            why(Some(15)).unwrap_err(),
+            "its version is 13, and it must be 15 (which made the data)"
+        );
         assert_eq!(why(Some(13)), Ok(()));
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn create(home: &Home, binaries: &Binaries) -> Result<(), Embed
     home.new_password()?;
     match initdb(home, binaries, "C.UTF-8").await {
         // Not every system has that locale.
-        Err(EmbeddedError::Failed { tail, .. }) if tail.contains("locale") => initdb(home, binaries, "C").await,
+        Err(EmbeddedError::Failed { tail, .. }) if tail.contains("locale") => {
+            initdb(home, binaries, "C").await
+        }
         done => done,
     }
 }
@@ -39,8 +41,21 @@ async fn initdb(home: &Home, binaries: &Binaries, locale: &str) -> Result<(), Em
     let unfinished = home.path().join("data.new");
     fresh_directory(home, &unfinished).map_err(EmbeddedError::io("create", &unfinished))?;
     let mut command = Command::new(binaries.program("initdb"));
-    command.arg("-D").arg(&unfinished).arg("--pwfile").arg(home.password_file());
-    command.args(["-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale", locale]);
+    command
+        .arg("-D")
+        .arg(&unfinished)
+        .arg("--pwfile")
+        .arg(home.password_file());
+    command.args([
+        "-U",
+        "postgres",
+        "-A",
+        "scram-sha-256",
+        "-E",
+        "UTF8",
+        "--locale",
+        locale,
+    ]);
     if home.is_temporary() {
         command.arg("--no-sync");
     }
@@ -52,7 +67,10 @@ async fn initdb(home: &Home, binaries: &Binaries, locale: &str) -> Result<(), Em
         }
     };
     if !status.success() {
-        return Err(EmbeddedError::Failed { program: "initdb", tail: home.log_tail() });
+        return Err(EmbeddedError::Failed {
+            program: "initdb",
+            tail: home.log_tail(),
+        });
     }
     fs::rename(&unfinished, home.data()).map_err(EmbeddedError::io("rename", &unfinished))
 }
@@ -66,16 +84,27 @@ fn fresh_directory(home: &Home, dir: &Path) -> io::Result<()> {
 }
 
 /// Starts Postgres on a free port of the loopback interface; returns the URL of its database `rejoin`.
-pub(super) async fn run(home: &Home, binaries: &Binaries, options: &Options) -> Result<(Guard, String), EmbeddedError> {
+pub(super) async fn run(
+    home: &Home,
+    binaries: &Binaries,
+    options: &Options,
+) -> Result<(Guard, String), EmbeddedError> {
     let password = home.password()?;
     let mut attempt = 1;
     loop {
-        let port = free_port().map_err(|source| EmbeddedError::Io { doing: "find a free port".into(), source })?;
-        let url = |database| format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}?sslmode=disable");
+        let port = free_port().map_err(|source| EmbeddedError::Io {
+            doing: "find a free port".into(),
+            source,
+        })?;
+        let url = |database| {
+            format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
+        };
         let mut guard = start(&postgres(home, binaries, options, port), home)?;
         match ready(&mut guard, home, &url("postgres")).await {
             Ok(()) => return Ok((guard, url("rejoin"))),
-            Err(EmbeddedError::Failed { tail, .. }) if attempt < ATTEMPTS && is_passing(&tail) => attempt += 1,
+            Err(EmbeddedError::Failed { tail, .. }) if attempt < ATTEMPTS && is_passing(&tail) => {
+                attempt += 1
+            }
             Err(error) => return Err(error),
         }
         drop(guard);
@@ -85,7 +114,11 @@ pub(super) async fn run(home: &Home, binaries: &Binaries, options: &Options) -> 
 
 fn postgres(home: &Home, binaries: &Binaries, options: &Options, port: u16) -> Command {
     let mut command = Command::new(binaries.program("postgres"));
-    command.arg("-D").arg(home.data()).arg("-p").arg(port.to_string());
+    command
+        .arg("-D")
+        .arg(home.data())
+        .arg("-p")
+        .arg(port.to_string());
     let mut set = |setting: &str| {
         command.args(["-c", setting]);
     };
@@ -97,7 +130,13 @@ fn postgres(home: &Home, binaries: &Binaries, options: &Options, port: u16) -> C
     set("log_checkpoints=off");
     set("log_error_verbosity=terse");
     if options.durability == Durability::None {
-        ["fsync=off", "synchronous_commit=off", "full_page_writes=off"].into_iter().for_each(set);
+        [
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ]
+        .into_iter()
+        .for_each(set);
     }
     command
 }
@@ -105,18 +144,31 @@ fn postgres(home: &Home, binaries: &Binaries, options: &Options, port: u16) -> C
 fn start(command: &Command, home: &Home) -> Result<Guard, EmbeddedError> {
     // Nothing of a temporary database needs a clean shutdown.
     let signal = if home.is_temporary() { "QUIT" } else { "INT" };
-    let ending = Ending { signal, remove: home.is_temporary().then_some(home.path()) };
-    Guard::start(command, home.account(), home.new_log()?, ending)
-        .map_err(|source| EmbeddedError::Io { doing: "start `sh` to run Postgres".into(), source })
+    let ending = Ending {
+        signal,
+        remove: home.is_temporary().then_some(home.path()),
+    };
+    Guard::start(command, home.account(), home.new_log()?, ending).map_err(|source| {
+        EmbeddedError::Io {
+            doing: "start `sh` to run Postgres".into(),
+            source,
+        }
+    })
 }
 
 fn exited(guard: &mut Guard) -> Result<Option<ExitStatus>, EmbeddedError> {
-    guard.exited().map_err(|source| EmbeddedError::Io { doing: "wait for Postgres".into(), source })
+    guard.exited().map_err(|source| EmbeddedError::Io {
+        doing: "wait for Postgres".into(),
+        source,
+    })
 }
 
 /// Waits until Postgres answers, and makes the database if it is missing.
 async fn ready(guard: &mut Guard, home: &Home, url: &str) -> Result<(), EmbeddedError> {
-    let failed = |tail| EmbeddedError::Failed { program: "postgres", tail };
+    let failed = |tail| EmbeddedError::Failed {
+        program: "postgres",
+        tail,
+    };
     let begin = Instant::now();
     loop {
         let error = match database(url).await {
@@ -137,12 +189,17 @@ async fn ready(guard: &mut Guard, home: &Home, url: &str) -> Result<(), Embedded
 }
 
 async fn database(url: &str) -> sqlx::Result<()> {
-    let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.disable_statement_logging();
+    let options = url
+        .parse::<sqlx::postgres::PgConnectOptions>()?
+        .disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options).await?;
-    let there =
-        sqlx::query("SELECT 1 FROM pg_database WHERE datname = 'rejoin'").fetch_optional(&mut connection).await?;
+    let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = 'rejoin'")
+        .fetch_optional(&mut connection)
+        .await?;
     if there.is_none() {
-        sqlx::query("CREATE DATABASE rejoin").execute(&mut connection).await?;
+        sqlx::query("CREATE DATABASE rejoin")
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await
 }
@@ -158,9 +215,13 @@ fn is_starting(error: &sqlx::Error) -> bool {
 
 /// Whether the next attempt may well succeed.
 fn is_passing(tail: &str) -> bool {
-    tail.contains("could not bind") || tail.contains("could not create any TCP/IP sockets") || tail.contains("in use")
+    tail.contains("could not bind")
+        || tail.contains("could not create any TCP/IP sockets")
+        || tail.contains("in use")
 }
 
 fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }

@@ -66,7 +66,9 @@ pub enum EmbeddedError {
         source: std::io::Error,
     },
     /// A file or a process could not be handled.
-    #[error("cannot {doing} ({source}): check that rejoin may do that, or choose another directory")]
+    #[error(
+        "cannot {doing} ({source}): check that rejoin may do that, or choose another directory"
+    )]
     Io {
         /// What was tried.
         doing: String,

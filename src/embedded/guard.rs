@@ -69,17 +69,35 @@ pub(super) struct Guard {
 impl Guard {
     /// Starts a program with a log file for its output, in a process group of its own: Ctrl-C in the terminal is for
     /// rejoin, which then stops the program in its own time.
-    pub(super) fn start(program: &Command, account: &Account, log: File, ending: Ending<'_>) -> io::Result<Self> {
+    pub(super) fn start(
+        program: &Command,
+        account: &Account,
+        log: File,
+        ending: Ending<'_>,
+    ) -> io::Result<Self> {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(SCRIPT).arg("rejoin-guard").arg(ending.signal);
-        command.arg(ending.remove.unwrap_or(Path::new(""))).arg(program.get_program()).args(program.get_args());
+        command
+            .arg("-c")
+            .arg(SCRIPT)
+            .arg("rejoin-guard")
+            .arg(ending.signal);
+        command
+            .arg(ending.remove.unwrap_or(Path::new("")))
+            .arg(program.get_program())
+            .args(program.get_args());
         command.current_dir("/").process_group(0);
-        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         // The time zone spares initdb a search through all of them.
         command.env("TZ", "UTC");
         account.run_as(&mut command);
         let mut script = command.spawn()?;
-        Ok(Self { lifeline: script.stdin.take(), script })
+        Ok(Self {
+            lifeline: script.stdin.take(),
+            script,
+        })
     }
 
     /// How the program ended, or `None` while it runs.

@@ -31,14 +31,29 @@ impl Home {
 
     fn open_kept(dir: &Path) -> Result<Self, EmbeddedError> {
         let account = Account::for_data(&dir.join("data"))?;
-        DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(EmbeddedError::io("create", dir))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .map_err(EmbeddedError::io("create", dir))?;
         let path = dir.canonicalize().map_err(EmbeddedError::io("open", dir))?;
-        if fs::read_dir(&path).map_err(EmbeddedError::io("read", &path))?.next().is_none() {
-            account.give(&path).map_err(EmbeddedError::io("give away", &path))?;
+        if fs::read_dir(&path)
+            .map_err(EmbeddedError::io("read", &path))?
+            .next()
+            .is_none()
+        {
+            account
+                .give(&path)
+                .map_err(EmbeddedError::io("give away", &path))?;
         }
         account.check_reach(&path)?;
         let lock = lock(&path)?;
-        Ok(Self { path, account, temporary: None, _lock: lock })
+        Ok(Self {
+            path,
+            account,
+            temporary: None,
+            _lock: lock,
+        })
     }
 
     fn open_temporary() -> Result<Self, EmbeddedError> {
@@ -48,12 +63,22 @@ impl Home {
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(EmbeddedError::io("create a directory in", &base))?;
-        let path = temporary.path().canonicalize().map_err(EmbeddedError::io("open", temporary.path()))?;
+        let path = temporary
+            .path()
+            .canonicalize()
+            .map_err(EmbeddedError::io("open", temporary.path()))?;
         let account = Account::for_data(&path.join("data"))?;
-        account.give(&path).map_err(EmbeddedError::io("give away", &path))?;
+        account
+            .give(&path)
+            .map_err(EmbeddedError::io("give away", &path))?;
         account.check_reach(&path)?;
         let lock = lock(&path)?;
-        Ok(Self { path, account, temporary: Some(temporary), _lock: lock })
+        Ok(Self {
+            path,
+            account,
+            temporary: Some(temporary),
+            _lock: lock,
+        })
     }
 
     /// Whom Postgres runs as here.
@@ -90,13 +115,18 @@ impl Home {
 
     /// The major version that made the data; `None` before there is any.
     pub(super) fn major(&self) -> Option<u32> {
-        fs::read_to_string(self.data().join("PG_VERSION")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.data().join("PG_VERSION"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// The password of the data.
     pub(super) fn password(&self) -> Result<String, EmbeddedError> {
         let file = self.password_file();
-        let text = fs::read_to_string(&file).map_err(|source| EmbeddedError::NoPassword { file, source })?;
+        let text = fs::read_to_string(&file)
+            .map_err(|source| EmbeddedError::NoPassword { file, source })?;
         Ok(text.trim().to_owned())
     }
 
@@ -121,7 +151,11 @@ impl Home {
     pub(super) fn log_tail(&self) -> String {
         let log = fs::read(self.path.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<_> = log
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
         lines[lines.len().saturating_sub(4)..].join("; ")
     }
 }
@@ -131,17 +165,28 @@ impl Home {
 fn create_anew(file: &Path) -> io::Result<File> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(file),
+        _ => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file),
     }
 }
 
 fn lock(dir: &Path) -> Result<File, EmbeddedError> {
     let path = dir.join("lock");
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let open = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
     let file = open.map_err(EmbeddedError::io("write", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse {
+            dir: dir.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(EmbeddedError::io("lock", &path)(source)),
     }
 }

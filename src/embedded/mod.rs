@@ -53,7 +53,11 @@ pub enum Durability {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dir: None, durability: Durability::Full, max_connections: 100 }
+        Self {
+            dir: None,
+            durability: Durability::Full,
+            max_connections: 100,
+        }
     }
 }
 
@@ -96,7 +100,12 @@ impl EmbeddedPostgres {
     /// # Errors
     /// [`EmbeddedError`] says in one sentence what to do.
     pub async fn start(dir: Option<&Path>) -> Result<Self, EmbeddedError> {
-        Options { dir: dir.map(ToOwned::to_owned), ..Options::default() }.start().await
+        Options {
+            dir: dir.map(ToOwned::to_owned),
+            ..Options::default()
+        }
+        .start()
+        .await
     }
 
     /// The URL of its database `rejoin`, with the superuser's password.
@@ -126,6 +135,8 @@ impl EmbeddedPostgres {
 /// Leaves the password out.
 impl std::fmt::Debug for EmbeddedPostgres {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbeddedPostgres").field("dir", &self.dir()).finish_non_exhaustive()
+        f.debug_struct("EmbeddedPostgres")
+            .field("dir", &self.dir())
+            .finish_non_exhaustive()
     }
 }

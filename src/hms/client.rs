@@ -97,7 +97,11 @@ impl Client {
     ///
     /// # Errors
     /// Any [`HmsError`].
-    pub async fn peer(&self, room: &RoomId, peer: &PeerId) -> Result<Fetched<UpstreamPeer>, HmsError> {
+    pub async fn peer(
+        &self,
+        room: &RoomId,
+        peer: &PeerId,
+    ) -> Result<Fetched<UpstreamPeer>, HmsError> {
         let request = Request::get(self.0.base.peer(room, peer), self.0.peer_body_limit);
         measured("peer", self.0.one_peer(request, room, peer)).await
     }
@@ -146,20 +150,32 @@ impl Inner {
         let deadline = self.deadline();
         let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
         match value {
-            Answer::Body(body) => Ok(Fetched { sent_at, value: peer::one(body, peer)? }),
-            Answer::NotFound if self.is_active(room, deadline).await? => Err(HmsError::PeerNotFound),
+            Answer::Body(body) => Ok(Fetched {
+                sent_at,
+                value: peer::one(body, peer)?,
+            }),
+            Answer::NotFound if self.is_active(room, deadline).await? => {
+                Err(HmsError::PeerNotFound)
+            }
             Answer::NotFound => Err(HmsError::RoomNotActive),
         }
     }
 
-    async fn all_peers(&self, request: Request, room: &RoomId) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+    async fn all_peers(
+        &self,
+        request: Request,
+        room: &RoomId,
+    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
         let deadline = self.deadline();
         let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
         match value {
-            Answer::Body(body) => Ok(Fetched { sent_at, value: read_list(body).await? }),
-            Answer::NotFound if self.is_active(room, deadline).await? => {
-                Err(HmsError::BadResponse("status 404 for the peers of an active room".to_owned()))
-            }
+            Answer::Body(body) => Ok(Fetched {
+                sent_at,
+                value: read_list(body).await?,
+            }),
+            Answer::NotFound if self.is_active(room, deadline).await? => Err(
+                HmsError::BadResponse("status 404 for the peers of an active room".to_owned()),
+            ),
             Answer::NotFound => Err(HmsError::RoomNotActive),
         }
     }
@@ -180,26 +196,34 @@ async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
     if body.len() < READ_APART {
         return peer::list(body);
     }
-    tokio::task::spawn_blocking(|| peer::list(body)).await.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime is shutting down.
-        Err(_) => Err(HmsError::Unavailable),
-    })
+    tokio::task::spawn_blocking(|| peer::list(body))
+        .await
+        .unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => Err(HmsError::Unavailable),
+        })
 }
 
 /// Counts an operation by its outcome, and times it.
-async fn measured<T>(operation: &'static str, work: impl Future<Output = Result<T, HmsError>>) -> Result<T, HmsError> {
+async fn measured<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, HmsError>>,
+) -> Result<T, HmsError> {
     let start = Instant::now();
     let result = work.await;
     let outcome = result.as_ref().map_or_else(HmsError::as_str, |_| "ok");
     let seconds = start.elapsed().as_secs_f64();
     metrics::counter!("rejoin_upstream_requests_total", "operation" => operation, "outcome" => outcome).increment(1);
-    metrics::histogram!("rejoin_upstream_request_seconds", "operation" => operation).record(seconds);
+    metrics::histogram!("rejoin_upstream_request_seconds", "operation" => operation)
+        .record(seconds);
     match &result {
         Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {
             tracing::debug!(operation, outcome, seconds, "asked 100ms");
         }
-        Err(error) => tracing::warn!(operation, outcome, seconds, %error, "100ms gave no usable answer"),
+        Err(error) => {
+            tracing::warn!(operation, outcome, seconds, %error, "100ms gave no usable answer")
+        }
     }
     result
 }

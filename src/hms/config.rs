@@ -25,7 +25,10 @@ pub enum Credentials {
 impl Credentials {
     /// Credentials of an app's key and secret.
     pub fn key(access_key: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self::Key { access_key: access_key.into(), secret: secret.into().into() }
+        Self::Key {
+            access_key: access_key.into(),
+            secret: secret.into().into(),
+        }
     }
 
     /// Credentials of a ready management token.

@@ -38,7 +38,9 @@ impl Gate {
     /// # Errors
     /// [`HmsError::RateLimited`] with what is left of the wait.
     pub(super) fn check(&self, now: Instant) -> Result<(), HmsError> {
-        self.lock().remaining(now).map_or(Ok(()), |retry_after| Err(HmsError::RateLimited { retry_after }))
+        self.lock().remaining(now).map_or(Ok(()), |retry_after| {
+            Err(HmsError::RateLimited { retry_after })
+        })
     }
 
     /// Closes the gate for the wait that 100ms named, or for a guess; says for how long it is closed now.
@@ -71,7 +73,9 @@ impl Gate {
 
 impl State {
     fn guess(&mut self) -> Duration {
-        let base = self.last_guess.map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_GUESS));
+        let base = self
+            .last_guess
+            .map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_GUESS));
         self.last_guess = Some(base);
         // Jitter, so that replicas do not come back in step.
         base + rand::random_range(Duration::ZERO..=base / 4)
@@ -81,7 +85,9 @@ impl State {
 /// The wait in `Retry-After`: seconds, or an HTTP date. One that is over, or zero, names no wait.
 pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    seconds(value).or_else(|| until(value, clock.now())).filter(|wait| !wait.is_zero())
+    seconds(value)
+        .or_else(|| until(value, clock.now()))
+        .filter(|wait| !wait.is_zero())
 }
 
 /// The wait in the text of a 429: `rate limit exceeded, retry after 45 seconds`, the only form that is documented.
@@ -112,16 +118,32 @@ mod tests {
 
     fn header(value: &'static str) -> Option<Duration> {
         let clock = Clock::from_fn(|| Timestamp::parse("2026-03-01T10:00:00Z").unwrap());
-        in_header(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]), &clock)
+        in_header(
+            &HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]),
+            &clock,
+        )
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(header("7"), Some(Duration::from_secs(7)));
         assert_eq!(header(" 120 "), Some(Duration::from_mins(2)));
-        assert_eq!(header("Sun, 01 Mar 2026 10:00:30 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(header("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
-        for none in ["0", "", "-1", "soon", "Sun, 01 Mar 2026 09:59:00 GMT", "1e9"] {
+        assert_eq!(
+            header("Sun, 01 Mar 2026 10:00:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            header("99999999999999999999999"),
+            Some(Duration::from_secs(u64::MAX))
+        );
+        for none in [
+            "0",
+            "",
+            "-1",
+            "soon",
+            "Sun, 01 Mar 2026 09:59:00 GMT",
+            "1e9",
+        ] {
             assert_eq!(header(none), None, "{none}");
         }
     }
@@ -134,12 +156,26 @@ mod tests {
             "RETRY AFTER 45 SECONDS",
             "retry after 45",
         ] {
-            assert_eq!(in_body(body.as_bytes()), Some(Duration::from_secs(45)), "{body}");
+            assert_eq!(
+                in_body(body.as_bytes()),
+                Some(Duration::from_secs(45)),
+                "{body}"
+            );
         }
-        for none in ["", "{}", "<html>429</html>", "retry after a while", "retry after 0 seconds", "retry after "] {
+        for none in [
+            "",
+            "{}",
+            "<html>429</html>",
+            "retry after a while",
+            "retry after 0 seconds",
+            "retry after ",
+        ] {
             assert_eq!(in_body(none.as_bytes()), None, "{none}");
         }
-        assert_eq!(in_body(b"\xff retry after 3 seconds"), Some(Duration::from_secs(3)));
+        assert_eq!(
+            in_body(b"\xff retry after 3 seconds"),
+            Some(Duration::from_secs(3))
+        );
     }
 
     #[test]
@@ -147,10 +183,21 @@ mod tests {
         let (gate, start) = (Gate::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(gate.check(start), Ok(()));
-        assert_eq!(gate.close(Some(Duration::from_secs(45)), start), Duration::from_secs(45));
-        assert_eq!(gate.check(after(15)), Err(HmsError::RateLimited { retry_after: Duration::from_secs(30) }));
+        assert_eq!(
+            gate.close(Some(Duration::from_secs(45)), start),
+            Duration::from_secs(45)
+        );
+        assert_eq!(
+            gate.check(after(15)),
+            Err(HmsError::RateLimited {
+                retry_after: Duration::from_secs(30)
+            })
+        );
         // A shorter wait, named by an answer still under way, does not open it earlier.
-        assert_eq!(gate.close(Some(Duration::from_secs(1)), after(15)), Duration::from_secs(30));
+        assert_eq!(
+            gate.close(Some(Duration::from_secs(1)), after(15)),
+            Duration::from_secs(30)
+        );
         assert!(gate.check(after(44)).is_err());
         assert_eq!(gate.check(after(45)), Ok(()));
     }
@@ -176,6 +223,9 @@ mod tests {
 
     #[test]
     fn absurd_waits_are_cut() {
-        assert_eq!(Gate::default().close(Some(Duration::from_secs(u64::MAX)), Instant::now()), LONGEST_WAIT);
+        assert_eq!(
+            Gate::default().close(Some(Duration::from_secs(u64::MAX)), Instant::now()),
+            LONGEST_WAIT
+        );
     }
 }

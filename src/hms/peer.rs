@@ -41,7 +41,9 @@ impl UpstreamPeer {
 
     /// Whether anything is set: metadata that no text is equal to is some too.
     pub fn has_metadata(&self) -> bool {
-        self.metadata.as_ref().map_or(true, |metadata| !metadata.is_empty())
+        self.metadata
+            .as_ref()
+            .map_or(true, |metadata| !metadata.is_empty())
     }
 
     fn set(&mut self, field: &Text, value: &RawValue) {
@@ -53,13 +55,17 @@ impl UpstreamPeer {
                     self.peer_id = id;
                 }
             }
-            _ if field.is("user_id") => self.user_id = string().and_then(Text::exact).unwrap_or_default(),
+            _ if field.is("user_id") => {
+                self.user_id = string().and_then(Text::exact).unwrap_or_default()
+            }
             _ if field.is("name") => self.name = label(),
             _ if field.is("role") => self.role = label(),
             _ if field.is("metadata") => self.metadata = Metadata::from_wire(value),
             _ if field.is("tracks") => self.tracks = Tracks::from_wire(value.get()),
             _ if field.is("joined_at") => {
-                self.joined_at = string().and_then(Text::exact).and_then(|at| Timestamp::parse_upstream(&at));
+                self.joined_at = string()
+                    .and_then(Text::exact)
+                    .and_then(|at| Timestamp::parse_upstream(&at));
             }
             _ => {}
         }
@@ -72,8 +78,13 @@ impl UpstreamPeer {
 /// [`HmsError::BadResponse`] when it is no JSON object or describes another peer.
 pub(super) fn one(body: Vec<u8>, asked: &PeerId) -> Result<UpstreamPeer, HmsError> {
     let mut peer = UpstreamPeer::bare(asked.as_str().to_owned());
-    each_entry(&text(body), |field, value| peer.set(&field, value)).map_err(|_| bad("the peer is no JSON object"))?;
-    if peer.peer_id == asked.as_str() { Ok(peer) } else { Err(bad("it describes another peer")) }
+    each_entry(&text(body), |field, value| peer.set(&field, value))
+        .map_err(|_| bad("the peer is no JSON object"))?;
+    if peer.peer_id == asked.as_str() {
+        Ok(peer)
+    } else {
+        Err(bad("it describes another peer"))
+    }
 }
 
 /// Reads the answer of the list endpoint, `{"peers": {peer_id: peer}}`.
@@ -85,8 +96,14 @@ pub(super) fn one(body: Vec<u8>, asked: &PeerId) -> Result<UpstreamPeer, HmsErro
 pub(super) fn list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
     let json = text(body);
     let mut map = None;
-    each_entry(&json, |field, value| map = if field.is("peers") { Some(value.get()) } else { map })
-        .map_err(|_| bad("the list is no JSON object"))?;
+    each_entry(&json, |field, value| {
+        map = if field.is("peers") {
+            Some(value.get())
+        } else {
+            map
+        }
+    })
+    .map_err(|_| bad("the list is no JSON object"))?;
     let mut peers = Vec::new();
     match map {
         Some("null") => {}
@@ -155,8 +172,14 @@ mod tests {
                 "a":{"id":"a","name":"seven","user_id":"u","metadata":"{\"hp\":71}","role":"player","joined_at":"2026-03-01T10:00:00Z"},
                 "b":{"id":"b","user_id":"u","metadata":""}}}"#,
         );
-        let told: Vec<_> = peers.iter().map(|peer| (&*peer.peer_id, &*peer.user_id, raw(peer))).collect();
-        assert_eq!(told, [("a", "u", Some(r#"{"hp":71}"#)), ("b", "u", Some(""))]);
+        let told: Vec<_> = peers
+            .iter()
+            .map(|peer| (&*peer.peer_id, &*peer.user_id, raw(peer)))
+            .collect();
+        assert_eq!(
+            told,
+            [("a", "u", Some(r#"{"hp":71}"#)), ("b", "u", Some(""))]
+        );
         assert!(peers.iter().all(|peer| peer.tracks.is_none()));
     }
 
@@ -172,7 +195,11 @@ mod tests {
             ("false", Some("false")),
             (r#""a\u0000b""#, Some("a\0b")),
         ] {
-            assert_eq!(raw(&read(&format!(r#"{{"id":"p","metadata": {wire} }}"#))), text, "{wire}");
+            assert_eq!(
+                raw(&read(&format!(r#"{{"id":"p","metadata": {wire} }}"#))),
+                text,
+                "{wire}"
+            );
         }
         assert_eq!(raw(&read("{}")), None);
     }
@@ -181,9 +208,18 @@ mod tests {
     fn odd_fields_count_as_absent() {
         let odd = r#"{"id":7,"user_id":{},"name":3,"role":[],"tracks":"none","joined_at":"0001-01-01T00:00:00Z"}"#;
         assert_eq!(read(odd), UpstreamPeer::bare("p".into()));
-        assert_eq!(read(r#"{"id":null,"user_id":null,"name":null,"joined_at":5}"#), UpstreamPeer::bare("p".into()));
-        assert_eq!(read(r#"{"id":"","user_id":"\ud800"}"#), UpstreamPeer::bare("p".into()));
-        assert_eq!(read(r#"{"name":"x\ud800y"}"#).name, Some(Label::new("x\u{fffd}y")));
+        assert_eq!(
+            read(r#"{"id":null,"user_id":null,"name":null,"joined_at":5}"#),
+            UpstreamPeer::bare("p".into())
+        );
+        assert_eq!(
+            read(r#"{"id":"","user_id":"\ud800"}"#),
+            UpstreamPeer::bare("p".into())
+        );
+        assert_eq!(
+            read(r#"{"name":"x\ud800y"}"#).name,
+            Some(Label::new("x\u{fffd}y"))
+        );
     }
 
     #[test]
@@ -207,21 +243,47 @@ mod tests {
 
     #[test]
     fn what_is_not_documented_is_refused_without_quoting_it() {
-        for body in ["", "<html>secret</html>", "null", "[]", "\"secret\"", r#"{"id":"secret"}"#, r#"{"id":"p""#] {
-            let Err(HmsError::BadResponse(reason)) = one(body.into(), &asked()) else { panic!("{body}") };
+        for body in [
+            "",
+            "<html>secret</html>",
+            "null",
+            "[]",
+            "\"secret\"",
+            r#"{"id":"secret"}"#,
+            r#"{"id":"p""#,
+        ] {
+            let Err(HmsError::BadResponse(reason)) = one(body.into(), &asked()) else {
+                panic!("{body}")
+            };
             assert!(!reason.contains("secret"), "{reason}");
         }
-        for body in ["", "<html>", "{}", "[]", r#"{"peers":[]}"#, r#"{"peers":3}"#, r#"{"peers":{}"#, r#"{"Peers":{}}"#]
-        {
-            assert!(matches!(list(body.into()), Err(HmsError::BadResponse(_))), "{body}");
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            "[]",
+            r#"{"peers":[]}"#,
+            r#"{"peers":3}"#,
+            r#"{"peers":{}"#,
+            r#"{"Peers":{}}"#,
+        ] {
+            assert!(
+                matches!(list(body.into()), Err(HmsError::BadResponse(_))),
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn hostile_nesting_is_metadata_like_any_other() {
         let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
-        assert_eq!(raw(&read(&format!(r#"{{"metadata":{deep},"tracks":{deep}}}"#))), Some(&*deep));
-        let peers = read_list(&format!(r#"{{"peers":{{"a":{{"metadata":{deep}}},"b":{deep}}}}}"#));
+        assert_eq!(
+            raw(&read(&format!(r#"{{"metadata":{deep},"tracks":{deep}}}"#))),
+            Some(&*deep)
+        );
+        let peers = read_list(&format!(
+            r#"{{"peers":{{"a":{{"metadata":{deep}}},"b":{deep}}}}}"#
+        ));
         assert_eq!(raw(&peers[0]), Some(&*deep));
         assert_eq!(peers[1], UpstreamPeer::bare("b".into()));
     }

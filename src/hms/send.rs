@@ -33,7 +33,12 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn get(url: Url, body_limit: usize) -> Self {
-        Self { method: Method::GET, url, json: None, body_limit }
+        Self {
+            method: Method::GET,
+            url,
+            json: None,
+            body_limit,
+        }
     }
 }
 
@@ -76,7 +81,8 @@ impl Transport {
         let http = if loopback { http.no_proxy() } else { http };
         Ok(Self {
             http: http.build().map_err(InvalidConfig::Http)?,
-            tokens: Tokens::new(&config.credentials, config.clock.clone()).ok_or(InvalidConfig::Token)?,
+            tokens: Tokens::new(&config.credentials, config.clock.clone())
+                .ok_or(InvalidConfig::Token)?,
             gate: Gate::default(),
             turns: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             clock: config.clock,
@@ -84,7 +90,11 @@ impl Transport {
     }
 
     /// Sends until there is an answer, a reason to stop, or `deadline` has come.
-    pub(super) async fn send(&self, request: &Request, deadline: Instant) -> Result<Fetched<Answer>, HmsError> {
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Fetched<Answer>, HmsError> {
         let (mut pauses, mut renewed) = (PAUSES.into_iter(), false);
         loop {
             match self.attempt(request, deadline).await {
@@ -107,22 +117,44 @@ impl Transport {
         }
     }
 
-    async fn attempt(&self, request: &Request, deadline: Instant) -> Result<Fetched<Answer>, Trouble> {
+    async fn attempt(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Fetched<Answer>, Trouble> {
         self.gate.check(Instant::now()).map_err(Trouble::Final)?;
         let late = |_| Trouble::Final(HmsError::Timeout);
-        let _turn = timeout_at(deadline, self.turns.acquire()).await.map_err(late)?;
+        let _turn = timeout_at(deadline, self.turns.acquire())
+            .await
+            .map_err(late)?;
         // Others may have closed the gate while this one queued.
         self.gate.check(Instant::now()).map_err(Trouble::Final)?;
         let token = self.tokens.current();
         let sent_at = self.clock.now();
-        let answer = timeout_at(deadline, self.exchange(request, token, deadline)).await.map_err(late)??;
-        Ok(Fetched { sent_at, value: answer })
+        let answer = timeout_at(deadline, self.exchange(request, token, deadline))
+            .await
+            .map_err(late)??;
+        Ok(Fetched {
+            sent_at,
+            value: answer,
+        })
     }
 
-    async fn exchange(&self, request: &Request, token: Arc<Token>, deadline: Instant) -> Result<Answer, Trouble> {
-        let response = self.prepare(request, &token).send().await.map_err(|error| broken(&error))?;
+    async fn exchange(
+        &self,
+        request: &Request,
+        token: Arc<Token>,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let response = self
+            .prepare(request, &token)
+            .send()
+            .await
+            .map_err(|error| broken(&error))?;
         match response.status() {
-            status if status.is_success() => whole_body(response, request.body_limit).await.map(Answer::Body),
+            status if status.is_success() => whole_body(response, request.body_limit)
+                .await
+                .map(Answer::Body),
             StatusCode::NOT_FOUND => Ok(Answer::NotFound),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Trouble::Refused(token)),
             StatusCode::TOO_MANY_REQUESTS => {
@@ -136,10 +168,14 @@ impl Transport {
     }
 
     fn prepare(&self, request: &Request, token: &Token) -> reqwest::RequestBuilder {
-        let builder = self.http.request(request.method.clone(), request.url.clone());
+        let builder = self
+            .http
+            .request(request.method.clone(), request.url.clone());
         let builder = builder.header(AUTHORIZATION, token.header.clone());
         match &request.json {
-            Some(json) => builder.header(CONTENT_TYPE, "application/json").body(json.clone()),
+            Some(json) => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(json.clone()),
             None => builder,
         }
     }
@@ -174,7 +210,10 @@ async fn pause(pause: Option<Duration>, deadline: Instant) -> Result<(), HmsErro
 
 async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Trouble> {
     let too_long = || bad(format!("a body of more than {limit} bytes"));
-    if response.content_length().is_some_and(|length| length > limit as u64) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > limit as u64)
+    {
         return Err(too_long());
     }
     let mut body = Vec::new();
@@ -193,5 +232,9 @@ fn bad(what: String) -> Trouble {
 
 fn broken(error: &reqwest::Error) -> Trouble {
     // The error itself names the URL, which holds the user's id.
-    Trouble::Passing(if error.is_connect() { "no connection" } else { "the connection broke" })
+    Trouble::Passing(if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    })
 }

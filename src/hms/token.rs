@@ -57,17 +57,29 @@ impl Tokens {
     /// Tokens of these credentials; `None` when a ready token cannot stand in a header.
     pub(super) fn new(credentials: &Credentials, clock: Clock) -> Option<Self> {
         let (signer, first) = match credentials {
-            Credentials::Token(token) => {
-                (None, Token { header: bearer(token.expose_secret())?, generation: 0, renew_at: None })
-            }
+            Credentials::Token(token) => (
+                None,
+                Token {
+                    header: bearer(token.expose_secret())?,
+                    generation: 0,
+                    renew_at: None,
+                },
+            ),
             Credentials::Key { access_key, secret } => {
                 let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
-                let signer = Signer { access_key: access_key.clone(), key };
+                let signer = Signer {
+                    access_key: access_key.clone(),
+                    key,
+                };
                 let first = signer.sign(0, clock.now());
                 (Some(signer), first)
             }
         };
-        Some(Self { signer, clock, current: Mutex::new(Arc::new(first)) })
+        Some(Self {
+            signer,
+            clock,
+            current: Mutex::new(Arc::new(first)),
+        })
     }
 
     /// The token to send now.
@@ -104,9 +116,14 @@ impl Signer {
             nbf: from.to_utc().timestamp(),
             exp: until.to_utc().timestamp(),
         };
-        let jwt = jsonwebtoken::encode(&Header::default(), &claims, &self.key).expect("HS256 signs with any secret");
+        let jwt = jsonwebtoken::encode(&Header::default(), &claims, &self.key)
+            .expect("HS256 signs with any secret");
         let header = bearer(&jwt).expect("a JWT is plain ASCII");
-        Token { header, generation, renew_at: Some(until.shifted(-RENEWED_BEFORE)) }
+        Token {
+            header,
+            generation,
+            renew_at: Some(until.shifted(-RENEWED_BEFORE)),
+        }
     }
 }
 
@@ -136,16 +153,27 @@ mod tests {
     fn clock() -> (Arc<AtomicI64>, Clock) {
         let seconds = Arc::new(AtomicI64::new(START));
         let shared = Arc::clone(&seconds);
-        let now = move || chrono::DateTime::from_timestamp_secs(shared.load(Ordering::SeqCst)).unwrap().into();
+        let now = move || {
+            chrono::DateTime::from_timestamp_secs(shared.load(Ordering::SeqCst))
+                .unwrap()
+                .into()
+        };
         (seconds, Clock::from_fn(now))
     }
 
     fn claims(token: &Token) -> Value {
-        let jwt = token.header.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let jwt = token
+            .header
+            .to_str()
+            .unwrap()
+            .strip_prefix("Bearer ")
+            .unwrap();
         assert_eq!(decode_header(jwt).unwrap().alg, Algorithm::HS256);
         let mut checks = Validation::new(Algorithm::HS256);
         checks.validate_exp = false;
-        decode::<Value>(jwt, &DecodingKey::from_secret(b"secret"), &checks).unwrap().claims
+        decode::<Value>(jwt, &DecodingKey::from_secret(b"secret"), &checks)
+            .unwrap()
+            .claims
     }
 
     #[test]
@@ -179,8 +207,14 @@ mod tests {
         let refused = tokens.current();
         let fresh = tokens.after_refusal_of(&refused).unwrap();
         assert_ne!(fresh.header, refused.header);
-        assert_eq!(tokens.after_refusal_of(&refused).unwrap().header, fresh.header);
-        assert_ne!(tokens.after_refusal_of(&fresh).unwrap().header, fresh.header);
+        assert_eq!(
+            tokens.after_refusal_of(&refused).unwrap().header,
+            fresh.header
+        );
+        assert_ne!(
+            tokens.after_refusal_of(&fresh).unwrap().header,
+            fresh.header
+        );
     }
 
     #[test]

@@ -71,14 +71,26 @@ mod tests {
 
     #[test]
     fn a_base_is_an_http_url_without_credentials() {
-        for bad in ["ftp://h/", "mailto:a@b", "http://user@h/", "http://:pw@h/", "data:,x"] {
+        for bad in [
+            "ftp://h/",
+            "mailto:a@b",
+            "http://user@h/",
+            "http://:pw@h/",
+            "data:,x",
+        ] {
             assert!(Base::new(bad.parse().unwrap()).is_none(), "{bad}");
         }
         let room = RoomId::parse("r").unwrap();
         for good in ["https://h/v2", "https://h/v2/", "https://h/v2?x=1#y"] {
-            assert_eq!(base(good).room(&room).as_str(), "https://h/v2/active-rooms/r");
+            assert_eq!(
+                base(good).room(&room).as_str(),
+                "https://h/v2/active-rooms/r"
+            );
         }
-        assert_eq!(base("http://h:1").room(&room).as_str(), "http://h:1/active-rooms/r");
+        assert_eq!(
+            base("http://h:1").room(&room).as_str(),
+            "http://h:1/active-rooms/r"
+        );
     }
 
     #[test]
@@ -97,8 +109,13 @@ mod tests {
             ("...", "..."),
         ];
         for (id, segment) in cases {
-            let url = base("http://h/v2").peer(&RoomId::parse(id).unwrap(), &PeerId::parse(id).unwrap());
-            assert_eq!(url.as_str(), format!("http://h/v2/active-rooms/{segment}/peers/{segment}"), "{id}");
+            let url =
+                base("http://h/v2").peer(&RoomId::parse(id).unwrap(), &PeerId::parse(id).unwrap());
+            assert_eq!(
+                url.as_str(),
+                format!("http://h/v2/active-rooms/{segment}/peers/{segment}"),
+                "{id}"
+            );
         }
     }
 
@@ -107,7 +124,10 @@ mod tests {
         let room = RoomId::parse("r").unwrap();
         let user = UserId::parse("a&role=x#?+ü").unwrap();
         let url = base("http://h").peers(&room, Some(&user), Some("on stage"));
-        assert_eq!(url.query(), Some("user_id=a%26role%3Dx%23%3F%2B%C3%BC&role=on+stage"));
+        assert_eq!(
+            url.query(),
+            Some("user_id=a%26role%3Dx%23%3F%2B%C3%BC&role=on+stage")
+        );
         assert_eq!(base("http://h").peers(&room, None, None).query(), None);
     }
 

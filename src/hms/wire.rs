@@ -16,7 +16,16 @@ pub(super) fn text(body: Vec<u8>) -> String {
     const NO_TEXT: &str = r"\udfff\udfff";
     String::from_utf8(body).unwrap_or_else(|not_utf8| {
         let chunks = not_utf8.as_bytes().utf8_chunks();
-        chunks.map(|chunk| chunk.valid().to_owned() + if chunk.invalid().is_empty() { "" } else { NO_TEXT }).collect()
+        chunks
+            .map(|chunk| {
+                chunk.valid().to_owned()
+                    + if chunk.invalid().is_empty() {
+                        ""
+                    } else {
+                        NO_TEXT
+                    }
+            })
+            .collect()
     })
 }
 
@@ -24,7 +33,10 @@ pub(super) fn text(body: Vec<u8>) -> String {
 ///
 /// # Errors
 /// When `json` is no object, or breaks off; entries before that have been given.
-pub(super) fn each_entry<'a>(json: &'a str, each: impl FnMut(Text, &'a RawValue)) -> Result<(), serde_json::Error> {
+pub(super) fn each_entry<'a>(
+    json: &'a str,
+    each: impl FnMut(Text, &'a RawValue),
+) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(json);
     reader.deserialize_map(Entries(each))?;
     reader.end()
@@ -67,7 +79,10 @@ impl Text {
         String::from_utf8(self.0).unwrap_or_else(|odd| {
             // Each of a surrogate's three bytes is a chunk of its own; the first is always 0xED.
             let mark = |invalid: &[u8]| if invalid == [0xED] { "\u{fffd}" } else { "" };
-            odd.as_bytes().utf8_chunks().map(|chunk| chunk.valid().to_owned() + mark(chunk.invalid())).collect()
+            odd.as_bytes()
+                .utf8_chunks()
+                .map(|chunk| chunk.valid().to_owned() + mark(chunk.invalid()))
+                .collect()
         })
     }
 
@@ -113,9 +128,26 @@ mod tests {
 
     #[test]
     fn only_whole_objects_are_read() {
-        assert_eq!(keys(r#" {"a": 1, "b" :[{}] , "a":null} "#).unwrap(), ["a", "b", "a"]);
-        assert_eq!(keys(r#"{"\ud800x":1,"\n":2}"#).unwrap(), ["\u{fffd}x", "\n"]);
-        for bad in ["", "null", "[]", "\"{}\"", "3", "<html>", "{", "{\"a\":1", "{}{}", "{\"a\":[}"] {
+        assert_eq!(
+            keys(r#" {"a": 1, "b" :[{}] , "a":null} "#).unwrap(),
+            ["a", "b", "a"]
+        );
+        assert_eq!(
+            keys(r#"{"\ud800x":1,"\n":2}"#).unwrap(),
+            ["\u{fffd}x", "\n"]
+        );
+        for bad in [
+            "",
+            "null",
+            "[]",
+            "\"{}\"",
+            "3",
+            "<html>",
+            "{",
+            "{\"a\":1",
+            "{}{}",
+            "{\"a\":[}",
+        ] {
             assert!(keys(bad).is_err(), "{bad}");
         }
     }
@@ -125,7 +157,10 @@ mod tests {
         let odd = r#""a\ud800\ud800b\udc00""#;
         assert_eq!(string(odd).unwrap().lossy(), "a\u{fffd}\u{fffd}b\u{fffd}");
         assert_eq!(string(odd).unwrap().exact(), None);
-        assert_eq!(string(r#""\ud83d\ude00\u0000ü""#).unwrap().exact().unwrap(), "😀\0ü");
+        assert_eq!(
+            string(r#""\ud83d\ude00\u0000ü""#).unwrap().exact().unwrap(),
+            "😀\0ü"
+        );
         for other in ["1", "null", "[65,66]", "{}", "true"] {
             assert_eq!(string(other), None, "{other}");
         }
@@ -133,7 +168,13 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_harm_their_own_string_only() {
-        for odd in [&b"\xff"[..], b"\xed\xa0\x80", b"\\ud800\xff\\udc00", b"\\\xff", b"\\\\\xff"] {
+        for odd in [
+            &b"\xff"[..],
+            b"\xed\xa0\x80",
+            b"\\ud800\xff\\udc00",
+            b"\\\xff",
+            b"\\\\\xff",
+        ] {
             let body = [br#"{"odd":""#, odd, br#"","fine":"yes"}"#].concat();
             let json = text(body);
             let (mut read, mut exact) = (0, 0);
@@ -151,7 +192,10 @@ mod tests {
         let deep = "[".repeat(1_000_000);
         assert!(keys(&deep).is_err());
         assert!(keys(&format!(r#"{{"a":{deep}"#)).is_err());
-        assert_eq!(keys(&format!(r#"{{"a":{deep}{}}}"#, "]".repeat(1_000_000))).unwrap(), ["a"]);
+        assert_eq!(
+            keys(&format!(r#"{{"a":{deep}{}}}"#, "]".repeat(1_000_000))).unwrap(),
+            ["a"]
+        );
         assert!(keys(&r#"{"a":"#.repeat(300_000)).is_err());
     }
 }

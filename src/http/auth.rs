@@ -31,12 +31,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<KeyName>().map(|name| name.0.clone())))
+        Ok(Self(
+            parts.extensions.get::<KeyName>().map(|name| name.0.clone()),
+        ))
     }
 }
 
 /// Lets a request through whose key has the scope.
-pub(crate) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if guard.keys.is_empty() {
         // Without keys the service listens on a loopback address only (`config` sees to that).
         return next.run(request).await;
@@ -53,9 +59,12 @@ pub(crate) async fn guard(State(guard): State<Guard>, mut request: Request, next
 }
 
 fn admit(guard: &Guard, headers: &HeaderMap) -> Result<KeyName, ApiError> {
-    let header = headers
-        .get(header::AUTHORIZATION)
-        .ok_or_else(|| ApiError::new(Code::Unauthorized, "Send an API key: `Authorization: Bearer <key>`."))?;
+    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
+        ApiError::new(
+            Code::Unauthorized,
+            "Send an API key: `Authorization: Bearer <key>`.",
+        )
+    })?;
     let entry = header
         .to_str()
         .ok()
@@ -67,6 +76,9 @@ fn admit(guard: &Guard, headers: &HeaderMap) -> Result<KeyName, ApiError> {
         Ok(KeyName(entry.name().into()))
     } else {
         let scope = guard.scope.as_str();
-        Err(ApiError::new(Code::Forbidden, format!("The API key lacks the scope `{scope}`.")))
+        Err(ApiError::new(
+            Code::Forbidden,
+            format!("The API key lacks the scope `{scope}`."),
+        ))
     }
 }

@@ -79,7 +79,12 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None, claim: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            claim: None,
+        }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -88,7 +93,10 @@ impl ApiError {
 
     /// Says nothing of what went wrong; that is in the log.
     pub(crate) fn internal() -> Self {
-        Self::new(Code::Internal, "The fault is the service's. The log has more under this request_id.")
+        Self::new(
+            Code::Internal,
+            "The fault is the service's. The log has more under this request_id.",
+        )
     }
 
     fn retry_after(mut self, wait: Duration) -> Self {
@@ -114,10 +122,18 @@ impl ApiError {
             code: self.code.as_str(),
             request_id,
         };
-        let problem = ClaimProblem { problem, claim: self.claim.as_deref() };
+        let problem = ClaimProblem {
+            problem,
+            claim: self.claim.as_deref(),
+        };
         let body = serde_json::to_vec(&problem).expect("strings are always JSON");
         let content_type = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.code.status(), [(header::CONTENT_TYPE, content_type)], body).into_response();
+        let mut response = (
+            self.code.status(),
+            [(header::CONTENT_TYPE, content_type)],
+            body,
+        )
+            .into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
@@ -191,13 +207,17 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Unavailable(why) => {
                 tracing::warn!(why, "database unavailable");
-                Self::new(Code::DatabaseUnavailable, "The database does not answer. Try again shortly.")
-                    .retry_after(Duration::from_secs(1))
+                Self::new(
+                    Code::DatabaseUnavailable,
+                    "The database does not answer. Try again shortly.",
+                )
+                .retry_after(Duration::from_secs(1))
             }
-            StoreError::Overloaded { retry_after } => {
-                Self::new(Code::Overloaded, "Too much is waiting for the database. Try again shortly.")
-                    .retry_after(retry_after)
-            }
+            StoreError::Overloaded { retry_after } => Self::new(
+                Code::Overloaded,
+                "Too much is waiting for the database. Try again shortly.",
+            )
+            .retry_after(retry_after),
             StoreError::Refused(refusal) => {
                 tracing::error!(error = %refusal, "the database refused a statement");
                 Self::internal()
@@ -239,9 +259,10 @@ impl From<RestoreError> for ApiError {
             RestoreError::NotOfUser => Self::new(Code::PeerNotOfUser, detail),
             RestoreError::RoomUnknown => Self::invalid(detail),
             RestoreError::NothingSaved => Self::new(Code::NoSavedMetadata, detail),
-            RestoreError::AlreadyClaimed(claim) => {
-                Self { claim: Some(Box::new(claim)), ..Self::new(Code::AlreadyClaimed, detail) }
-            }
+            RestoreError::AlreadyClaimed(claim) => Self {
+                claim: Some(Box::new(claim)),
+                ..Self::new(Code::AlreadyClaimed, detail)
+            },
         }
     }
 }

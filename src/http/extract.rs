@@ -30,7 +30,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         check_encoding(parts.uri.path())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        path.map(|path| Self(path.0)).map_err(|error| ApiError::invalid(error.body_text()))
+        path.map(|path| Self(path.0))
+            .map_err(|error| ApiError::invalid(error.body_text()))
     }
 }
 
@@ -45,7 +46,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         check_encoding(parts.uri.query().unwrap_or_default())?;
         #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        query.map(|query| Self(query.0)).map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))
+        query
+            .map(|query| Self(query.0))
+            .map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))
     }
 }
 
@@ -60,13 +63,18 @@ fn check_encoding(encoded: &str) -> Result<(), ApiError> {
     let mut parts = encoded.split('%');
     let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
-        let (digits, rest) = part.as_bytes().split_at_checked(2).ok_or_else(badly_encoded)?;
+        let (digits, rest) = part
+            .as_bytes()
+            .split_at_checked(2)
+            .ok_or_else(badly_encoded)?;
         let mut byte = [0];
         hex::decode_to_slice(digits, &mut byte).map_err(|_| badly_encoded())?;
         decoded.extend(byte);
         decoded.extend(rest);
     }
-    std::str::from_utf8(&decoded).map(|_| ()).map_err(|_| badly_encoded())
+    std::str::from_utf8(&decoded)
+        .map(|_| ())
+        .map_err(|_| badly_encoded())
 }
 
 fn badly_encoded() -> ApiError {
@@ -97,20 +105,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let body = whole_body(request, MAX_BODY).await?;
-        let body = if body.is_empty() { b"{}" } else { body.as_slice() };
+        let body = if body.is_empty() {
+            b"{}"
+        } else {
+            body.as_slice()
+        };
         // Read as an object, an array would be one without names.
         if !body.trim_ascii_start().starts_with(b"{") {
             return Err(ApiError::invalid("The body is no JSON object."));
         }
-        let read = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
-        read.map(Self).map_err(|error| ApiError::invalid(format!("The body is not as it should be: {error}.")))
+        let read =
+            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
+        read.map(Self).map_err(|error| {
+            ApiError::invalid(format!("The body is not as it should be: {error}."))
+        })
     }
 }
 
 /// The whole body, of at most `max` bytes, if it comes in time.
 pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
     let late = |_| ApiError::invalid("The body did not come to its end in time.");
-    timeout(BODY_TIMEOUT, read(request.into_body(), max)).await.map_err(late)?
+    timeout(BODY_TIMEOUT, read(request.into_body(), max))
+        .await
+        .map_err(late)?
 }
 
 async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
@@ -120,7 +137,8 @@ async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
         size = 0;
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?;
+            let chunk =
+                chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?;
             size += chunk.len();
             if size > MAX_READ {
                 break;
@@ -130,9 +148,16 @@ async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
             }
         }
     }
-    if size > max { Err(too_large(max)) } else { Ok(kept) }
+    if size > max {
+        Err(too_large(max))
+    } else {
+        Ok(kept)
+    }
 }
 
 fn too_large(max: usize) -> ApiError {
-    ApiError::new(Code::PayloadTooLarge, format!("The body is larger than the {max} bytes that this path takes."))
+    ApiError::new(
+        Code::PayloadTooLarge,
+        format!("The body is larger than the {max} bytes that this path takes."),
+    )
 }

@@ -41,5 +41,11 @@ pub(crate) async fn metrics(
     let (open, busy) = service.store().connections();
     metrics::gauge!("rejoin_database_connections", "state" => "open").set(f64::from(open));
     metrics::gauge!("rejoin_database_connections", "state" => "busy").set(f64::from(busy));
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        handle.render(),
+    )
 }

@@ -46,17 +46,31 @@ impl HistoryFilter {
         let span = match (self.at, self.since, self.until) {
             (Some(at), None, None) => Span::At(at),
             (None, since, until) => Span::Between { since, until },
-            (Some(_), _, _) => return Err(ApiError::invalid("`at` cannot be combined with `since` or `until`.")),
+            (Some(_), _, _) => {
+                return Err(ApiError::invalid(
+                    "`at` cannot be combined with `since` or `until`.",
+                ));
+            }
         };
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid(format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.")));
+            return Err(ApiError::invalid(format!(
+                "`limit` is {limit}, but should be 1 to {MAX_LIMIT}."
+            )));
         }
         let parse = |text: String| {
-            Cursor::parse(&text).ok_or_else(|| ApiError::invalid("`cursor` is not one that a page named."))
+            Cursor::parse(&text)
+                .ok_or_else(|| ApiError::invalid("`cursor` is not one that a page named."))
         };
         let after = self.cursor.map(parse).transpose()?;
-        Ok(HistoryQuery { user_id, room_id: self.room_id, peer_id: self.peer_id, span, limit, after })
+        Ok(HistoryQuery {
+            user_id,
+            room_id: self.room_id,
+            peer_id: self.peer_id,
+            span,
+            limit,
+            after,
+        })
     }
 }
 

@@ -71,13 +71,31 @@ impl FromRef<Shared> for Option<Arc<WebhookApi>> {
 pub fn router(api: Api) -> Router {
     let keys = api.keys.clone();
     let needs = |scope: Scope, route: MethodRouter<Shared>| {
-        route.route_layer(from_fn_with_state(Guard { keys: keys.clone(), scope }, auth::guard))
+        route.route_layer(from_fn_with_state(
+            Guard {
+                keys: keys.clone(),
+                scope,
+            },
+            auth::guard,
+        ))
     };
     Router::new()
-        .route("/v1/rooms/{room_id}/peers/{peer_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_peer)))
-        .route("/v1/rooms/{room_id}/snapshots", needs(Scope::Snapshot, post(snapshots::of_room)))
-        .route("/v1/users/{user_id}/resume", needs(Scope::Resume, get(resume::get).post(restore::post)))
-        .route("/v1/users/{user_id}/snapshots", needs(Scope::History, get(history::get)))
+        .route(
+            "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
+            needs(Scope::Snapshot, post(snapshots::of_peer)),
+        )
+        .route(
+            "/v1/rooms/{room_id}/snapshots",
+            needs(Scope::Snapshot, post(snapshots::of_room)),
+        )
+        .route(
+            "/v1/users/{user_id}/resume",
+            needs(Scope::Resume, get(resume::get).post(restore::post)),
+        )
+        .route(
+            "/v1/users/{user_id}/snapshots",
+            needs(Scope::History, get(history::get)),
+        )
         .route("/v1/webhooks/100ms", post(webhooks::take))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
@@ -85,7 +103,10 @@ pub fn router(api: Api) -> Router {
         .merge(docs())
         .fallback(async || ApiError::new(Code::NotFound, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
-            ApiError::new(Code::MethodNotAllowed, "The path does not take this method.")
+            ApiError::new(
+                Code::MethodNotAllowed,
+                "The path does not take this method.",
+            )
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe::observe))
@@ -93,18 +114,28 @@ pub fn router(api: Api) -> Router {
 }
 
 /// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
-async fn untorn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
+async fn untorn<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ApiError> {
     tokio::spawn(work).await.map_err(|_| ApiError::internal())
 }
 
 /// The page at `/docs`. It would load a badge from swagger.io, and tell it of the service's address, unless told not to.
 fn docs() -> SwaggerUi {
-    SwaggerUi::new("/docs").url("/openapi.json", openapi()).config(Config::default().validator_url("none"))
+    SwaggerUi::new("/docs")
+        .url("/openapi.json", openapi())
+        .config(Config::default().validator_url("none"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = said.unwrap_or("without a message"), "a request handler panicked");
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or(panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        panic = said.unwrap_or("without a message"),
+        "a request handler panicked"
+    );
     ApiError::internal().into_response()
 }

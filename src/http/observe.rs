@@ -23,11 +23,16 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
 
     let extensions = response.extensions_mut();
-    let (failure, key) = (extensions.remove::<ApiError>(), extensions.remove::<KeyName>());
+    let (failure, key) = (
+        extensions.remove::<ApiError>(),
+        extensions.remove::<KeyName>(),
+    );
     if let Some(failure) = &failure {
         let allow = response.headers_mut().remove(header::ALLOW);
         response = failure.render(request_id.to_str().unwrap_or_default());
-        response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        response
+            .headers_mut()
+            .extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     Line {
         method: &method,
@@ -46,10 +51,13 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
 /// The client's own id where it sent a plausible one, else a new one.
 fn request_id(request: &Request) -> HeaderValue {
     let sent = request.headers().get(&REQUEST_ID);
-    let plausible = |id: &&HeaderValue| (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    let plausible = |id: &&HeaderValue| {
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
     sent.filter(plausible).cloned().unwrap_or_else(|| {
         let mut text = Uuid::encode_buffer();
-        HeaderValue::from_str(Uuid::now_v7().simple().encode_lower(&mut text)).expect("hex digits are a header value")
+        HeaderValue::from_str(Uuid::now_v7().simple().encode_lower(&mut text))
+            .expect("hex digits are a header value")
     })
 }
 
@@ -68,7 +76,10 @@ impl Line<'_> {
     fn write(&self) {
         let code = self.failure.map_or("", |failure| failure.code().as_str());
         // What is wrong with a request can quote its query string; what is wrong with us or 100ms does not.
-        let detail = self.failure.filter(|_| self.status.is_server_error()).map_or("", ApiError::detail);
+        let detail = self
+            .failure
+            .filter(|_| self.status.is_server_error())
+            .map_or("", ApiError::detail);
         tracing::info!(
             target: "rejoin::request",
             method = %self.method,
@@ -88,16 +99,21 @@ impl Line<'_> {
             ("code", code.to_owned()),
         ];
         metrics::counter!("rejoin_http_requests_total", &labels).increment(1);
-        metrics::histogram!("rejoin_http_request_seconds", "route" => self.route.to_owned()).record(self.seconds);
+        metrics::histogram!("rejoin_http_request_seconds", "route" => self.route.to_owned())
+            .record(self.seconds);
     }
 }
 
 /// The method as a label: a client can make up any number of methods, but not of time series.
 fn known_method(method: &Method) -> &str {
     match *method {
-        Method::GET | Method::POST | Method::HEAD | Method::PUT | Method::DELETE | Method::PATCH | Method::OPTIONS => {
-            method.as_str()
-        }
+        Method::GET
+        | Method::POST
+        | Method::HEAD
+        | Method::PUT
+        | Method::DELETE
+        | Method::PATCH
+        | Method::OPTIONS => method.as_str(),
         _ => "other",
     }
 }

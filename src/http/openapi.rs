@@ -40,8 +40,14 @@ struct Security;
 
 impl Modify for Security {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key.")).build();
-        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(key));
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key."))
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(key));
     }
 }
 
@@ -50,9 +56,14 @@ struct Codes;
 
 impl Modify for Codes {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let rows = Code::ALL
-            .iter()
-            .map(|code| format!("| `{}` | {} | {} |\n", code.as_str(), code.status().as_u16(), code.title()));
+        let rows = Code::ALL.iter().map(|code| {
+            format!(
+                "| `{}` | {} | {} |\n",
+                code.as_str(),
+                code.status().as_u16(),
+                code.title()
+            )
+        });
         openapi.info.description = Some(format!(
             "Gives a player their state back.\n\nFailures are problem details (RFC 9457) with one of these codes, and a \
              `request_id` that is also in the `x-request-id` header:\n\n| code | status | meaning |\n|---|---|---|\n{}",

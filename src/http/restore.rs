@@ -9,7 +9,9 @@ use super::auth::Caller;
 use super::error::{ApiError, ClaimProblem, Problem};
 use super::extract::{JsonBody, NoFilter, Path, Query};
 use super::untorn;
-use crate::domain::{Claim, Claimant, PeerId, Requester, ResumeJson, RoomId, Timestamp, UserId, WhyNot};
+use crate::domain::{
+    Claim, Claimant, PeerId, Requester, ResumeJson, RoomId, Timestamp, UserId, WhyNot,
+};
 use crate::service::{Restore, RestoreRequest, Service};
 
 /// What to do with the saved state.
@@ -69,11 +71,21 @@ pub(crate) enum RestoreAnswer {
 
 impl RestoreAnswer {
     fn new(user_id: &UserId, done: Restore, now: Timestamp) -> Self {
-        let Restore { state, why_not, restored, claim } = done;
+        let Restore {
+            state,
+            why_not,
+            restored,
+            claim,
+        } = done;
         match state {
             Some(state) => {
                 let resume = ResumeJson::new(state, now);
-                Self::Found(Box::new(RestoreJson { resume, restored, why: why_not, claim }))
+                Self::Found(Box::new(RestoreJson {
+                    resume,
+                    restored,
+                    why: why_not,
+                    claim,
+                }))
             }
             None => Self::Nothing(NothingRestored {
                 user_id: user_id.to_string(),
@@ -111,7 +123,9 @@ pub(crate) async fn post(
     JsonBody(body): JsonBody<RestoreBody>,
 ) -> Result<Json<RestoreAnswer>, ApiError> {
     if body.peer_id.is_none() && (body.overwrite || body.role) {
-        return Err(ApiError::invalid("`overwrite` and `role` need a `peer_id`."));
+        return Err(ApiError::invalid(
+            "`overwrite` and `role` need a `peer_id`.",
+        ));
     }
     let request = RestoreRequest {
         user_id: user_id.clone(),

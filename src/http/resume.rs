@@ -61,28 +61,48 @@ pub(crate) async fn get(
     Query(filter): Query<ResumeFilter>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query = ResumeQuery { user_id, room_id: filter.room_id, exclude_peer_id: filter.exclude_peer_id };
+    let query = ResumeQuery {
+        user_id,
+        room_id: filter.room_id,
+        exclude_peer_id: filter.exclude_peer_id,
+    };
     let Some(state) = service.resume(query).await? else {
         count("miss");
-        return Err(ApiError::new(Code::NoSavedMetadata, "No metadata is saved for this user."));
+        return Err(ApiError::new(
+            Code::NoSavedMetadata,
+            "No metadata is saved for this user.",
+        ));
     };
     let etag = etag(&state);
     let resume = ResumeJson::new(state, service.now());
     if let Some(max) = filter.max_age.filter(|max| resume.age_seconds() > *max) {
         count("too-old");
         let age = resume.age_seconds();
-        let detail = format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
+        let detail =
+            format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
         return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
     }
     if filter.only.is_some() && resume.status() != Status::Dropped {
         count("not-dropped");
-        return Err(ApiError::new(Code::NotDropped, "The peer whose state is saved did not drop."));
+        return Err(ApiError::new(
+            Code::NotDropped,
+            "The peer whose state is saved did not drop.",
+        ));
     }
     count("hit");
-    #[expect(clippy::cast_precision_loss, reason = "a histogram needs no exact ages")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a histogram needs no exact ages"
+    )]
     metrics::histogram!("rejoin_resume_age_seconds").record(resume.age_seconds() as f64);
     let known = is_known(&headers, &etag);
-    let caching = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
+    let caching = [
+        (header::ETAG, etag),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        ),
+    ];
     Ok(if known {
         (StatusCode::NOT_MODIFIED, caching).into_response()
     } else {
@@ -96,7 +116,8 @@ fn count(outcome: &'static str) {
 
 /// Of the state and the presence. Weak: `age_seconds` and `last_observed_at` move on while those stay the same.
 fn etag(state: &SavedState) -> HeaderValue {
-    let told = serde_json::to_vec(&(&state.presence.presence, &state.presence.connected_peers)).unwrap_or_default();
+    let told = serde_json::to_vec(&(&state.presence.presence, &state.presence.connected_peers))
+        .unwrap_or_default();
     let presence = hex::encode(&Sha256::digest(told)[..6]);
     HeaderValue::try_from(format!("W/\"{}-{presence}\"", state.snapshot_id.simple()))
         .expect("hex digits are a header value")
@@ -105,7 +126,9 @@ fn etag(state: &SavedState) -> HeaderValue {
 /// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110).
 fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let Ok(ours) = etag.to_str().map(opaque) else { return false };
+    let Ok(ours) = etag.to_str().map(opaque) else {
+        return false;
+    };
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()

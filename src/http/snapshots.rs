@@ -32,7 +32,11 @@ pub(crate) async fn of_peer(
     _: NoBody,
 ) -> Result<(StatusCode, Json<SnapshotJson>), ApiError> {
     let saved = untorn(async move { service.snapshot_peer(&room, &peer).await }).await??;
-    let status = if saved.changed { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if saved.changed {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(saved.snapshot.into())))
 }
 
@@ -90,20 +94,37 @@ pub(crate) async fn of_room(
     _: NoBody,
 ) -> Result<Json<RoomSnapshotJson>, ApiError> {
     let room_id = room.to_string();
-    let taken =
-        untorn(
-            async move { service.snapshot_room(&room, filter.user_id.as_ref(), filter.role.as_ref(), |_, _| {}).await },
-        );
-    let RoomSnapshot { observed_at, saved, skipped } = taken.await??;
+    let taken = untorn(async move {
+        service
+            .snapshot_room(
+                &room,
+                filter.user_id.as_ref(),
+                filter.role.as_ref(),
+                |_, _| {},
+            )
+            .await
+    });
+    let RoomSnapshot {
+        observed_at,
+        saved,
+        skipped,
+    } = taken.await??;
     Ok(Json(RoomSnapshotJson {
         room_id,
         observed_at,
-        snapshots: saved.into_iter().map(|saved| saved.snapshot.into()).collect(),
+        snapshots: saved
+            .into_iter()
+            .map(|saved| saved.snapshot.into())
+            .collect(),
         skipped: skipped
             .into_iter()
             .map(|(peer_id, error)| {
                 let error = ApiError::from(error);
-                Skipped { peer_id, code: error.code().as_str(), detail: error.detail().to_owned() }
+                Skipped {
+                    peer_id,
+                    code: error.code().as_str(),
+                    detail: error.detail().to_owned(),
+                }
             })
             .collect(),
     }))

@@ -27,14 +27,25 @@ pub struct WebhookSecrets {
 impl WebhookSecrets {
     /// Any of these secrets, in this header.
     pub fn new<'a>(header: HeaderName, secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let digests = secrets.into_iter().map(|secret| Sha256::digest(secret.as_bytes()).into()).collect();
+        let digests = secrets
+            .into_iter()
+            .map(|secret| Sha256::digest(secret.as_bytes()).into())
+            .collect();
         Self { header, digests }
     }
 
     fn admit(&self, request: &Request) -> bool {
-        let shown: [u8; 32] =
-            Sha256::digest(request.headers().get(&self.header).map_or(&b""[..], HeaderValue::as_bytes)).into();
-        let any = self.digests.iter().fold(Choice::from(0), |any, digest| any | digest.ct_eq(&shown));
+        let shown: [u8; 32] = Sha256::digest(
+            request
+                .headers()
+                .get(&self.header)
+                .map_or(&b""[..], HeaderValue::as_bytes),
+        )
+        .into();
+        let any = self
+            .digests
+            .iter()
+            .fold(Choice::from(0), |any, digest| any | digest.ct_eq(&shown));
         any.into()
     }
 }
@@ -42,7 +53,9 @@ impl WebhookSecrets {
 /// Names the header only.
 impl std::fmt::Debug for WebhookSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebhookSecrets").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("WebhookSecrets")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,9 +84,17 @@ pub(crate) async fn take(
     State(api): State<Option<Arc<WebhookApi>>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let api = api.ok_or_else(|| ApiError::new(Code::NotFound, "Webhooks are not set up (REJOIN_WEBHOOK_SECRETS)."))?;
+    let api = api.ok_or_else(|| {
+        ApiError::new(
+            Code::NotFound,
+            "Webhooks are not set up (REJOIN_WEBHOOK_SECRETS).",
+        )
+    })?;
     if !api.secrets.admit(&request) {
-        let detail = format!("Send the webhook's secret in the header `{}`.", api.secrets.header);
+        let detail = format!(
+            "Send the webhook's secret in the header `{}`.",
+            api.secrets.header
+        );
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
     let body = whole_body(request, MAX_EVENT_BYTES).await?;

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use super::{RestoreError, Service};
 use crate::domain::{
-    ChangeId, PeerKey, PresenceJson, Requester, RestoreJob, RestoreOutcome, ResumeRecord, SavedState, Source, Status,
-    Timestamp, WhyNot,
+    ChangeId, PeerKey, PresenceJson, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
+    SavedState, Source, Status, Timestamp, WhyNot,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
@@ -67,7 +67,11 @@ impl Service {
     ///
     /// # Errors
     /// [`RestoreError::Store`].
-    pub async fn run_restore_job(&self, job: &RestoreJob, policy: RestorePolicy) -> Result<Progress, RestoreError> {
+    pub async fn run_restore_job(
+        &self,
+        job: &RestoreJob,
+        policy: RestorePolicy,
+    ) -> Result<Progress, RestoreError> {
         let known = match self.readiness(&job.key, policy).await? {
             Readiness::Never | Readiness::There(_) => return Ok(Progress::Done),
             Readiness::NotYet if policy.when == When::Dropped || job.attempts > LOOKS => {
@@ -81,25 +85,34 @@ impl Service {
             Err(error) => return Ok(Progress::Waiting(waiting(error, known))),
         };
         let (seen_at, new) = (fetched.sent_at, find(&fetched, &job.key));
-        let source = if policy.when == When::Dropped { Source::Peer } else { Source::Room };
-        self.keep(&job.key.room_id, source, fetched, |_, _| {}).await?;
-        let Some(has_metadata) = new else { return Ok(Progress::Waiting(waiting(HmsError::PeerNotFound, known))) };
+        let source = if policy.when == When::Dropped {
+            Source::Peer
+        } else {
+            Source::Room
+        };
+        self.keep(&job.key.room_id, source, fetched, |_, _| {})
+            .await?;
+        let Some(has_metadata) = new else {
+            return Ok(Progress::Waiting(waiting(HmsError::PeerNotFound, known)));
+        };
         match self.readiness(&job.key, policy).await? {
             Readiness::Never => Ok(Progress::Done),
             Readiness::NotYet => Ok(Progress::Waiting(Waiting::State)),
             Readiness::There(state) => self.found_there(job, &state, known).await,
             Readiness::Ready(state) if has_metadata => {
                 let record = self.automatic(job, *state);
-                self.record(&record, RestoreOutcome::Not(WhyNot::AlreadyHasMetadata)).await?;
+                self.record(&record, RestoreOutcome::Not(WhyNot::AlreadyHasMetadata))
+                    .await?;
                 Ok(Progress::Done)
             }
             Readiness::Ready(state) => {
                 let record = self.automatic(job, *state);
                 match self.send(&job.key, seen_at, &record, false).await {
                     Ok(()) => Ok(Progress::Done),
-                    Err(RestoreError::Upstream(error)) => {
-                        Ok(Progress::Waiting(waiting(error, Some(Box::new(record.state)))))
-                    }
+                    Err(RestoreError::Upstream(error)) => Ok(Progress::Waiting(waiting(
+                        error,
+                        Some(Box::new(record.state)),
+                    ))),
                     Err(error) => Err(error),
                 }
             }
@@ -108,13 +121,24 @@ impl Service {
 
     /// The new peer; and where any state will do, the user's others in the room: a ghost among them may have changed since
     /// it was last seen. Where only a drop will do, a sight of the ghost would say that it is connected after all.
-    async fn fetch_for(&self, job: &RestoreJob, policy: RestorePolicy) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
-        let PeerKey { user_id, room_id, peer_id } = &job.key;
+    async fn fetch_for(
+        &self,
+        job: &RestoreJob,
+        policy: RestorePolicy,
+    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+        let PeerKey {
+            user_id,
+            room_id,
+            peer_id,
+        } = &job.key;
         match policy.when {
             When::Always => self.hms.peers(room_id, Some(user_id), None).await,
             When::Dropped => {
                 let Fetched { sent_at, value } = self.hms.peer(room_id, peer_id).await?;
-                Ok(Fetched { sent_at, value: vec![value] })
+                Ok(Fetched {
+                    sent_at,
+                    value: vec![value],
+                })
             }
         }
     }
@@ -126,8 +150,11 @@ impl Service {
         there: &SavedState,
         known: Option<Box<SavedState>>,
     ) -> Result<Progress, RestoreError> {
-        if let Some(sent) = known.filter(|known| ChangeId::of_state(known) == ChangeId::of_state(there)) {
-            self.record(&self.automatic(job, *sent), RestoreOutcome::Restored).await?;
+        if let Some(sent) =
+            known.filter(|known| ChangeId::of_state(known) == ChangeId::of_state(there))
+        {
+            self.record(&self.automatic(job, *sent), RestoreOutcome::Restored)
+                .await?;
         }
         Ok(Progress::Done)
     }
@@ -142,19 +169,38 @@ impl Service {
         state: SavedState,
         why: &HmsError,
     ) -> Result<(), StoreError> {
-        self.record(&self.automatic(job, state), RestoreOutcome::Failed(why.as_str())).await
+        self.record(
+            &self.automatic(job, state),
+            RestoreOutcome::Failed(why.as_str()),
+        )
+        .await
     }
 
     fn automatic(&self, job: &RestoreJob, state: SavedState) -> ResumeRecord {
-        ResumeRecord { at: self.now(), state, to: Some(job.key.clone()), requester: Requester::Join }
+        ResumeRecord {
+            at: self.now(),
+            state,
+            to: Some(job.key.clone()),
+            requester: Requester::Join,
+        }
     }
 
-    async fn readiness(&self, new: &PeerKey, policy: RestorePolicy) -> Result<Readiness, RestoreError> {
-        let query = ResumeQuery { user_id: new.user_id.clone(), room_id: None, exclude_peer_id: None };
+    async fn readiness(
+        &self,
+        new: &PeerKey,
+        policy: RestorePolicy,
+    ) -> Result<Readiness, RestoreError> {
+        let query = ResumeQuery {
+            user_id: new.user_id.clone(),
+            room_id: None,
+            exclude_peer_id: None,
+        };
         Ok(match self.resume(query).await? {
             None => Readiness::NotYet,
             Some(state) if state.key == *new => Readiness::There(Box::new(state)),
-            Some(state) if policy.when == When::Dropped && may_be_outdated(&state, new) => Readiness::NotYet,
+            Some(state) if policy.when == When::Dropped && may_be_outdated(&state, new) => {
+                Readiness::NotYet
+            }
             Some(state) => policy.applies(state, self.now()),
         })
     }
@@ -178,7 +224,9 @@ impl RestorePolicy {
             return Readiness::Never;
         }
         match (self.when, status) {
-            (When::Always, _) | (When::Dropped, Status::Dropped) => Readiness::Ready(Box::new(state)),
+            (When::Always, _) | (When::Dropped, Status::Dropped) => {
+                Readiness::Ready(Box::new(state))
+            }
             (When::Dropped, Status::Connected | Status::Unknown) => Readiness::NotYet,
             (When::Dropped, Status::Left | Status::Kicked | Status::Ended) => Readiness::Never,
         }
@@ -187,14 +235,22 @@ impl RestorePolicy {
 
 /// Whether the peer is among those that were fetched, and if so, whether it has metadata.
 fn find(fetched: &Fetched<Vec<UpstreamPeer>>, key: &PeerKey) -> Option<bool> {
-    let is_it = |peer: &&UpstreamPeer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str();
-    fetched.value.iter().find(is_it).map(UpstreamPeer::has_metadata)
+    let is_it = |peer: &&UpstreamPeer| {
+        peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str()
+    };
+    fetched
+        .value
+        .iter()
+        .find(is_it)
+        .map(UpstreamPeer::has_metadata)
 }
 
 fn waiting(error: HmsError, state: Option<Box<SavedState>>) -> Waiting {
     match state {
         None => Waiting::State,
-        Some(state) if matches!(error, HmsError::PeerNotFound | HmsError::RoomNotActive) => Waiting::Peer(error, state),
+        Some(state) if matches!(error, HmsError::PeerNotFound | HmsError::RoomNotActive) => {
+            Waiting::Peer(error, state)
+        }
         Some(state) => Waiting::Upstream(error, state),
     }
 }

@@ -7,8 +7,8 @@ mod auto;
 mod restore;
 
 use crate::domain::{
-    Clock, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey, RoleName, RoomId, SavedState,
-    Source, Timestamp, UserId,
+    Clock, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey, RoleName,
+    RoomId, SavedState, Source, Timestamp, UserId,
 };
 use crate::hms::{self, Fetched, HmsError, UpstreamPeer};
 use crate::store::{ResumeQuery, Saved, Store, StoreError};
@@ -40,7 +40,9 @@ pub enum Refusal {
     #[error(transparent)]
     KeyTooLarge(#[from] KeyTooLarge),
     /// More metadata than the setting allows.
-    #[error("the metadata has {size} bytes, and at most {max} are kept (REJOIN_MAX_METADATA_BYTES)")]
+    #[error(
+        "the metadata has {size} bytes, and at most {max} are kept (REJOIN_MAX_METADATA_BYTES)"
+    )]
     MetadataTooLarge {
         /// Its size in bytes.
         size: usize,
@@ -92,7 +94,12 @@ pub struct Service {
 impl Service {
     /// A service that asks this upstream and keeps in this store.
     pub fn new(hms: hms::Client, store: Store, clock: Clock, limits: Limits) -> Self {
-        Self { hms, store, clock, limits }
+        Self {
+            hms,
+            store,
+            clock,
+            limits,
+        }
     }
 
     /// The store, for what reads only it.
@@ -109,7 +116,11 @@ impl Service {
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub async fn snapshot_peer(&self, room: &RoomId, peer: &PeerId) -> Result<Saved, SnapshotError> {
+    pub async fn snapshot_peer(
+        &self,
+        room: &RoomId,
+        peer: &PeerId,
+    ) -> Result<Saved, SnapshotError> {
         let fetched = self.hms.peer(room, peer).await?;
         let observation = self.observation(room, fetched.sent_at, Source::Peer, fetched.value)?;
         Ok(self.store.save(observation).await?)
@@ -129,7 +140,10 @@ impl Service {
         role: Option<&RoleName>,
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, SnapshotError> {
-        let fetched = self.hms.peers(room, user, role.map(RoleName::as_str)).await?;
+        let fetched = self
+            .hms
+            .peers(room, user, role.map(RoleName::as_str))
+            .await?;
         Ok(self.keep(room, Source::Room, fetched, progress).await?)
     }
 
@@ -153,18 +167,29 @@ impl Service {
         let mut saved = Vec::with_capacity(observations.len());
         let all = observations.len();
         while !observations.is_empty() {
-            let portion: Vec<Observation> = observations.drain(..observations.len().min(PORTION)).collect();
-            let ids: Vec<PeerId> = portion.iter().map(|observation| observation.key.peer_id.clone()).collect();
+            let portion: Vec<Observation> = observations
+                .drain(..observations.len().min(PORTION))
+                .collect();
+            let ids: Vec<PeerId> = portion
+                .iter()
+                .map(|observation| observation.key.peer_id.clone())
+                .collect();
             for (id, result) in ids.into_iter().zip(self.store.save_all(portion).await) {
                 match result {
                     Ok(kept) => saved.push(kept),
-                    Err(error @ StoreError::Refused(_)) => skipped.push((id.to_string(), error.into())),
+                    Err(error @ StoreError::Refused(_)) => {
+                        skipped.push((id.to_string(), error.into()))
+                    }
                     Err(outage) => return Err(outage),
                 }
             }
             progress(all - observations.len(), all);
         }
-        Ok(RoomSnapshot { observed_at, saved, skipped })
+        Ok(RoomSnapshot {
+            observed_at,
+            saved,
+            skipped,
+        })
     }
 
     /// What is kept of a peer that 100ms told of.
@@ -189,7 +214,11 @@ impl Service {
 
     fn bounded(&self, metadata: Metadata) -> Result<Metadata, Refusal> {
         let (size, max) = (metadata.len(), self.limits.max_metadata_bytes);
-        if size > max { Err(Refusal::MetadataTooLarge { size, max }) } else { Ok(metadata) }
+        if size > max {
+            Err(Refusal::MetadataTooLarge { size, max })
+        } else {
+            Ok(metadata)
+        }
     }
 
     /// The saved state of a user, or none where there is nothing to resume: never set, or cleared.
@@ -197,7 +226,11 @@ impl Service {
     /// # Errors
     /// [`StoreError`].
     pub async fn resume(&self, query: ResumeQuery) -> Result<Option<SavedState>, StoreError> {
-        Ok(self.store.resume(query).await?.filter(|state| !state.metadata.is_empty()))
+        Ok(self
+            .store
+            .resume(query)
+            .await?
+            .filter(|state| !state.metadata.is_empty()))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Refusal, Service, key_of};
 use crate::domain::{
-    Claim, Claimant, Metadata, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
-    ResumeRecord, RoomId, SavedState, Source, Timestamp, UserId, WhyNot,
+    Claim, Claimant, Metadata, Observation, PeerId, PeerKey, Report, Requester, RestoreMark,
+    RestoreOutcome, ResumeRecord, RoomId, SavedState, Source, Timestamp, UserId, WhyNot,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
@@ -56,7 +56,9 @@ pub enum RestoreError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Nobody knows in which room the peer is.
-    #[error("The peer was never seen and the user has no state, so `room_id` should say where the peer is.")]
+    #[error(
+        "The peer was never seen and the user has no state, so `room_id` should say where the peer is."
+    )]
     RoomUnknown,
     /// There is no state, and no peer to say of that it got none.
     #[error("No metadata is saved for this user.")]
@@ -92,9 +94,16 @@ impl Service {
             self.store.save(seen).await?;
         }
         let Some(state) = found else {
-            let why_not = target.map(|_| WhyNot::NothingSaved).ok_or(RestoreError::NothingSaved)?;
+            let why_not = target
+                .map(|_| WhyNot::NothingSaved)
+                .ok_or(RestoreError::NothingSaved)?;
             count_restore(false, RestoreOutcome::Not(why_not));
-            return Ok(Restore { state: None, why_not: Some(why_not), restored: false, claim: None });
+            return Ok(Restore {
+                state: None,
+                why_not: Some(why_not),
+                restored: false,
+                claim: None,
+            });
         };
         let record = ResumeRecord {
             at: self.now(),
@@ -108,14 +117,26 @@ impl Service {
         };
         let why_not = match &target {
             None => None,
-            Some(target) => self.restore_to(target, &record, request.overwrite, request.with_role).await?,
+            Some(target) => {
+                self.restore_to(target, &record, request.overwrite, request.with_role)
+                    .await?
+            }
         };
         let restored = target.is_some() && why_not.is_none();
-        Ok(Restore { state: Some(record.state), why_not, restored, claim })
+        Ok(Restore {
+            state: Some(record.state),
+            why_not,
+            restored,
+            claim,
+        })
     }
 
     /// The peer as it is now, if it is the user's.
-    async fn target(&self, request: &RestoreRequest, peer_id: &PeerId) -> Result<Target, RestoreError> {
+    async fn target(
+        &self,
+        request: &RestoreRequest,
+        peer_id: &PeerId,
+    ) -> Result<Target, RestoreError> {
         let room_id = match &request.room_id {
             Some(room_id) => room_id.clone(),
             None => self.room_of(&request.user_id, peer_id).await?,
@@ -127,11 +148,21 @@ impl Service {
         self.target_of(&room_id, sent_at, value)
     }
 
-    fn target_of(&self, room: &RoomId, sent_at: Timestamp, peer: UpstreamPeer) -> Result<Target, RestoreError> {
+    fn target_of(
+        &self,
+        room: &RoomId,
+        sent_at: Timestamp,
+        peer: UpstreamPeer,
+    ) -> Result<Target, RestoreError> {
         let has_metadata = peer.has_metadata();
         let key = key_of(room, &peer)?;
         let seen = self.observation(room, sent_at, Source::Peer, peer).ok();
-        Ok(Target { key, seen_at: sent_at, has_metadata, seen })
+        Ok(Target {
+            key,
+            seen_at: sent_at,
+            has_metadata,
+            seen,
+        })
     }
 
     /// Where the peer is: where it was seen, else where the user's state is from.
@@ -139,7 +170,11 @@ impl Service {
         if let Some(room_id) = self.store.room_of(user_id, peer_id).await? {
             return Ok(room_id);
         }
-        let query = ResumeQuery { user_id: user_id.clone(), room_id: None, exclude_peer_id: None };
+        let query = ResumeQuery {
+            user_id: user_id.clone(),
+            room_id: None,
+            exclude_peer_id: None,
+        };
         let state = self.resume(query).await?.ok_or(RestoreError::RoomUnknown)?;
         Ok(state.key.room_id)
     }
@@ -151,12 +186,18 @@ impl Service {
         request: &RestoreRequest,
         target: Option<&Target>,
     ) -> Result<Option<SavedState>, RestoreError> {
-        let everywhere =
-            ResumeQuery { user_id: request.user_id.clone(), room_id: request.room_id.clone(), exclude_peer_id: None };
+        let everywhere = ResumeQuery {
+            user_id: request.user_id.clone(),
+            room_id: request.room_id.clone(),
+            exclude_peer_id: None,
+        };
         if let Some(target) = target.filter(|_| request.overwrite)
             && !self.store.was_restored_to(&target.key).await?
         {
-            let elsewhere = ResumeQuery { exclude_peer_id: Some(target.key.peer_id.clone()), ..everywhere.clone() };
+            let elsewhere = ResumeQuery {
+                exclude_peer_id: Some(target.key.peer_id.clone()),
+                ..everywhere.clone()
+            };
             if let Some(state) = self.resume(elsewhere).await? {
                 return Ok(Some(state));
             }
@@ -164,7 +205,11 @@ impl Service {
         Ok(self.resume(everywhere).await?)
     }
 
-    async fn claim(&self, record: &ResumeRecord, claimant: Claimant) -> Result<Claim, RestoreError> {
+    async fn claim(
+        &self,
+        record: &ResumeRecord,
+        claimant: Claimant,
+    ) -> Result<Claim, RestoreError> {
         let claim = self.store.claim(record.clone(), claimant.clone()).await?;
         let outcome = match &claim {
             claim if claim.claimed_by != claimant => "already-claimed",
@@ -194,9 +239,12 @@ impl Service {
         } else if target.has_metadata && !overwrite {
             WhyNot::AlreadyHasMetadata
         } else {
-            let sent = self.send(&target.key, target.seen_at, record, with_role).await;
+            let sent = self
+                .send(&target.key, target.seen_at, record, with_role)
+                .await;
             if let Err(RestoreError::Upstream(error)) = &sent {
-                self.record(record, RestoreOutcome::Failed(error.as_str())).await?;
+                self.record(record, RestoreOutcome::Failed(error.as_str()))
+                    .await?;
             }
             return sent.map(|()| None);
         };
@@ -218,14 +266,25 @@ impl Service {
         let state = &record.state;
         let mark = RestoreMark::new(state, self.now(), seen_at);
         self.store
-            .report(Report { restoring: Some(mark), only_if_unknown: true, ..unknown(to, seen_at).into() })
+            .report(Report {
+                restoring: Some(mark),
+                only_if_unknown: true,
+                ..unknown(to, seen_at).into()
+            })
             .await?;
         let update = PeerUpdate {
             metadata: state.metadata.raw().map(ToOwned::to_owned),
-            role: state.role.as_ref().filter(|_| with_role).map(|role| role.as_str().to_owned()),
+            role: state
+                .role
+                .as_ref()
+                .filter(|_| with_role)
+                .map(|role| role.as_str().to_owned()),
             name: None,
         };
-        let updated = self.hms.update_peer(&to.room_id, &to.peer_id, &update).await;
+        let updated = self
+            .hms
+            .update_peer(&to.room_id, &to.peer_id, &update)
+            .await;
         let answered_at = self.now();
         match updated {
             Ok(Fetched { sent_at, value }) => {
@@ -234,7 +293,12 @@ impl Service {
                 if let Ok(seen) = self.observation(&to.room_id, sent_at, Source::Peer, value)
                     && seen.key == *to
                 {
-                    self.store.report(Report { seen_until: Some(answered_at), ..seen.into() }).await?;
+                    self.store
+                        .report(Report {
+                            seen_until: Some(answered_at),
+                            ..seen.into()
+                        })
+                        .await?;
                 }
                 time_from_drop(record);
                 Ok(self.record(record, RestoreOutcome::Restored).await?)
@@ -243,7 +307,11 @@ impl Service {
         }
     }
 
-    pub(super) async fn record(&self, record: &ResumeRecord, outcome: RestoreOutcome) -> Result<(), StoreError> {
+    pub(super) async fn record(
+        &self,
+        record: &ResumeRecord,
+        outcome: RestoreOutcome,
+    ) -> Result<(), StoreError> {
         count_restore(record.requester == Requester::Join, outcome);
         self.store.record_restore(record.clone(), outcome).await
     }
@@ -262,7 +330,11 @@ fn count_restore(automatic: bool, outcome: RestoreOutcome) {
 /// How long a player was without their state.
 fn time_from_drop(record: &ResumeRecord) {
     if let Some(dropped_at) = record.state.dropped_at() {
-        #[expect(clippy::cast_precision_loss, reason = "a histogram needs no exact times")]
-        metrics::histogram!("rejoin_drop_to_resume_seconds").record(record.at.seconds_since(dropped_at) as f64);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a histogram needs no exact times"
+        )]
+        metrics::histogram!("rejoin_drop_to_resume_seconds")
+            .record(record.at.seconds_since(dropped_at) as f64);
     }
 }

@@ -67,17 +67,29 @@ impl Auth {
     /// Checks the `Authorization` header.
     pub(super) fn check(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), Refusal> {
         let token = bearer(headers).ok_or(Refusal::Invalid)?;
-        let claims =
-            jsonwebtoken::decode::<Value>(token, &self.key, &self.validation).map_err(|_| Refusal::Invalid)?.claims;
-        if claims["type"].as_str().is_some_and(|kind| kind != "management") {
+        let claims = jsonwebtoken::decode::<Value>(token, &self.key, &self.validation)
+            .map_err(|_| Refusal::Invalid)?
+            .claims;
+        if claims["type"]
+            .as_str()
+            .is_some_and(|kind| kind != "management")
+        {
             return Err(Refusal::NotPermitted);
         }
         let typed = claims["type"].is_string();
         let claims = Claims::deserialize(claims).map_err(|_| Refusal::Invalid)?;
         let in_time = (claims.nbf..claims.exp).contains(&now.timestamp());
         let ours = claims.access_key == self.access_key && claims.version == 2;
-        let known = self.tokens.lock().expect("no panic while locked").admit(claims.jti);
-        if typed && in_time && ours && known { Ok(()) } else { Err(Refusal::Invalid) }
+        let known = self
+            .tokens
+            .lock()
+            .expect("no panic while locked")
+            .admit(claims.jti);
+        if typed && in_time && ours && known {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid)
+        }
     }
 
     /// Refuses from now on every token seen so far.
@@ -89,7 +101,11 @@ impl Auth {
 
     /// How many different tokens have been seen.
     pub(super) fn seen(&self) -> usize {
-        self.tokens.lock().expect("no panic while locked").seen.len()
+        self.tokens
+            .lock()
+            .expect("no panic while locked")
+            .seen
+            .len()
     }
 }
 
@@ -109,5 +125,9 @@ impl Tokens {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+    headers
+        .get(AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
 }

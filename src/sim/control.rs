@@ -63,11 +63,17 @@ pub(super) fn router(sim: Sim) -> Router {
         .route("/rooms/{room}/peers/{peer}/kick", post(kick))
         .route("/rooms/{room}/peers/{peer}/tracks", post(add_track))
         .route("/rooms/{room}/peers/{peer}/tracks/{track}", patch(mute))
-        .route("/state", get(async |State(sim): State<Sim>| axum::Json(sim.state())))
+        .route(
+            "/state",
+            get(async |State(sim): State<Sim>| axum::Json(sim.state())),
+        )
         .route("/requests", get(requests).delete(clear_requests))
         .route("/faults", get(faults).put(set_faults).delete(clear_faults))
         .route("/tokens/revoke", post(revoke))
-        .route("/webhooks", get(webhooks).put(set_webhooks).delete(reset_webhooks))
+        .route(
+            "/webhooks",
+            get(webhooks).put(set_webhooks).delete(reset_webhooks),
+        )
         .route("/webhooks/target", put(set_target).delete(clear_target))
         .route("/webhooks/replay", post(replay))
         .route("/webhooks/send", post(send))
@@ -88,14 +94,20 @@ async fn update(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: B
     shown(sim.update(&room, &peer, parse::<Update>(&body)?))
 }
 
-async fn set_metadata(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
+async fn set_metadata(
+    State(sim): State<Sim>,
+    Path((room, peer)): RoomAndPeer,
+    body: Bytes,
+) -> Answer {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
         #[serde(default, deserialize_with = "given")]
         metadata: Option<WireMetadata>,
     }
-    let metadata = parse::<Body>(&body)?.metadata.unwrap_or_else(WireMetadata::absent);
+    let metadata = parse::<Body>(&body)?
+        .metadata
+        .unwrap_or_else(WireMetadata::absent);
     shown(sim.set_metadata(&room, &peer, metadata))
 }
 
@@ -116,7 +128,12 @@ struct Parting {
 
 async fn leave(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
     let Parting { reason, message } = parse(&body)?;
-    shown(sim.remove(&room, &peer, reason.as_deref().unwrap_or("client request"), &message))
+    shown(sim.remove(
+        &room,
+        &peer,
+        reason.as_deref().unwrap_or("client request"),
+        &message,
+    ))
 }
 
 async fn kick(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
@@ -179,8 +196,13 @@ async fn revoke(State(sim): State<Sim>) -> StatusCode {
 }
 
 async fn webhooks(State(sim): State<Sim>) -> Response {
-    let (pending, settings, deliveries) = (sim.pending_deliveries(), sim.webhook_settings(), sim.deliveries());
-    axum::Json(json!({ "pending": pending, "settings": settings, "deliveries": deliveries })).into_response()
+    let (pending, settings, deliveries) = (
+        sim.pending_deliveries(),
+        sim.webhook_settings(),
+        sim.deliveries(),
+    );
+    axum::Json(json!({ "pending": pending, "settings": settings, "deliveries": deliveries }))
+        .into_response()
 }
 
 async fn set_webhooks(State(sim): State<Sim>, body: Bytes) -> Answer {
@@ -201,7 +223,11 @@ async fn set_target(State(sim): State<Sim>, body: Bytes) -> Answer {
         header: Option<String>,
         secret: String,
     }
-    let Body { url, header, secret } = parse(&body)?;
+    let Body {
+        url,
+        header,
+        secret,
+    } = parse(&body)?;
     let header = header.as_deref().unwrap_or(WebhookTarget::DEFAULT_HEADER);
     sim.set_webhook_target(Some(WebhookTarget::new(&url, header, secret.into())?));
     Ok(StatusCode::NO_CONTENT.into_response())

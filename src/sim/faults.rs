@@ -66,16 +66,26 @@ pub struct FaultRule {
 impl FaultRule {
     /// Every request of this call suffers this.
     pub fn always(operation: Operation, fault: Fault) -> Self {
-        Self { operation, times: None, skip: 0, fault }
+        Self {
+            operation,
+            times: None,
+            skip: 0,
+            fault,
+        }
     }
 
     /// The next `times` requests of this call suffer this.
     pub fn times(operation: Operation, times: u32, fault: Fault) -> Self {
-        Self { times: Some(times), ..Self::always(operation, fault) }
+        Self {
+            times: Some(times),
+            ..Self::always(operation, fault)
+        }
     }
 
     fn takes(&mut self, operation: Option<Operation>) -> bool {
-        if self.times == Some(0) || (self.operation != Operation::Any && operation != Some(self.operation)) {
+        if self.times == Some(0)
+            || (self.operation != Operation::Any && operation != Some(self.operation))
+        {
             return false;
         }
         if self.skip > 0 {
@@ -174,11 +184,23 @@ pub(super) async fn answer(fault: Fault, request: Request, next: Next) -> Respon
         }
         Fault::Empty(code) => status(code).into_response(),
         Fault::Redirect(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
-        Fault::Garbage => ([(header::CONTENT_TYPE, "application/json")], "{\"id\": \u{1}nope").into_response(),
-        Fault::Unauthorized => error(StatusCode::UNAUTHORIZED, "Token validation error", "not found"),
+        Fault::Garbage => (
+            [(header::CONTENT_TYPE, "application/json")],
+            "{\"id\": \u{1}nope",
+        )
+            .into_response(),
+        Fault::Unauthorized => error(
+            StatusCode::UNAUTHORIZED,
+            "Token validation error",
+            "not found",
+        ),
         Fault::Forbidden => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
         Fault::Flood(size) => flood(size),
-        Fault::Answer { status: code, content_type, body } => {
+        Fault::Answer {
+            status: code,
+            content_type,
+            body,
+        } => {
             let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
             (status(code), [(header::CONTENT_TYPE, content_type)], body).into_response()
         }
@@ -192,10 +214,14 @@ fn status(code: u16) -> StatusCode {
 fn rate_limited(form: RateLimit) -> Response {
     let documented = |message: &str| error(StatusCode::TOO_MANY_REQUESTS, message, "rate limited");
     match form {
-        RateLimit::Header(seconds) => {
-            ([(header::RETRY_AFTER, seconds.to_string())], documented("rate limit exceeded")).into_response()
-        }
-        RateLimit::Message(seconds) => documented(&format!("rate limit exceeded, retry after {seconds} seconds")),
+        RateLimit::Header(seconds) => (
+            [(header::RETRY_AFTER, seconds.to_string())],
+            documented("rate limit exceeded"),
+        )
+            .into_response(),
+        RateLimit::Message(seconds) => documented(&format!(
+            "rate limit exceeded, retry after {seconds} seconds"
+        )),
         RateLimit::Bare => StatusCode::TOO_MANY_REQUESTS.into_response(),
     }
 }
@@ -204,21 +230,28 @@ fn rate_limited(form: RateLimit) -> Response {
 async fn cut(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, body.len().into());
     let half = body.slice(..body.len() / 2);
     let broken = async {
         // Lets the first half reach the caller before the connection is closed.
         tokio::time::sleep(Duration::from_millis(20)).await;
         Err(std::io::Error::other("the simulated connection broke"))
     };
-    Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(broken))))
+    Response::from_parts(
+        parts,
+        Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(broken))),
+    )
 }
 
 fn flood(size: u64) -> Response {
     const CHUNK: &[u8] = &[b'x'; 16 * 1024];
     let chunks = usize::try_from(size / CHUNK.len() as u64 + 1).unwrap_or(usize::MAX);
     let middle = std::iter::repeat_n(Bytes::from_static(CHUNK), chunks);
-    let body = std::iter::once(Bytes::from_static(b"\"")).chain(middle).chain([Bytes::from_static(b"\"")]);
+    let body = std::iter::once(Bytes::from_static(b"\""))
+        .chain(middle)
+        .chain([Bytes::from_static(b"\"")]);
     let body = Body::from_stream(stream::iter(body.map(Ok::<_, std::io::Error>)));
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -41,12 +41,29 @@ impl Sim {
     }
 
     /// Sets a peer's metadata.
-    pub fn set_metadata(&self, room: &str, peer: &str, metadata: WireMetadata) -> Result<Peer, SimError> {
-        self.update(room, peer, Update { metadata: Some(metadata), ..Update::default() })
+    pub fn set_metadata(
+        &self,
+        room: &str,
+        peer: &str,
+        metadata: WireMetadata,
+    ) -> Result<Peer, SimError> {
+        self.update(
+            room,
+            peer,
+            Update {
+                metadata: Some(metadata),
+                ..Update::default()
+            },
+        )
     }
 
     /// Cuts a peer's connection: it lingers as a ghost, then leaves.
-    pub fn drop_peer(&self, room: &str, peer: &str, options: DropOptions) -> Result<Peer, SimError> {
+    pub fn drop_peer(
+        &self,
+        room: &str,
+        peer: &str,
+        options: DropOptions,
+    ) -> Result<Peer, SimError> {
         let settings = self.webhook_settings();
         let drop = Disconnect {
             ghost: ghost_of(options.ghost_seconds, self.0.ghost)?,
@@ -75,7 +92,13 @@ impl Sim {
     }
 
     /// The peer is gone at once, for this reason.
-    pub fn remove(&self, room: &str, peer: &str, reason: &str, message: &str) -> Result<Peer, SimError> {
+    pub fn remove(
+        &self,
+        room: &str,
+        peer: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<Peer, SimError> {
         let now = self.now();
         self.with_state(|state| state.remove(now, room, peer, reason, message))
     }
@@ -118,7 +141,12 @@ impl Sim {
 
     /// The rules, with what is left of their counts.
     pub fn faults(&self) -> Vec<FaultRule> {
-        self.0.faults.lock().expect("no panic while locked").rules.clone()
+        self.0
+            .faults
+            .lock()
+            .expect("no panic while locked")
+            .rules
+            .clone()
     }
 
     /// Refuses with 401 every token seen so far; fresh ones are good.
@@ -133,17 +161,29 @@ impl Sim {
 
     /// The last requests to the REST API, oldest first.
     pub fn requests(&self) -> Vec<Request> {
-        self.0.requests.lock().expect("no panic while locked").recent()
+        self.0
+            .requests
+            .lock()
+            .expect("no panic while locked")
+            .recent()
     }
 
     /// How many requests to the REST API there were since the last reset.
     pub fn request_count(&self) -> u64 {
-        self.0.requests.lock().expect("no panic while locked").total()
+        self.0
+            .requests
+            .lock()
+            .expect("no panic while locked")
+            .total()
     }
 
     /// Forgets the requests.
     pub fn clear_requests(&self) {
-        self.0.requests.lock().expect("no panic while locked").clear();
+        self.0
+            .requests
+            .lock()
+            .expect("no panic while locked")
+            .clear();
     }
 }
 
@@ -187,5 +227,7 @@ impl Sim {
 
 fn ghost_of(seconds: Option<f64>, usual: Duration) -> Result<Duration, SimError> {
     let given = seconds.map(Duration::try_from_secs_f64).transpose();
-    Ok(given.map_err(|error| SimError::Invalid(format!("ghost_seconds: {error}")))?.unwrap_or(usual))
+    Ok(given
+        .map_err(|error| SimError::Invalid(format!("ghost_seconds: {error}")))?
+        .unwrap_or(usual))
 }

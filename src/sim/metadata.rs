@@ -84,6 +84,8 @@ impl<'de> Deserialize<'de> for WireMetadata {
 }
 
 /// For an optional field in which `null` is a value of its own: serde would read it as "not given".
-pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WireMetadata>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<WireMetadata>, D::Error> {
     WireMetadata::deserialize(deserializer).map(Some)
 }

@@ -9,7 +9,10 @@
 //! - `webhooks` tells a target what happened, and can lose, delay, duplicate, reorder and replay;
 //! - `control` is the HTTP form of the handle, under `/control`: its module lists every call.
 
-#![expect(clippy::disallowed_types, reason = "it answers as 100ms does, not with our problem details")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "it answers as 100ms does, not with our problem details"
+)]
 
 mod auth;
 mod control;
@@ -47,7 +50,8 @@ pub use self::serve::serve;
 use self::state::State;
 use self::webhooks::Webhooks;
 pub use self::webhooks::{
-    Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, WebhookRule, WebhookSettings, WebhookTarget,
+    Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, WebhookRule, WebhookSettings,
+    WebhookTarget,
 };
 
 /// How long 100ms keeps the peer of a lost connection.
@@ -147,7 +151,10 @@ impl Sim {
 
     /// Sends webhooks and ends ghosts in time, until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
-        tokio::join!(self.0.webhooks.run(shutdown.clone()), self.end_ghosts(shutdown));
+        tokio::join!(
+            self.0.webhooks.run(shutdown.clone()),
+            self.end_ghosts(shutdown)
+        );
     }
 
     async fn end_ghosts(&self, shutdown: CancellationToken) {
@@ -155,7 +162,9 @@ impl Sim {
         const LOOK: Duration = Duration::from_secs(1);
         loop {
             let next = self.with_state(|state| state.next_expiry());
-            let wait = next.map_or(LOOK, |next| (next - self.now()).to_std().unwrap_or_default().min(LOOK));
+            let wait = next.map_or(LOOK, |next| {
+                (next - self.now()).to_std().unwrap_or_default().min(LOOK)
+            });
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.0.ghosts_changed.notified() => {}
@@ -182,14 +191,26 @@ impl Sim {
     }
 
     fn take_fault(&self, operation: Option<Operation>) -> (Duration, Option<Fault>) {
-        self.0.faults.lock().expect("no panic while locked").take(operation)
+        self.0
+            .faults
+            .lock()
+            .expect("no panic while locked")
+            .take(operation)
     }
 
     fn log(&self, request: Request) -> u64 {
-        self.0.requests.lock().expect("no panic while locked").push(request)
+        self.0
+            .requests
+            .lock()
+            .expect("no panic while locked")
+            .push(request)
     }
 
     fn log_answer(&self, number: u64, at: &str, status: u16) {
-        self.0.requests.lock().expect("no panic while locked").answered(number, at, status);
+        self.0
+            .requests
+            .lock()
+            .expect("no panic while locked")
+            .answered(number, at, status);
     }
 }

@@ -86,7 +86,10 @@ pub struct Join {
 impl Join {
     /// A join of this user, everything else as by default.
     pub fn of(user_id: &str) -> Self {
-        Self { user_id: user_id.to_owned(), ..Self::default() }
+        Self {
+            user_id: user_id.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// The same with this metadata.
@@ -150,7 +153,9 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn matches(&self, peer: &Peer) -> bool {
-        self.user_id.as_ref().is_none_or(|user| *user == peer.user_id)
+        self.user_id
+            .as_ref()
+            .is_none_or(|user| *user == peer.user_id)
             && self.role.as_ref().is_none_or(|role| *role == peer.role)
     }
 }
@@ -187,8 +192,15 @@ pub(super) struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum EventKind {
     PeerJoined(Peer),
-    PeerLeft { peer: Peer, reason: String, message: String },
-    RoleChanged { peer: Peer, previous_role: String },
+    PeerLeft {
+        peer: Peer,
+        reason: String,
+        message: String,
+    },
+    RoleChanged {
+        peer: Peer,
+        previous_role: String,
+    },
     SessionOpened,
     SessionClosed,
     RoomEnded,

@@ -43,7 +43,10 @@ impl RequestLog {
     /// Keeps a request, and returns its number.
     pub(super) fn push(&mut self, request: Request) -> u64 {
         self.total += 1;
-        self.recent.push_back(Request { number: self.total, ..request });
+        self.recent.push_back(Request {
+            number: self.total,
+            ..request
+        });
         if self.recent.len() > MAX_REQUESTS {
             self.recent.pop_front();
         }
@@ -53,7 +56,11 @@ impl RequestLog {
     /// Notes the answer. Nothing when the request is no longer kept.
     pub(super) fn answered(&mut self, number: u64, at: &str, status: u16) {
         // The time tells a request from one of the same number before a reset.
-        if let Some(request) = self.recent.iter_mut().find(|kept| kept.number == number && kept.at == at) {
+        if let Some(request) = self
+            .recent
+            .iter_mut()
+            .find(|kept| kept.number == number && kept.at == at)
+        {
             request.status = Some(status);
         }
     }

@@ -23,7 +23,10 @@ pub(super) fn router(sim: Sim) -> Router {
     Router::new()
         .route("/v2/active-rooms/{room_id}", get(room))
         .route("/v2/active-rooms/{room_id}/peers", get(peers))
-        .route("/v2/active-rooms/{room_id}/peers/{peer_id}", get(peer).post(update))
+        .route(
+            "/v2/active-rooms/{room_id}/peers/{peer_id}",
+            get(peer).post(update),
+        )
         .route("/v2/sessions/{session_id}", get(session))
         .fallback(async || not_found())
         .layer(from_fn_with_state(sim.clone(), guard))
@@ -46,8 +49,18 @@ async fn peer(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>
     sim.with_state(|state| answer(state.peer(&room, &peer).map(PeerJson::with_tracks)))
 }
 
-async fn peers(State(sim): State<Sim>, Path(room): Path<String>, Query(filter): Query<Filter>) -> Response {
-    sim.with_state(|state| answer(state.peers(&room, &filter).map(|peers| PeersJson::new(&peers))))
+async fn peers(
+    State(sim): State<Sim>,
+    Path(room): Path<String>,
+    Query(filter): Query<Filter>,
+) -> Response {
+    sim.with_state(|state| {
+        answer(
+            state
+                .peers(&room, &filter)
+                .map(|peers| PeersJson::new(&peers)),
+        )
+    })
 }
 
 async fn room(State(sim): State<Sim>, Path(room): Path<String>) -> Response {
@@ -55,19 +68,37 @@ async fn room(State(sim): State<Sim>, Path(room): Path<String>) -> Response {
 }
 
 async fn session(State(sim): State<Sim>, Path(session): Path<String>) -> Response {
-    sim.with_state(|state| state.session(&session).map(SessionJson::new).map_or_else(not_found, |body| ok(&body)))
+    sim.with_state(|state| {
+        state
+            .session(&session)
+            .map(SessionJson::new)
+            .map_or_else(not_found, |body| ok(&body))
+    })
 }
 
-async fn update(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>, body: Bytes) -> Response {
+async fn update(
+    State(sim): State<Sim>,
+    Path((room, peer)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
     // Checked first, because serde reads an array as an object of nothing.
     let object = Some(body.as_ref()).filter(|body| body.trim_ascii_start().starts_with(b"{"));
     let Some(update) = object.and_then(|body| serde_json::from_slice::<Update>(body).ok()) else {
         return bad_request("the body must be an object of strings");
     };
-    if update.metadata.as_ref().is_some_and(|metadata| !metadata.is_string()) {
+    if update
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| !metadata.is_string())
+    {
         return bad_request("metadata must be a string");
     }
-    answer(sim.update(&room, &peer, update).as_ref().map(PeerJson::with_tracks).map_err(Clone::clone))
+    answer(
+        sim.update(&room, &peer, update)
+            .as_ref()
+            .map(PeerJson::with_tracks)
+            .map_err(Clone::clone),
+    )
 }
 
 fn answer(result: Result<impl Serialize, SimError>) -> Response {
@@ -92,7 +123,11 @@ fn bad_request(detail: &str) -> Response {
 
 fn refuse(refusal: Refusal) -> Response {
     match refusal {
-        Refusal::Invalid => error(StatusCode::UNAUTHORIZED, "Token validation error", "not found"),
+        Refusal::Invalid => error(
+            StatusCode::UNAUTHORIZED,
+            "Token validation error",
+            "not found",
+        ),
         Refusal::NotPermitted => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
     }
 }
@@ -115,7 +150,11 @@ async fn guard(State(sim): State<Sim>, request: Request, next: Next) -> Response
         body,
         status: None,
     });
-    let closing = request.extensions().get::<Closing>().cloned().unwrap_or_else(|| Closing(CancellationToken::new()));
+    let closing = request
+        .extensions()
+        .get::<Closing>()
+        .cloned()
+        .unwrap_or_else(|| Closing(CancellationToken::new()));
     let response = tokio::select! {
         response = answered(&sim, operation, request, next) => response,
         () = closing.0.cancelled() => error(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "shutdown"),
@@ -125,7 +164,12 @@ async fn guard(State(sim): State<Sim>, request: Request, next: Next) -> Response
 }
 
 /// The fault if one is due, else the token check and the right answer.
-async fn answered(sim: &Sim, operation: Option<Operation>, request: Request, next: Next) -> Response {
+async fn answered(
+    sim: &Sim,
+    operation: Option<Operation>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (delay, fault) = sim.take_fault(operation);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
@@ -148,6 +192,8 @@ async fn buffered(request: Request) -> Result<(Request, Option<String>), Respons
     let body = Bytes::from_request(Request::from_parts(parts.clone(), body), &())
         .await
         .map_err(IntoResponse::into_response)?;
-    let text = (body.len() <= MAX_LOGGED_BODY).then(|| String::from_utf8(body.to_vec()).ok()).flatten();
+    let text = (body.len() <= MAX_LOGGED_BODY)
+        .then(|| String::from_utf8(body.to_vec()).ok())
+        .flatten();
     Ok((Request::from_parts(parts, body.into()), text))
 }

@@ -25,7 +25,8 @@ pub(super) struct Closing(pub(super) CancellationToken);
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, sim: Sim, shutdown: CancellationToken) -> io::Result<()> {
     let router = sim.router().layer(Extension(Closing(shutdown.clone())));
-    let listening = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let listening =
+        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let background = shutdown.child_token();
     let foreground = async {
         // Should the listener fail, the background work ends too.

@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::model::{
-    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, Session, SimError, Track, Update,
+    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, Session, SimError, Track,
+    Update,
 };
 
 #[cfg(test)]
@@ -54,11 +55,21 @@ impl Room {
             updated_at: now,
             ended_at: None,
         };
-        Self { peers: BTreeMap::new(), record: Record { session, left: VecDeque::new() } }
+        Self {
+            peers: BTreeMap::new(),
+            record: Record {
+                session,
+                left: VecDeque::new(),
+            },
+        }
     }
 
     fn event(&self, at: Now, kind: EventKind) -> Event {
-        Event { at, session: self.record.session.clone(), kind }
+        Event {
+            at,
+            session: self.record.session.clone(),
+            kind,
+        }
     }
 }
 
@@ -82,7 +93,13 @@ impl State {
     }
 
     /// Changes a peer, ghost or not. The last writer wins.
-    pub(super) fn update(&mut self, now: Now, room: &str, peer: &str, update: Update) -> Result<Peer, SimError> {
+    pub(super) fn update(
+        &mut self,
+        now: Now,
+        room: &str,
+        peer: &str,
+        update: Update,
+    ) -> Result<Peer, SimError> {
         let room = self.rooms.get_mut(room).ok_or(SimError::RoomNotActive)?;
         let peer = room.peers.get_mut(peer).ok_or(SimError::NoSuchPeer)?;
         peer.name = update.name.unwrap_or_else(|| peer.name.clone());
@@ -92,7 +109,13 @@ impl State {
             Some(role) => {
                 let previous_role = std::mem::replace(&mut peer.role, role);
                 let peer = peer.clone();
-                self.events.push(room.event(now, EventKind::RoleChanged { peer: peer.clone(), previous_role }));
+                self.events.push(room.event(
+                    now,
+                    EventKind::RoleChanged {
+                        peer: peer.clone(),
+                        previous_role,
+                    },
+                ));
                 peer
             }
         };
@@ -113,11 +136,20 @@ impl State {
             return Ok(peer.clone());
         }
         let until = now + TimeDelta::from_std(drop.ghost).unwrap_or(TimeDelta::days(365));
-        peer.ghost = Some(Ghost { until, reason: drop.reason.clone(), told: drop.tell_now });
+        peer.ghost = Some(Ghost {
+            until,
+            reason: drop.reason.clone(),
+            told: drop.tell_now,
+        });
         let peer = peer.clone();
-        self.ghosts.insert((until, room_id.to_owned(), peer.id.clone()));
+        self.ghosts
+            .insert((until, room_id.to_owned(), peer.id.clone()));
         if drop.tell_now {
-            let left = EventKind::PeerLeft { peer: peer.clone(), reason: drop.reason, message: String::new() };
+            let left = EventKind::PeerLeft {
+                peer: peer.clone(),
+                reason: drop.reason,
+                message: String::new(),
+            };
             self.events.push(room.event(now, left));
         }
         self.expire(now);
@@ -130,7 +162,8 @@ impl State {
         let ghost = peer.ghost.take();
         let peer = peer.clone();
         if let Some(ghost) = ghost {
-            self.ghosts.remove(&(ghost.until, room_id.to_owned(), peer.id.clone()));
+            self.ghosts
+                .remove(&(ghost.until, room_id.to_owned(), peer.id.clone()));
         }
         Ok(peer)
     }
@@ -152,11 +185,19 @@ impl State {
             room.record.left.pop_front();
         }
         if let Some(ghost) = &peer.ghost {
-            self.ghosts.remove(&(ghost.until, room_id.to_owned(), peer_id.to_owned()));
+            self.ghosts
+                .remove(&(ghost.until, room_id.to_owned(), peer_id.to_owned()));
         }
         if peer.ghost.as_ref().is_none_or(|ghost| !ghost.told) {
             let (reason, message) = (reason.to_owned(), message.to_owned());
-            self.events.push(room.event(now, EventKind::PeerLeft { peer: peer.clone(), reason, message }));
+            self.events.push(room.event(
+                now,
+                EventKind::PeerLeft {
+                    peer: peer.clone(),
+                    reason,
+                    message,
+                },
+            ));
         }
         if room.peers.is_empty() {
             self.close(now, room_id);
@@ -165,44 +206,79 @@ impl State {
     }
 
     /// Ends a room for everyone. Whether 100ms also sends a leave event of each peer is not documented: only with a reason.
-    pub(super) fn end_room(&mut self, now: Now, room_id: &str, leave_reason: Option<&str>) -> Result<(), SimError> {
+    pub(super) fn end_room(
+        &mut self,
+        now: Now,
+        room_id: &str,
+        leave_reason: Option<&str>,
+    ) -> Result<(), SimError> {
         let room = self.rooms.get_mut(room_id).ok_or(SimError::RoomNotActive)?;
         room.record.session.updated_at = now;
         for (_, peer) in std::mem::take(&mut room.peers) {
             let told = peer.ghost.as_ref().is_some_and(|ghost| ghost.told);
             if let Some(reason) = leave_reason.filter(|_| !told) {
                 let (reason, message) = (reason.to_owned(), String::new());
-                self.events.push(room.event(now, EventKind::PeerLeft { peer: peer.clone(), reason, message }));
+                self.events.push(room.event(
+                    now,
+                    EventKind::PeerLeft {
+                        peer: peer.clone(),
+                        reason,
+                        message,
+                    },
+                ));
             }
             room.record.left.push_back((peer, now));
         }
-        self.ghosts.retain(|(_, ghost_room, _)| ghost_room != room_id);
+        self.ghosts
+            .retain(|(_, ghost_room, _)| ghost_room != room_id);
         self.events.push(room.event(now, EventKind::RoomEnded));
         self.close(now, room_id);
         Ok(())
     }
 
     /// Publishes a track.
-    pub(super) fn add_track(&mut self, now: Now, room: &str, peer: &str, track: NewTrack) -> Result<Peer, SimError> {
+    pub(super) fn add_track(
+        &mut self,
+        now: Now,
+        room: &str,
+        peer: &str,
+        track: NewTrack,
+    ) -> Result<Peer, SimError> {
         let peer = self.peer_mut(room, peer)?;
-        let stream_id = peer.tracks.values().next().map_or_else(uuid, |other| other.stream_id.clone());
+        let stream_id = peer
+            .tracks
+            .values()
+            .next()
+            .map_or_else(uuid, |other| other.stream_id.clone());
         let track = new_track(now, &stream_id, track);
         peer.tracks.insert(track.id.clone(), track);
         Ok(peer.clone())
     }
 
     /// Mutes or unmutes a track.
-    pub(super) fn mute(&mut self, room: &str, peer: &str, track: &str, mute: bool) -> Result<Peer, SimError> {
+    pub(super) fn mute(
+        &mut self,
+        room: &str,
+        peer: &str,
+        track: &str,
+        mute: bool,
+    ) -> Result<Peer, SimError> {
         let peer = self.peer_mut(room, peer)?;
-        peer.tracks.get_mut(track).ok_or(SimError::NoSuchTrack)?.mute = mute;
+        peer.tracks
+            .get_mut(track)
+            .ok_or(SimError::NoSuchTrack)?
+            .mute = mute;
         Ok(peer.clone())
     }
 
     /// Forgets the ghosts whose time is over; each left at the end of its own time, however late this is called.
     pub(super) fn expire(&mut self, now: Now) {
-        while let Some((until, room, peer)) = self.ghosts.first().filter(|ghost| ghost.0 <= now).cloned() {
+        while let Some((until, room, peer)) =
+            self.ghosts.first().filter(|ghost| ghost.0 <= now).cloned()
+        {
             let reason = self.ghost_reason(&room, &peer);
-            self.remove(until, &room, &peer, &reason, "").expect("a ghost is in its room until it is removed here");
+            self.remove(until, &room, &peer, &reason, "")
+                .expect("a ghost is in its room until it is removed here");
         }
     }
 
@@ -233,18 +309,33 @@ impl State {
 
     /// The peers of an active room that match, by id.
     pub(super) fn peers(&self, room: &str, filter: &Filter) -> Result<Vec<&Peer>, SimError> {
-        Ok(self.room(room)?.peers.values().filter(|peer| filter.matches(peer)).collect())
+        Ok(self
+            .room(room)?
+            .peers
+            .values()
+            .filter(|peer| filter.matches(peer))
+            .collect())
     }
 
     /// A session that is open, or one of the last that were closed, and who is in it now.
     pub(super) fn session(&self, id: &str) -> Option<(&Record, Vec<&Peer>)> {
-        let open = self.rooms.values().find(|room| room.record.session.id == id);
+        let open = self
+            .rooms
+            .values()
+            .find(|room| room.record.session.id == id);
         open.map(|room| (&room.record, room.peers.values().collect()))
-            .or_else(|| self.closed.iter().rfind(|record| record.session.id == id).map(|record| (record, Vec::new())))
+            .or_else(|| {
+                self.closed
+                    .iter()
+                    .rfind(|record| record.session.id == id)
+                    .map(|record| (record, Vec::new()))
+            })
     }
 
     fn close(&mut self, now: Now, room_id: &str) {
-        let Some(mut room) = self.rooms.remove(room_id) else { return };
+        let Some(mut room) = self.rooms.remove(room_id) else {
+            return;
+        };
         room.record.session.ended_at = Some(now);
         self.events.push(room.event(now, EventKind::SessionClosed));
         self.closed.push_back(room.record);
@@ -254,18 +345,29 @@ impl State {
     }
 
     fn peer_mut(&mut self, room: &str, peer: &str) -> Result<&mut Peer, SimError> {
-        self.rooms.get_mut(room).ok_or(SimError::RoomNotActive)?.peers.get_mut(peer).ok_or(SimError::NoSuchPeer)
+        self.rooms
+            .get_mut(room)
+            .ok_or(SimError::RoomNotActive)?
+            .peers
+            .get_mut(peer)
+            .ok_or(SimError::NoSuchPeer)
     }
 
     fn ghost_reason(&self, room: &str, peer: &str) -> String {
-        let ghost = self.peer(room, peer).ok().and_then(|peer| peer.ghost.as_ref());
+        let ghost = self
+            .peer(room, peer)
+            .ok()
+            .and_then(|peer| peer.ghost.as_ref());
         ghost.map(|ghost| ghost.reason.clone()).unwrap_or_default()
     }
 }
 
 fn new_peer(now: Now, session: &Session, join: Join) -> Peer {
     let stream_id = uuid();
-    let tracks = join.tracks.into_iter().map(|track| new_track(now, &stream_id, track));
+    let tracks = join
+        .tracks
+        .into_iter()
+        .map(|track| new_track(now, &stream_id, track));
     Peer {
         id: join.peer_id.unwrap_or_else(uuid),
         room_id: session.room_id.clone(),

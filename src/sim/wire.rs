@@ -35,8 +35,15 @@ pub(super) struct PeerJson<'a> {
 
 impl<'a> PeerJson<'a> {
     pub(super) fn with_tracks(peer: &'a Peer) -> Self {
-        let tracks = peer.tracks.iter().map(|(id, track)| (id.as_str(), TrackJson::new(track))).collect();
-        Self { tracks: Some(tracks), ..Self::without_tracks(peer) }
+        let tracks = peer
+            .tracks
+            .iter()
+            .map(|(id, track)| (id.as_str(), TrackJson::new(track)))
+            .collect();
+        Self {
+            tracks: Some(tracks),
+            ..Self::without_tracks(peer)
+        }
     }
 
     fn without_tracks(peer: &'a Peer) -> Self {
@@ -85,7 +92,12 @@ pub(super) struct PeersJson<'a> {
 
 impl<'a> PeersJson<'a> {
     pub(super) fn new(peers: &[&'a Peer]) -> Self {
-        Self { peers: peers.iter().map(|peer| (peer.id.as_str(), PeerJson::without_tracks(peer))).collect() }
+        Self {
+            peers: peers
+                .iter()
+                .map(|peer| (peer.id.as_str(), PeerJson::without_tracks(peer)))
+                .collect(),
+        }
     }
 }
 
@@ -146,8 +158,13 @@ struct SessionPeerJson<'a> {
 
 impl<'a> SessionJson<'a> {
     pub(super) fn new((record, present): (&'a Record, Vec<&'a Peer>)) -> Self {
-        let left = record.left.iter().map(|(peer, at)| SessionPeerJson::new(peer, time(*at)));
-        let present = present.into_iter().map(|peer| SessionPeerJson::new(peer, ZERO_TIME.to_owned()));
+        let left = record
+            .left
+            .iter()
+            .map(|(peer, at)| SessionPeerJson::new(peer, time(*at)));
+        let present = present
+            .into_iter()
+            .map(|peer| SessionPeerJson::new(peer, ZERO_TIME.to_owned()));
         let session = &record.session;
         Self {
             id: &session.id,
@@ -185,6 +202,10 @@ pub(super) struct ErrorJson<'a> {
 
 impl<'a> ErrorJson<'a> {
     pub(super) fn new(code: u16, message: &'a str, detail: &'a str) -> Self {
-        Self { code, message, details: [detail] }
+        Self {
+            code,
+            message,
+            details: [detail],
+        }
     }
 }

@@ -37,7 +37,8 @@ impl<'a> Columns<'a> {
         self.peer_id.push(row.key.peer_id.as_str());
         self.id.push(row.id);
         self.source.push(row.source.as_str());
-        self.metadata_raw.push(row.metadata.raw().map(str::as_bytes));
+        self.metadata_raw
+            .push(row.metadata.raw().map(str::as_bytes));
         self.name.push(row.name.as_ref().map(Label::as_str));
         self.role.push(row.role.as_ref().map(Label::as_str));
         self.tracks.push(row.tracks.as_ref().map(Tracks::as_str));
@@ -60,13 +61,24 @@ pub(super) struct PresenceColumns<'a> {
 impl<'a> PresenceColumns<'a> {
     pub(super) fn of(rows: impl IntoIterator<Item = &'a Presence>) -> Self {
         let mut columns = Self::default();
-        for Presence { connected_since, session_id, ended } in rows {
+        for Presence {
+            connected_since,
+            session_id,
+            ended,
+        } in rows
+        {
             let ended = ended.as_ref();
-            columns.connected_since.push(connected_since.map(Timestamp::to_utc));
-            columns.session_id.push(session_id.as_ref().map(Label::as_str));
+            columns
+                .connected_since
+                .push(connected_since.map(Timestamp::to_utc));
+            columns
+                .session_id
+                .push(session_id.as_ref().map(Label::as_str));
             columns.ended_at.push(ended.map(|end| end.at.to_utc()));
             columns.end_kind.push(ended.map(|end| end.kind.as_str()));
-            columns.end_reason.push(ended.and_then(|end| end.reason.as_ref().map(Label::as_str)));
+            columns
+                .end_reason
+                .push(ended.and_then(|end| end.reason.as_ref().map(Label::as_str)));
         }
         columns
     }
@@ -86,7 +98,9 @@ impl RestoredColumns {
         for mark in rows {
             columns.at.push(mark.map(|mark| mark.at.to_utc()));
             columns.change.push(mark.map(|mark| mark.change.as_uuid()));
-            columns.changed_at.push(mark.map(|mark| mark.changed_at.to_utc()));
+            columns
+                .changed_at
+                .push(mark.map(|mark| mark.changed_at.to_utc()));
         }
         columns
     }

@@ -70,7 +70,12 @@ impl Held {
 impl Database {
     /// Opens no connection yet: the service starts, and says so, while the database is away.
     pub(super) fn new(options: PgConnectOptions, max_idle: usize) -> Self {
-        Self(Arc::new(Inner { options, max_idle, idle: Mutex::default(), open: Arc::default() }))
+        Self(Arc::new(Inner {
+            options,
+            max_idle,
+            idle: Mutex::default(),
+            open: Arc::default(),
+        }))
     }
 
     /// Connections: all, and those in use.
@@ -83,7 +88,11 @@ impl Database {
 
     /// A new series of attempts to run one statement.
     pub(super) fn attempts(&self) -> Attempts<'_> {
-        Attempts { database: self, made: 0, deadline: Instant::now() + STATEMENT_TIMEOUT }
+        Attempts {
+            database: self,
+            made: 0,
+            deadline: Instant::now() + STATEMENT_TIMEOUT,
+        }
     }
 
     /// A new connection, on which statements may take as long as they like.
@@ -114,7 +123,11 @@ impl Database {
         let mut connection = self.connect().await?;
         let set = connection.execute(SESSION).await;
         set.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Held { connection, opened: Instant::now(), _open: self.0.open.clone() })
+        Ok(Held {
+            connection,
+            opened: Instant::now(),
+            _open: self.0.open.clone(),
+        })
     }
 
     /// The connection that was used last.
@@ -126,10 +139,16 @@ impl Database {
     fn give_back(&self, connection: Held) {
         let mut idle = self.idle();
         // Those at the front have been idle the longest.
-        let stale = idle.iter().take_while(|idle| idle.since.elapsed() > MAX_IDLE).count();
+        let stale = idle
+            .iter()
+            .take_while(|idle| idle.since.elapsed() > MAX_IDLE)
+            .count();
         idle.drain(..stale);
         if idle.len() < self.0.max_idle {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
         }
     }
 
@@ -181,9 +200,15 @@ impl Attempts<'_> {
     /// The connection of the next attempt: one that is at hand at first, later a new one.
     pub(super) async fn connection(&mut self) -> Result<Held, StoreError> {
         self.made += 1;
-        match if self.made == 1 { self.database.take() } else { None } {
+        match if self.made == 1 {
+            self.database.take()
+        } else {
+            None
+        } {
             Some(held) => Ok(held),
-            None => timeout_at(self.deadline, self.database.open()).await.unwrap_or_else(|_| Err(no_answer())),
+            None => timeout_at(self.deadline, self.database.open())
+                .await
+                .unwrap_or_else(|_| Err(no_answer())),
         }
     }
 

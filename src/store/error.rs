@@ -22,14 +22,20 @@ pub enum StoreError {
 impl StoreError {
     /// Sorts an error of sqlx by what the caller can do about it.
     pub(super) fn from_sqlx(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
+        if is_outage(&error) {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Refused(error)
+        }
     }
 
     /// The same failure for one more of those that waited for the same statement.
     pub(super) fn again(&self) -> Self {
         match self {
             Self::Unavailable(why) => Self::Unavailable(why.clone()),
-            Self::Overloaded { retry_after } => Self::Overloaded { retry_after: *retry_after },
+            Self::Overloaded { retry_after } => Self::Overloaded {
+                retry_after: *retry_after,
+            },
             Self::Refused(error) => Self::Refused(sqlx::Error::Protocol(error.to_string())),
         }
     }
@@ -52,5 +58,9 @@ pub(super) fn is_outage(error: &sqlx::Error) -> bool {
 /// Classes 08 (connection), 40 (deadlock and the like), 53 (resources), 57P (shutdown, starting up), a statement that took
 /// too long, and a primary that became read-only.
 fn is_outage_code(code: &str) -> bool {
-    ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006" || code == "57014"
+    ["08", "40", "53", "57P"]
+        .iter()
+        .any(|class| code.starts_with(class))
+        || code == "25006"
+        || code == "57014"
 }

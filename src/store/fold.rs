@@ -68,16 +68,28 @@ pub(super) struct Fold {
 /// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
 ///
 /// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(super) fn fold(reports: &[Box<Report>], places: BTreeMap<&PeerKey, Vec<usize>>, starts: Vec<Start>) -> Vec<Fold> {
+pub(super) fn fold(
+    reports: &[Box<Report>],
+    places: BTreeMap<&PeerKey, Vec<usize>>,
+    starts: Vec<Start>,
+) -> Vec<Fold> {
     let peers = places.into_iter().zip(starts);
-    peers.map(|((key, places), start)| fold_peer(key, reports, &places, start)).collect()
+    peers
+        .map(|((key, places), start)| fold_peer(key, reports, &places, start))
+        .collect()
 }
 
 /// The places of each peer in a batch, in order.
-pub(super) fn by_peer<'a>(reports: &'a [Box<Report>], places: &[usize]) -> BTreeMap<&'a PeerKey, Vec<usize>> {
+pub(super) fn by_peer<'a>(
+    reports: &'a [Box<Report>],
+    places: &[usize],
+) -> BTreeMap<&'a PeerKey, Vec<usize>> {
     let mut peers: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
     for &place in places {
-        peers.entry(&reports[place].observation.key).or_default().push(place);
+        peers
+            .entry(&reports[place].observation.key)
+            .or_default()
+            .push(place);
     }
     peers
 }
@@ -104,15 +116,22 @@ fn fold_peer(key: &PeerKey, reports: &[Box<Report>], places: &[usize], start: St
     };
     let mut moved = false;
     for &place in places {
-        let before = state.as_ref().map(|state| (state.presence.clone(), state.restored));
+        let before = state
+            .as_ref()
+            .map(|state| (state.presence.clone(), state.restored));
         let (after, effect) = PeerState::report(state.take(), &reports[place]);
         moved |= matches!(effect, Effect::Changed | Effect::Extended)
-            || before.is_none_or(|(presence, restored)| presence != after.presence || restored != after.restored);
+            || before.is_none_or(|(presence, restored)| {
+                presence != after.presence || restored != after.restored
+            });
         fold.record(place, &after, effect, &reports[place].observation);
         state = Some(after);
     }
-    let wanted = places.iter().find_map(|&place| reports[place].wants_restore);
-    fold.wants_restore = wanted.filter(|_| state.as_ref().is_some_and(PeerState::can_be_restored_to));
+    let wanted = places
+        .iter()
+        .find_map(|&place| reports[place].wants_restore);
+    fold.wants_restore =
+        wanted.filter(|_| state.as_ref().is_some_and(PeerState::can_be_restored_to));
     fold.moved = state.filter(|_| moved);
     fold
 }
@@ -141,6 +160,12 @@ impl Fold {
             }
             Effect::Repeated => {}
         }
-        self.answers.push((place, Saved { snapshot, changed: effect == Effect::Changed }));
+        self.answers.push((
+            place,
+            Saved {
+                snapshot,
+                changed: effect == Effect::Changed,
+            },
+        ));
     }
 }

@@ -47,20 +47,31 @@ pub struct Cursor {
 
 impl Cursor {
     fn after(row: &Snapshot) -> Self {
-        Self { first_observed_at: row.first_observed_at, id: row.id }
+        Self {
+            first_observed_at: row.first_observed_at,
+            id: row.id,
+        }
     }
 
     /// Reads what [`Cursor`]'s `Display` wrote.
     pub fn parse(text: &str) -> Option<Self> {
         let (micros, id) = text.split_once('_')?;
         let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-        Some(Self { first_observed_at: at.into(), id: Uuid::try_parse(id).ok()? })
+        Some(Self {
+            first_observed_at: at.into(),
+            id: Uuid::try_parse(id).ok()?,
+        })
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}_{}", self.first_observed_at.to_utc().timestamp_micros(), self.id.simple())
+        write!(
+            f,
+            "{}_{}",
+            self.first_observed_at.to_utc().timestamp_micros(),
+            self.id.simple()
+        )
     }
 }
 
@@ -73,7 +84,10 @@ pub struct HistoryPage {
     pub next: Option<Cursor>,
 }
 
-pub(super) async fn history(connection: &mut PgConnection, query: &HistoryQuery) -> Result<HistoryPage, sqlx::Error> {
+pub(super) async fn history(
+    connection: &mut PgConnection,
+    query: &HistoryQuery,
+) -> Result<HistoryPage, sqlx::Error> {
     let found = match query.span {
         Span::Between { since, until } => between(connection, query, since, until).await?,
         Span::At(at) => in_force(connection, query, at).await?,
@@ -82,7 +96,11 @@ pub(super) async fn history(connection: &mut PgConnection, query: &HistoryQuery)
     let kept = found.into_iter().take(usize::from(query.limit));
     let snapshots: Vec<Snapshot> = kept.map(Row::snapshot).collect::<Result<_, _>>()?;
     let more = usize::try_from(there).is_ok_and(|there| there > snapshots.len());
-    let next = if more { snapshots.last().map(Cursor::after) } else { None };
+    let next = if more {
+        snapshots.last().map(Cursor::after)
+    } else {
+        None
+    };
     Ok(HistoryPage { snapshots, next })
 }
 
@@ -182,7 +200,11 @@ async fn between(
 ///
 /// A row that arrived late can lie within the time of another: then the one that was seen on both sides of the instant,
 /// or nearest before it, is the one in force. The view `snapshot_history` says the same.
-async fn in_force(connection: &mut PgConnection, query: &HistoryQuery, at: Timestamp) -> Result<Vec<Row>, sqlx::Error> {
+async fn in_force(
+    connection: &mut PgConnection,
+    query: &HistoryQuery,
+    at: Timestamp,
+) -> Result<Vec<Row>, sqlx::Error> {
     page!(
         "SELECT there.* FROM peers
          CROSS JOIN LATERAL (

@@ -37,7 +37,10 @@ pub(super) trait Batch: Send + Sync + 'static {
     fn size(item: &Self::Item) -> usize;
 
     /// Runs a batch.
-    fn run(&self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Result<Self::Answer, StoreError>>> + Send;
+    fn run(
+        &self,
+        items: Vec<Self::Item>,
+    ) -> impl Future<Output = Vec<Result<Self::Answer, StoreError>>> + Send;
 }
 
 struct Waiting<B: Batch> {
@@ -72,7 +75,13 @@ impl<B: Batch> Lanes<B> {
                 sender
             })
             .collect();
-        Self { queues, room, capacity, hasher: RandomState::new(), depth }
+        Self {
+            queues,
+            room,
+            capacity,
+            hasher: RandomState::new(),
+            depth,
+        }
     }
 
     /// Waits for the answer to `item`, in the lane of `key`; all items of one key go through one lane, in order.
@@ -86,20 +95,31 @@ impl<B: Batch> Lanes<B> {
         let size = B::size(&item);
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(self.weight(size))
-            .map_err(|_| StoreError::Overloaded { retry_after: RETRY_AFTER })?;
+            .map_err(|_| StoreError::Overloaded {
+                retry_after: RETRY_AFTER,
+            })?;
         self.answered(key, item, size, room).await
     }
 
     /// As [`Lanes::submit`], but waits for room: for one caller with many items, who must not be refused for its own sake.
-    pub(super) async fn submit_patiently(&self, key: &str, item: B::Item) -> Result<B::Answer, StoreError> {
+    pub(super) async fn submit_patiently(
+        &self,
+        key: &str,
+        item: B::Item,
+    ) -> Result<B::Answer, StoreError> {
         let size = B::size(&item);
-        let room = Arc::clone(&self.room).acquire_many_owned(self.weight(size)).await.map_err(|_| closed())?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(self.weight(size))
+            .await
+            .map_err(|_| closed())?;
         self.answered(key, item, size, room).await
     }
 
     /// What an item of `size` bytes takes of the queue, in KiB: at least one, and no more than fits.
     fn weight(&self, size: usize) -> u32 {
-        u32::try_from(size.div_ceil(1 << 10)).unwrap_or(u32::MAX).clamp(1, self.capacity)
+        u32::try_from(size.div_ceil(1 << 10))
+            .unwrap_or(u32::MAX)
+            .clamp(1, self.capacity)
     }
 
     async fn answered(
@@ -112,15 +132,24 @@ impl<B: Batch> Lanes<B> {
         let (answer, answered) = oneshot::channel();
         let queue = self.queue_of(key);
         self.depth.increment(1.0);
-        let accepted = queue.send(Waiting { item, size, answer, room });
+        let accepted = queue.send(Waiting {
+            item,
+            size,
+            answer,
+            room,
+        });
         accepted.map_err(|_| closed())?;
         let late = |_| StoreError::Unavailable(format!("no answer within {ANSWER_TIMEOUT:?}"));
-        timeout(ANSWER_TIMEOUT, answered).await.map_err(late)?.map_err(|_| closed())?
+        timeout(ANSWER_TIMEOUT, answered)
+            .await
+            .map_err(late)?
+            .map_err(|_| closed())?
     }
 
     fn queue_of(&self, key: &str) -> &mpsc::UnboundedSender<Waiting<B>> {
         let lanes = self.queues.len() as u64;
-        let lane = usize::try_from(self.hasher.hash_one(key) % lanes).expect("less than the number of lanes");
+        let lane = usize::try_from(self.hasher.hash_one(key) % lanes)
+            .expect("less than the number of lanes");
         &self.queues[lane]
     }
 }
@@ -174,7 +203,12 @@ fn take_batch<B: Batch>(
     (taken, None)
 }
 
-async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>, depth: &Gauge, sizes: &Histogram) {
+async fn run_batch<B: Batch>(
+    batch: &B,
+    mut waiting: Vec<Waiting<B>>,
+    depth: &Gauge,
+    sizes: &Histogram,
+) {
     #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
     let size = waiting.len() as f64;
     depth.decrement(size);
@@ -183,10 +217,15 @@ async fn run_batch<B: Batch>(batch: &B, mut waiting: Vec<Waiting<B>>, depth: &Ga
         return;
     }
     sizes.record(size);
-    let (items, answers): (Vec<_>, Vec<_>) =
-        waiting.into_iter().map(|waiting| (waiting.item, (waiting.answer, waiting.room))).unzip();
+    let (items, answers): (Vec<_>, Vec<_>) = waiting
+        .into_iter()
+        .map(|waiting| (waiting.item, (waiting.answer, waiting.room)))
+        .unzip();
     // A panic costs its batch, whose callers see their answer dropped, and not the lane.
-    let results = AssertUnwindSafe(batch.run(items)).catch_unwind().await.unwrap_or_default();
+    let results = AssertUnwindSafe(batch.run(items))
+        .catch_unwind()
+        .await
+        .unwrap_or_default();
     for ((answer, _room), result) in answers.into_iter().zip(results) {
         // Nobody may be waiting any more; what was done is done.
         let _ = answer.send(result);

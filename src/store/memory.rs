@@ -34,12 +34,22 @@ struct Inner {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Inner { states: LruCache::new_unbounded(), bytes: 0, trust: FULL_TRUST }))
+        Self(Mutex::new(Inner {
+            states: LruCache::new_unbounded(),
+            bytes: 0,
+            trust: FULL_TRUST,
+        }))
     }
 
     /// The state of this peer when it was last written from here, if that is worth starting from.
     pub(super) fn recall(&self, key: &PeerKey) -> Option<Versioned> {
-        self.with(|inner| if inner.trust < LEAST_TRUST { None } else { inner.states.get(key).cloned() })
+        self.with(|inner| {
+            if inner.trust < LEAST_TRUST {
+                None
+            } else {
+                inner.states.get(key).cloned()
+            }
+        })
     }
 
     /// Remembers a state that was written.
@@ -100,7 +110,10 @@ fn weight(key: &PeerKey, state: &PeerState) -> usize {
     let ids = key.user_id.as_str().len() + key.room_id.as_str().len() + key.peer_id.as_str().len();
     let label = |label: &Option<Label>| label.as_ref().map_or(0, |label| label.as_str().len());
     let labels = label(&state.name) + label(&state.role) + label(&state.presence.session_id);
-    let tracks = state.tracks.as_ref().map_or(0, |tracks: &Tracks| tracks.as_str().len());
+    let tracks = state
+        .tracks
+        .as_ref()
+        .map_or(0, |tracks: &Tracks| tracks.as_str().len());
     ENTRY_BYTES + ids + labels + tracks + state.metadata.len()
 }
 
@@ -110,11 +123,23 @@ mod tests {
     use crate::domain::{Metadata, Observation, PeerId, RoomId, Source, UserId};
 
     fn written(peer: usize, version: i64, metadata: &str) -> (PeerKey, Versioned) {
-        let (user, room) = (UserId::parse("player-7").unwrap(), RoomId::parse("cave").unwrap());
-        let key = PeerKey::new(user, room, PeerId::parse(&format!("peer-{peer}")).unwrap()).unwrap();
-        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap().into();
+        let (user, room) = (
+            UserId::parse("player-7").unwrap(),
+            RoomId::parse("cave").unwrap(),
+        );
+        let key =
+            PeerKey::new(user, room, PeerId::parse(&format!("peer-{peer}")).unwrap()).unwrap();
+        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0)
+            .unwrap()
+            .into();
         let seen = Observation::new(key, at, Source::Room, Metadata::from_text(metadata));
-        (seen.key.clone(), Versioned { state: PeerState::first(&seen), version })
+        (
+            seen.key.clone(),
+            Versioned {
+                state: PeerState::first(&seen),
+                version,
+            },
+        )
     }
 
     #[test]
@@ -128,14 +153,21 @@ mod tests {
                 key
             })
             .collect();
-        let remembered = peers.iter().filter(|key| memory.recall(key).is_some()).count();
+        let remembered = peers
+            .iter()
+            .filter(|key| memory.recall(key).is_some())
+            .count();
         assert!((50..64).contains(&remembered), "{remembered}");
         assert!(memory.recall(&peers[0]).is_none() && memory.recall(&peers[199]).is_some());
         let (key, small) = written(199, 2, "");
         memory.keep(key.clone(), small);
         assert_eq!(memory.recall(&key).map(|known| known.version), Some(2));
         memory.with(|inner| {
-            let weighed: usize = inner.states.iter().map(|(key, known)| weight(key, &known.state)).sum();
+            let weighed: usize = inner
+                .states
+                .iter()
+                .map(|(key, known)| weight(key, &known.state))
+                .sum();
             assert_eq!(inner.bytes, weighed);
         });
     }
@@ -149,7 +181,10 @@ mod tests {
         while memory.is_trusted() {
             memory.keep(key.clone(), ours.clone());
             memory.check(&key, Some(&theirs));
-            assert!(memory.recall(&key).is_none(), "what was found wrong is forgotten");
+            assert!(
+                memory.recall(&key).is_none(),
+                "what was found wrong is forgotten"
+            );
             wrong += 1;
         }
         assert!((10..40).contains(&wrong), "{wrong}");

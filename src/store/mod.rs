@@ -95,11 +95,21 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
         let others = config.other_connections as usize;
-        let database = Database::new(options, config.save_lanes + config.resume_lanes + others + 1);
+        let database = Database::new(
+            options,
+            config.save_lanes + config.resume_lanes + others + 1,
+        );
         Self {
-            saves: Arc::new(Lanes::start(SaveBatch::new(database.clone()), config.save_lanes, &config)),
+            saves: Arc::new(Lanes::start(
+                SaveBatch::new(database.clone()),
+                config.save_lanes,
+                &config,
+            )),
             resumes: Arc::new(Lanes::start(
-                ResumeBatch { database: database.clone(), presence: config.presence },
+                ResumeBatch {
+                    database: database.clone(),
+                    presence: config.presence,
+                },
                 config.resume_lanes,
                 &config,
             )),
@@ -132,7 +142,9 @@ impl Store {
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
-            self.saves.submit_patiently(user_id.as_str(), Box::new(observation.into())).await
+            self.saves
+                .submit_patiently(user_id.as_str(), Box::new(observation.into()))
+                .await
         }))
         .await
     }
@@ -158,9 +170,11 @@ impl Store {
         session_id: Option<&Label>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let (database, room, session) = (self.database.clone(), room_id.clone(), session_id.cloned());
-        let end =
-            async move { run!(database, connection => presence::end_session(connection, &room, session.as_ref(), at)) };
+        let (database, room, session) =
+            (self.database.clone(), room_id.clone(), session_id.cloned());
+        let end = async move {
+            run!(database, connection => presence::end_session(connection, &room, session.as_ref(), at))
+        };
         self.in_turn(end).await
     }
 
@@ -171,7 +185,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         let (database, query) = (self.database.clone(), query.clone());
-        self.in_turn(async move { run!(database, connection => history::history(connection, &query)) }).await
+        self.in_turn(
+            async move { run!(database, connection => history::history(connection, &query)) },
+        )
+        .await
     }
 
     /// Whether the database answers.
@@ -180,7 +197,9 @@ impl Store {
     /// [`StoreError`] where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let database = self.database.clone();
-        let silent = StoreError::Unavailable(format!("it has not answered another ping for {TURN_TIMEOUT:?}"));
+        let silent = StoreError::Unavailable(format!(
+            "it has not answered another ping for {TURN_TIMEOUT:?}"
+        ));
         let ping = async move { run!(database, connection => sqlx::Connection::ping(connection)) };
         in_turn(&self.pings, silent, ping).await
     }
@@ -190,7 +209,14 @@ impl Store {
         &self,
         statement: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        in_turn(&self.others, StoreError::Overloaded { retry_after: TURN_TIMEOUT / 2 }, statement).await
+        in_turn(
+            &self.others,
+            StoreError::Overloaded {
+                retry_after: TURN_TIMEOUT / 2,
+            },
+            statement,
+        )
+        .await
     }
 
     /// Connections: all, and those in use.
@@ -213,7 +239,9 @@ async fn in_turn<T: Send + 'static>(
         let _turn = turn;
         statement.await
     };
-    tokio::spawn(statement)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("the statement was dropped".to_owned())))
+    tokio::spawn(statement).await.unwrap_or_else(|_| {
+        Err(StoreError::Unavailable(
+            "the statement was dropped".to_owned(),
+        ))
+    })
 }

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query};
 
 use super::rows;
-use crate::domain::{ConnectedPeer, Label, PeerId, PeerKey, Presence, PresenceJson, RoomId, Timestamp, UserPresence};
+use crate::domain::{
+    ConnectedPeer, Label, PeerId, PeerKey, Presence, PresenceJson, RoomId, Timestamp, UserPresence,
+};
 
 /// The presence of each of these peers, and the peers of their users that are connected, in order.
 pub(super) async fn presence(
@@ -24,7 +26,9 @@ pub(super) async fn presence(
 
 fn entry(told: &mut [UserPresence], place: i64) -> Result<&mut UserPresence, sqlx::Error> {
     let place = usize::try_from(place - 1).ok();
-    place.and_then(|place| told.get_mut(place)).ok_or_else(|| rows::corrupt("an answer to no query"))
+    place
+        .and_then(|place| told.get_mut(place))
+        .ok_or_else(|| rows::corrupt("an answer to no query"))
 }
 
 async fn of_peers(
@@ -59,14 +63,21 @@ async fn of_peers(
         .into_iter()
         .map(|row| {
             let ended = rows::end(row.ended_at, row.end_kind.as_deref(), row.end_reason)?;
-            let known = Presence { connected_since: row.connected_since.map(Into::into), session_id: None, ended };
+            let known = Presence {
+                connected_since: row.connected_since.map(Into::into),
+                session_id: None,
+                ended,
+            };
             Ok((row.ord, known.status(row.session_ended_at.map(Into::into))))
         })
         .collect()
 }
 
 /// The connected peers of each of these users, those that joined last first.
-async fn connected(connection: &mut PgConnection, users: &[&str]) -> Result<Vec<(i64, ConnectedPeer)>, sqlx::Error> {
+async fn connected(
+    connection: &mut PgConnection,
+    users: &[&str],
+) -> Result<Vec<(i64, ConnectedPeer)>, sqlx::Error> {
     let found = query!(
         r#"SELECT q.ord AS "ord!", there.room_id, there.peer_id, there.joined_at
            FROM unnest($1::text[]) WITH ORDINALITY AS q(user_id, ord)

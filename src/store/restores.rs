@@ -8,14 +8,19 @@ use super::database::run;
 use super::fold::Fold;
 use super::{Store, StoreError, rows};
 use crate::domain::{
-    ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome, ResumeRecord, RoomId, Timestamp,
-    UserId,
+    ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome,
+    ResumeRecord, RoomId, Timestamp, UserId,
 };
 
 /// Queues the restores that these folds want, of users who have a state, or another peer that may still tell one.
-pub(super) async fn queue(connection: &mut PgConnection, folds: &[Fold]) -> Result<(), sqlx::Error> {
-    let wanted: Vec<(&PeerKey, DateTime<Utc>)> =
-        folds.iter().filter_map(|fold| Some((&fold.key, fold.wants_restore?.to_utc()))).collect();
+pub(super) async fn queue(
+    connection: &mut PgConnection,
+    folds: &[Fold],
+) -> Result<(), sqlx::Error> {
+    let wanted: Vec<(&PeerKey, DateTime<Utc>)> = folds
+        .iter()
+        .filter_map(|fold| Some((&fold.key, fold.wants_restore?.to_utc())))
+        .collect();
     let users: Vec<&str> = wanted.iter().map(|(key, _)| key.user_id.as_str()).collect();
     let rooms: Vec<&str> = wanted.iter().map(|(key, _)| key.room_id.as_str()).collect();
     let peers: Vec<&str> = wanted.iter().map(|(key, _)| key.peer_id.as_str()).collect();
@@ -69,7 +74,11 @@ pub(super) async fn take(
         .into_iter()
         .map(|row| {
             let key = rows::key(&row.user_id, &row.room_id, &row.peer_id)?;
-            Ok(RestoreJob { key, queued_at: row.queued_at.into(), attempts: row.attempts })
+            Ok(RestoreJob {
+                key,
+                queued_at: row.queued_at.into(),
+                attempts: row.attempts,
+            })
         })
         .collect()
 }
@@ -94,7 +103,10 @@ pub(super) async fn put_back(
 }
 
 /// Ends a job, if it is still its taker's.
-pub(super) async fn finish(connection: &mut PgConnection, job: &RestoreJob) -> Result<(), sqlx::Error> {
+pub(super) async fn finish(
+    connection: &mut PgConnection,
+    job: &RestoreJob,
+) -> Result<(), sqlx::Error> {
     query!(
         "DELETE FROM restore_jobs WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 AND attempts = $4",
         job.key.user_id.as_str(),
@@ -116,7 +128,15 @@ pub(super) async fn claim(
     record: &ResumeRecord,
     claimant: &Claimant,
 ) -> Result<Claim, sqlx::Error> {
-    add(&mut *connection, id, record, Some(claimant), "claimed", None).await?;
+    add(
+        &mut *connection,
+        id,
+        record,
+        Some(claimant),
+        "claimed",
+        None,
+    )
+    .await?;
     let standing = query!(
         r#"SELECT claimed_by AS "claimed_by!", at FROM resumes WHERE user_id = $1 AND change = $2 AND kind = 'claim'"#,
         record.state.key.user_id.as_str(),
@@ -125,7 +145,10 @@ pub(super) async fn claim(
     .fetch_one(connection)
     .await?;
     let claimed_by = Claimant::parse(&standing.claimed_by).map_err(rows::corrupt)?;
-    Ok(Claim { claimed_by, claimed_at: standing.at.into() })
+    Ok(Claim {
+        claimed_by,
+        claimed_at: standing.at.into(),
+    })
 }
 
 /// Records what came of a restore.
@@ -135,7 +158,15 @@ pub(super) async fn record(
     record: &ResumeRecord,
     outcome: RestoreOutcome,
 ) -> Result<(), sqlx::Error> {
-    add(connection, id, record, None, outcome.as_str(), outcome.problem()).await
+    add(
+        connection,
+        id,
+        record,
+        None,
+        outcome.as_str(),
+        outcome.problem(),
+    )
+    .await
 }
 
 /// Adds a row, unless it is there already, or is the second claim of one change.
@@ -147,7 +178,12 @@ async fn add(
     outcome: &str,
     problem: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    let ResumeRecord { at, state, to, requester } = record;
+    let ResumeRecord {
+        at,
+        state,
+        to,
+        requester,
+    } = record;
     let (automatic, requested_by) = match requester {
         Requester::Join => (true, None),
         Requester::Key(name) => (false, name.as_deref()),
@@ -180,7 +216,10 @@ async fn add(
 }
 
 /// Whether a state was ever sent to this peer.
-pub(super) async fn was_restored_to(connection: &mut PgConnection, key: &PeerKey) -> Result<bool, sqlx::Error> {
+pub(super) async fn was_restored_to(
+    connection: &mut PgConnection,
+    key: &PeerKey,
+) -> Result<bool, sqlx::Error> {
     query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM peers
@@ -206,7 +245,8 @@ pub(super) async fn room_of(
     )
     .fetch_optional(connection)
     .await?;
-    room.map(|room| RoomId::parse(&room).map_err(rows::corrupt)).transpose()
+    room.map(|room| RoomId::parse(&room).map_err(rows::corrupt))
+        .transpose()
 }
 
 impl Store {
@@ -221,16 +261,24 @@ impl Store {
         limit: u16,
     ) -> Result<Vec<RestoreJob>, StoreError> {
         let database = self.database.clone();
-        self.in_turn(async move { run!(database, connection => take(connection, now, until, limit.into())) }).await
+        self.in_turn(async move {
+            run!(database, connection => take(connection, now, until, limit.into()))
+        })
+        .await
     }
 
     /// Puts a job back until `due`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put_restore_job_back(&self, job: &RestoreJob, due: Timestamp) -> Result<(), StoreError> {
+    pub async fn put_restore_job_back(
+        &self,
+        job: &RestoreJob,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
         let (database, job) = (self.database.clone(), job.clone());
-        self.in_turn(async move { run!(database, connection => put_back(connection, &job, due)) }).await
+        self.in_turn(async move { run!(database, connection => put_back(connection, &job, due)) })
+            .await
     }
 
     /// Ends a job.
@@ -239,25 +287,40 @@ impl Store {
     /// [`StoreError`].
     pub async fn finish_restore_job(&self, job: &RestoreJob) -> Result<(), StoreError> {
         let (database, job) = (self.database.clone(), job.clone());
-        self.in_turn(async move { run!(database, connection => finish(connection, &job)) }).await
+        self.in_turn(async move { run!(database, connection => finish(connection, &job)) })
+            .await
     }
 
     /// Claims the record's state, and says whose it is now: the claimant's, or that of whoever was first.
     ///
     /// # Errors
     /// [`StoreError`]; after `Unavailable` it may or may not have been claimed, and claiming it again is harmless.
-    pub async fn claim(&self, entry: ResumeRecord, claimant: Claimant) -> Result<Claim, StoreError> {
+    pub async fn claim(
+        &self,
+        entry: ResumeRecord,
+        claimant: Claimant,
+    ) -> Result<Claim, StoreError> {
         let (database, id) = (self.database.clone(), Uuid::now_v7());
-        self.in_turn(async move { run!(database, connection => claim(connection, id, &entry, &claimant)) }).await
+        self.in_turn(async move {
+            run!(database, connection => claim(connection, id, &entry, &claimant))
+        })
+        .await
     }
 
     /// Records what came of a restore.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn record_restore(&self, entry: ResumeRecord, outcome: RestoreOutcome) -> Result<(), StoreError> {
+    pub async fn record_restore(
+        &self,
+        entry: ResumeRecord,
+        outcome: RestoreOutcome,
+    ) -> Result<(), StoreError> {
         let (database, id) = (self.database.clone(), Uuid::now_v7());
-        self.in_turn(async move { run!(database, connection => record(connection, id, &entry, outcome)) }).await
+        self.in_turn(async move {
+            run!(database, connection => record(connection, id, &entry, outcome))
+        })
+        .await
     }
 
     /// Whether a state was ever sent to this peer.
@@ -266,15 +329,24 @@ impl Store {
     /// [`StoreError`].
     pub async fn was_restored_to(&self, key: &PeerKey) -> Result<bool, StoreError> {
         let (database, key) = (self.database.clone(), key.clone());
-        self.in_turn(async move { run!(database, connection => was_restored_to(connection, &key)) }).await
+        self.in_turn(async move { run!(database, connection => was_restored_to(connection, &key)) })
+            .await
     }
 
     /// The room in which a user's peer was seen last; none where it never was.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn room_of(&self, user_id: &UserId, peer_id: &PeerId) -> Result<Option<RoomId>, StoreError> {
-        let (database, user_id, peer_id) = (self.database.clone(), user_id.clone(), peer_id.clone());
-        self.in_turn(async move { run!(database, connection => room_of(connection, &user_id, &peer_id)) }).await
+    pub async fn room_of(
+        &self,
+        user_id: &UserId,
+        peer_id: &PeerId,
+    ) -> Result<Option<RoomId>, StoreError> {
+        let (database, user_id, peer_id) =
+            (self.database.clone(), user_id.clone(), peer_id.clone());
+        self.in_turn(async move {
+            run!(database, connection => room_of(connection, &user_id, &peer_id))
+        })
+        .await
     }
 }

@@ -82,7 +82,11 @@ impl ResumeBatch {
         connection: &mut PgConnection,
         states: &mut [Option<SavedState>],
     ) -> Result<(), sqlx::Error> {
-        let keys: Vec<PeerKey> = states.iter().flatten().map(|state| state.key.clone()).collect();
+        let keys: Vec<PeerKey> = states
+            .iter()
+            .flatten()
+            .map(|state| state.key.clone())
+            .collect();
         if self.presence && !keys.is_empty() {
             let keys: Vec<&PeerKey> = keys.iter().collect();
             let told = presence(connection, &keys).await?;
@@ -163,13 +167,22 @@ macro_rules! newest_each {
     };
 }
 
-async fn resume_one(connection: &mut PgConnection, query: &ResumeQuery) -> Result<Option<SavedState>, sqlx::Error> {
+async fn resume_one(
+    connection: &mut PgConnection,
+    query: &ResumeQuery,
+) -> Result<Option<SavedState>, sqlx::Error> {
     let (user_id, excluded) = (query.user_id.as_str(), query.excluded());
     let row = match &query.room_id {
-        None => newest_one!("user_id = $1", user_id, excluded).fetch_optional(connection).await?,
+        None => {
+            newest_one!("user_id = $1", user_id, excluded)
+                .fetch_optional(connection)
+                .await?
+        }
         Some(room) => {
             let room_id = room.as_str();
-            newest_one!("user_id = $1 AND room_id = $3", user_id, excluded, room_id).fetch_optional(connection).await?
+            newest_one!("user_id = $1 AND room_id = $3", user_id, excluded, room_id)
+                .fetch_optional(connection)
+                .await?
         }
     };
     row.map(Row::state).transpose()
@@ -189,7 +202,9 @@ async fn resume_many(
         }
         let chosen: Vec<&ResumeQuery> = places.iter().map(|&at| &queries[at]).collect();
         for row in newest_of(connection, &chosen).await? {
-            let place = usize::try_from(row.ord - 1).ok().and_then(|ord| places.get(ord).copied());
+            let place = usize::try_from(row.ord - 1)
+                .ok()
+                .and_then(|ord| places.get(ord).copied());
             let place = place.ok_or_else(|| rows::corrupt("an answer to no query"))?;
             states[place] = Some(row.state()?);
         }
@@ -198,10 +213,16 @@ async fn resume_many(
 }
 
 /// The rows for queries that either all name a room or none does.
-async fn newest_of(connection: &mut PgConnection, queries: &[&ResumeQuery]) -> Result<Vec<Row>, sqlx::Error> {
+async fn newest_of(
+    connection: &mut PgConnection,
+    queries: &[&ResumeQuery],
+) -> Result<Vec<Row>, sqlx::Error> {
     let users: Vec<&str> = queries.iter().map(|query| query.user_id.as_str()).collect();
     let excluded: Vec<Option<&str>> = queries.iter().map(|query| query.excluded()).collect();
-    let rooms: Vec<&str> = queries.iter().filter_map(|query| query.room_id.as_ref().map(RoomId::as_str)).collect();
+    let rooms: Vec<&str> = queries
+        .iter()
+        .filter_map(|query| query.room_id.as_ref().map(RoomId::as_str))
+        .collect();
     if rooms.is_empty() {
         newest_each!(
             "unnest($1::text[], $2::text[]) WITH ORDINALITY AS q(user_id, excluded, ord)",

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
-use crate::domain::{ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source, UserId};
+use crate::domain::{
+    ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source, UserId,
+};
 
 /// A row that our own code cannot have written.
 pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
@@ -20,7 +22,11 @@ pub(super) fn key(user_id: &str, room_id: &str, peer_id: &str) -> Result<PeerKey
 }
 
 pub(super) fn metadata(raw: Option<Vec<u8>>) -> Result<Metadata, sqlx::Error> {
-    raw.map_or(Ok(Metadata::NONE), |bytes| String::from_utf8(bytes).map(Metadata::from_text).map_err(corrupt))
+    raw.map_or(Ok(Metadata::NONE), |bytes| {
+        String::from_utf8(bytes)
+            .map(Metadata::from_text)
+            .map_err(corrupt)
+    })
 }
 
 pub(super) fn source(name: &str) -> Result<Source, sqlx::Error> {
@@ -37,8 +43,14 @@ pub(super) fn end(
     reason: Option<String>,
 ) -> Result<Option<End>, sqlx::Error> {
     let Some(at) = at else { return Ok(None) };
-    let kind = kind.and_then(EndKind::parse).ok_or_else(|| corrupt("an end of no known kind"))?;
-    Ok(Some(End { at: at.into(), kind, reason: label(reason) }))
+    let kind = kind
+        .and_then(EndKind::parse)
+        .ok_or_else(|| corrupt("an end of no known kind"))?;
+    Ok(Some(End {
+        at: at.into(),
+        kind,
+        reason: label(reason),
+    }))
 }
 
 pub(super) fn mark(
@@ -46,5 +58,9 @@ pub(super) fn mark(
     change: Option<Uuid>,
     changed_at: Option<DateTime<Utc>>,
 ) -> Option<RestoreMark> {
-    Some(RestoreMark { at: at?.into(), change: ChangeId::from_uuid(change?), changed_at: changed_at?.into() })
+    Some(RestoreMark {
+        at: at?.into(),
+        change: ChangeId::from_uuid(change?),
+        changed_at: changed_at?.into(),
+    })
 }

@@ -29,7 +29,10 @@ pub(super) struct SaveBatch {
 
 impl SaveBatch {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, memory: Memory::new() }
+        Self {
+            database,
+            memory: Memory::new(),
+        }
     }
 }
 
@@ -42,7 +45,11 @@ impl Batch for SaveBatch {
 
     fn size(told: &Box<Report>) -> usize {
         let seen = &told.observation;
-        seen.metadata.len() + seen.tracks.as_ref().map_or(0, |tracks| tracks.as_str().len())
+        seen.metadata.len()
+            + seen
+                .tracks
+                .as_ref()
+                .map_or(0, |tracks| tracks.as_str().len())
     }
 
     async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Saved, StoreError>> {
@@ -77,7 +84,9 @@ impl SaveBatch {
                 return Ok(answers.into_iter().flatten().collect());
             }
         }
-        Err(StoreError::Overloaded { retry_after: std::time::Duration::from_secs(1) })
+        Err(StoreError::Overloaded {
+            retry_after: std::time::Duration::from_secs(1),
+        })
     }
 
     /// Saves the reports at `places`, but for those of peers that are not as was expected, or that were written by somebody
@@ -111,7 +120,13 @@ impl SaveBatch {
                 if !fold.is_certain && fold.replaces.is_some() {
                     self.memory.confirm();
                 }
-                self.memory.keep(fold.key, Versioned { state, version: fold.version });
+                self.memory.keep(
+                    fold.key,
+                    Versioned {
+                        state,
+                        version: fold.version,
+                    },
+                );
             }
         }
         if !late.is_empty() {
@@ -131,17 +146,29 @@ impl SaveBatch {
         may_expect: bool,
     ) -> Result<Vec<Start>, sqlx::Error> {
         let expected = |(key, places): (&&PeerKey, &Vec<usize>)| {
-            if may_expect { self.expected(key, &reports[places[0]]) } else { None }
+            if may_expect {
+                self.expected(key, &reports[places[0]])
+            } else {
+                None
+            }
         };
         let expected: Vec<Option<Start>> = peers.iter().map(expected).collect();
-        let unknown = peers.keys().zip(&expected).filter(|(_, start)| start.is_none()).map(|(key, _)| *key);
+        let unknown = peers
+            .keys()
+            .zip(&expected)
+            .filter(|(_, start)| start.is_none())
+            .map(|(key, _)| *key);
         let mut known = read(connection, &unknown.collect::<Vec<_>>()).await?;
         let mut found = |key: &PeerKey| {
             let found = known.remove(key);
             self.memory.check(key, found.as_ref());
             Start::Read(found)
         };
-        Ok(peers.keys().zip(expected).map(|(key, start)| start.unwrap_or_else(|| found(key))).collect())
+        Ok(peers
+            .keys()
+            .zip(expected)
+            .map(|(key, start)| start.unwrap_or_else(|| found(key)))
+            .collect())
     }
 
     fn expected(&self, key: &PeerKey, told: &Report) -> Option<Start> {
@@ -151,9 +178,16 @@ impl SaveBatch {
 }
 
 /// Writes what moved, and gives back what is settled: the folds of peers that were as they were read or expected.
-async fn write_moved(connection: &mut PgConnection, folds: Vec<Fold>) -> Result<Vec<Fold>, sqlx::Error> {
+async fn write_moved(
+    connection: &mut PgConnection,
+    folds: Vec<Fold>,
+) -> Result<Vec<Fold>, sqlx::Error> {
     let moved: Vec<&Fold> = folds.iter().filter(|fold| fold.moved.is_some()).collect();
-    let mut written = if moved.is_empty() { Vec::new() } else { write(connection, &moved).await? };
+    let mut written = if moved.is_empty() {
+        Vec::new()
+    } else {
+        write(connection, &moved).await?
+    };
     written.sort_unstable();
     let settled = |fold: &Fold| match &fold.moved {
         Some(state) => written.binary_search(&state.snapshot_id).is_ok(),

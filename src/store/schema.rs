@@ -19,7 +19,10 @@ impl Store {
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let mut migrator = sqlx::migrate!("./migrations");
         let mut connection = self.database.connect().await?;
-        migrator.set_ignore_missing(true).run(&mut connection).await?;
+        migrator
+            .set_ignore_missing(true)
+            .run(&mut connection)
+            .await?;
         Ok(connection.close().await?)
     }
 

@@ -59,9 +59,19 @@ pub(super) async fn read(
                     session_id: rows::label(row.session_id),
                     ended: rows::end(row.ended_at, row.end_kind.as_deref(), row.end_reason)?,
                 },
-                restored: rows::mark(row.restored_at, row.restored_change, row.restored_changed_at),
+                restored: rows::mark(
+                    row.restored_at,
+                    row.restored_change,
+                    row.restored_changed_at,
+                ),
             };
-            Ok((key, Versioned { state, version: row.version }))
+            Ok((
+                key,
+                Versioned {
+                    state,
+                    version: row.version,
+                },
+            ))
         })
         .collect()
 }
@@ -69,7 +79,10 @@ pub(super) async fn read(
 /// Adds rows that came late, at their own time, each unless a row of that time says the same already.
 ///
 /// Returns the answers in order.
-pub(super) async fn add_late(connection: &mut PgConnection, late: &[&Snapshot]) -> Result<Vec<Saved>, sqlx::Error> {
+pub(super) async fn add_late(
+    connection: &mut PgConnection,
+    late: &[&Snapshot],
+) -> Result<Vec<Saved>, sqlx::Error> {
     let columns = Columns::of(late.iter().copied());
     let covering = query!(
         r#"WITH given AS (
@@ -113,9 +126,17 @@ pub(super) async fn add_late(connection: &mut PgConnection, late: &[&Snapshot]) 
     )
     .fetch_all(connection)
     .await?;
-    let mut answers: Vec<Saved> = late.iter().map(|&row| Saved { snapshot: row.clone(), changed: true }).collect();
+    let mut answers: Vec<Saved> = late
+        .iter()
+        .map(|&row| Saved {
+            snapshot: row.clone(),
+            changed: true,
+        })
+        .collect();
     for row in covering {
-        let place = usize::try_from(row.ord - 1).ok().filter(|&place| place < answers.len());
+        let place = usize::try_from(row.ord - 1)
+            .ok()
+            .filter(|&place| place < answers.len());
         let answer = &mut answers[place.ok_or_else(|| rows::corrupt("an answer to no row"))?];
         answer.changed = false;
         answer.snapshot.id = row.id;

@@ -101,22 +101,34 @@ struct Moved<'a> {
 ///
 /// Returns the ids of the rows in force that were written; a peer that is missing was otherwise, and nothing of it was
 /// written.
-pub(super) async fn write(connection: &mut PgConnection, folds: &[&Fold]) -> Result<Vec<Uuid>, sqlx::Error> {
-    let moved: Vec<(&Fold, &PeerState)> =
-        folds.iter().filter_map(|fold| fold.moved.as_ref().map(|state| (*fold, state))).collect();
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    folds: &[&Fold],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let moved: Vec<(&Fold, &PeerState)> = folds
+        .iter()
+        .filter_map(|fold| fold.moved.as_ref().map(|state| (*fold, state)))
+        .collect();
     let states: Vec<Snapshot> = moved
         .iter()
-        .map(|(fold, state)| Snapshot { tracks: state.tracks.clone(), ..state.snapshot(&fold.key) })
+        .map(|(fold, state)| Snapshot {
+            tracks: state.tracks.clone(),
+            ..state.snapshot(&fold.key)
+        })
         .collect();
     let arguments = Moved {
         peers: Columns::of(&states),
         versions: moved.iter().map(|(fold, _)| fold.version).collect(),
-        changed: moved.iter().map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc)).collect(),
+        changed: moved
+            .iter()
+            .map(|(_, state)| state.metadata_changed_at.map(Timestamp::to_utc))
+            .collect(),
         presence: PresenceColumns::of(moved.iter().map(|(_, state)| &state.presence)),
         restored: RestoredColumns::of(moved.iter().map(|(_, state)| state.restored)),
         replaces: moved.iter().map(|(fold, _)| fold.replaces).collect(),
     };
-    let is_one_row = |fold: &Fold| fold.added.is_some() && fold.passed.is_empty() && fold.extended.is_none();
+    let is_one_row =
+        |fold: &Fold| fold.added.is_some() && fold.passed.is_empty() && fold.extended.is_none();
     if moved.iter().all(|(fold, _)| is_one_row(fold)) {
         write_moved!(&arguments, "").fetch_all(connection).await
     } else {
@@ -131,19 +143,35 @@ async fn write_with(
     states: &Moved<'_>,
     moved: &[(&Fold, &PeerState)],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    let added: Vec<Uuid> = moved.iter().filter_map(|(fold, _)| fold.added.as_ref().map(|row| row.id)).collect();
-    let passed = || moved.iter().flat_map(|(fold, state)| fold.passed.iter().map(|row| (state.snapshot_id, row)));
+    let added: Vec<Uuid> = moved
+        .iter()
+        .filter_map(|(fold, _)| fold.added.as_ref().map(|row| row.id))
+        .collect();
+    let passed = || {
+        moved
+            .iter()
+            .flat_map(|(fold, state)| fold.passed.iter().map(|row| (state.snapshot_id, row)))
+    };
     let passed_with: Vec<Uuid> = passed().map(|(written, _)| written).collect();
     let passed = Columns::of(passed().map(|(_, row)| row));
     let extended: Vec<(&str, Uuid, Extension)> = moved
         .iter()
-        .filter_map(|(fold, state)| fold.extended.map(|row| (fold.key.user_id.as_str(), state.snapshot_id, row)))
+        .filter_map(|(fold, state)| {
+            fold.extended
+                .map(|row| (fold.key.user_id.as_str(), state.snapshot_id, row))
+        })
         .collect();
     let users: Vec<&str> = extended.iter().map(|(user, ..)| *user).collect();
     let with: Vec<Uuid> = extended.iter().map(|(_, written, _)| *written).collect();
     let ids: Vec<Uuid> = extended.iter().map(|(.., row)| row.id).collect();
-    let first: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.first_observed_at.to_utc()).collect();
-    let last: Vec<DateTime<Utc>> = extended.iter().map(|(.., row)| row.last_observed_at.to_utc()).collect();
+    let first: Vec<DateTime<Utc>> = extended
+        .iter()
+        .map(|(.., row)| row.first_observed_at.to_utc())
+        .collect();
+    let last: Vec<DateTime<Utc>> = extended
+        .iter()
+        .map(|(.., row)| row.last_observed_at.to_utc())
+        .collect();
     write_moved!(
         states,
         "               JOIN unnest($24::uuid[]) AS new(id) ON new.id = written.snapshot_id

@@ -22,7 +22,11 @@ pub(super) enum Event {
     /// Something of a peer.
     Peer(Box<PeerEvent>),
     /// The end of a session, or of a room.
-    SessionEnd { room_id: RoomId, session_id: Option<Label>, at: Timestamp },
+    SessionEnd {
+        room_id: RoomId,
+        session_id: Option<Label>,
+        at: Timestamp,
+    },
     /// Something of a peer that belongs to no user.
     WithoutUser,
     /// Nothing that is kept.
@@ -88,7 +92,8 @@ struct Data<'a> {
 /// The fields of an object; none where it is something else.
 fn object<'a, T: Deserialize<'a> + Default>(json: Option<&'a RawValue>) -> T {
     let json = json.map(RawValue::get).filter(|json| json.starts_with('{'));
-    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
 }
 
 /// A field that is a string, whatever else it might be.
@@ -116,9 +121,15 @@ pub(super) fn read(
 ) -> Result<(&'static str, Event), NotAnEvent> {
     let json: &RawValue = serde_json::from_slice(body).map_err(|_| NotAnEvent)?;
     let envelope: Envelope = object(Some(json));
-    let kind = text(envelope.kind).and_then(|told| KINDS.into_iter().find(|kind| *kind == told)).unwrap_or("other");
+    let kind = text(envelope.kind)
+        .and_then(|told| KINDS.into_iter().find(|kind| *kind == told))
+        .unwrap_or("other");
     let data: Data = object(envelope.data);
-    let reader = Reader { now, sent_at: envelope.timestamp, data };
+    let reader = Reader {
+        now,
+        sent_at: envelope.timestamp,
+        data,
+    };
     let event = match kind {
         "peer.join.success" => reader.join(),
         "peer.leave.success" => reader.peer(reader.data.left_at, Some(drop_reasons)),
@@ -138,7 +149,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn join(&self) -> Event {
         match self.peer(self.data.joined_at, None) {
-            Event::Peer(peer) => Event::Peer(Box::new(PeerEvent { is_join: true, ..*peer })),
+            Event::Peer(peer) => Event::Peer(Box::new(PeerEvent {
+                is_join: true,
+                ..*peer
+            })),
             other => other,
         }
     }
@@ -146,13 +160,17 @@ impl Reader<'_> {
     fn peer(&self, happened: Option<&RawValue>, leave: Option<&BTreeSet<String>>) -> Event {
         let data = &self.data;
         // Without a time there is no telling what it is newer than: a test of the dashboard.
-        let Some(at) = self.time(happened).or_else(|| self.time(self.sent_at)) else { return Event::Other };
+        let Some(at) = self.time(happened).or_else(|| self.time(self.sent_at)) else {
+            return Event::Other;
+        };
         let Some(user_id) = text(data.user_id).and_then(|id| UserId::parse(&id).ok()) else {
             return Event::WithoutUser;
         };
         let room_id = text(data.room_id).and_then(|id| RoomId::parse(&id).ok());
         let peer_id = text(data.peer_id).and_then(|id| PeerId::parse(&id).ok());
-        let (Some(room_id), Some(peer_id)) = (room_id, peer_id) else { return Event::Other };
+        let (Some(room_id), Some(peer_id)) = (room_id, peer_id) else {
+            return Event::Other;
+        };
         let reason = text(data.reason);
         let ended = leave.map(|drops| End {
             at,
@@ -179,22 +197,35 @@ impl Reader<'_> {
     }
 
     fn session_end(&self) -> Event {
-        let at = self.time(self.data.session_stopped_at).or_else(|| self.time(self.sent_at));
+        let at = self
+            .time(self.data.session_stopped_at)
+            .or_else(|| self.time(self.sent_at));
         let room_id = text(self.data.room_id).and_then(|id| RoomId::parse(&id).ok());
         match (room_id, at) {
-            (Some(room_id), Some(at)) => Event::SessionEnd { room_id, session_id: self.session_id(), at },
+            (Some(room_id), Some(at)) => Event::SessionEnd {
+                room_id,
+                session_id: self.session_id(),
+                at,
+            },
             _ => Event::Other,
         }
     }
 
     fn session_id(&self) -> Option<Label> {
-        text(self.data.session_id).filter(|id| !id.is_empty()).as_deref().map(Label::new)
+        text(self.data.session_id)
+            .filter(|id| !id.is_empty())
+            .as_deref()
+            .map(Label::new)
     }
 
     /// A time that is told; none where it is the zero time or no time.
     fn time(&self, field: Option<&RawValue>) -> Option<Timestamp> {
         let told = Timestamp::parse_upstream(&text(field)?)?;
-        Some(if told > self.now.shifted(AHEAD) { self.now } else { told })
+        Some(if told > self.now.shifted(AHEAD) {
+            self.now
+        } else {
+            told
+        })
     }
 }
 
@@ -244,10 +275,17 @@ mod tests {
 
     #[test]
     fn times_ahead_are_clamped_and_missing_ones_are_the_envelope_s() {
-        assert_eq!(leave("null", "\"2026-03-01T10:10:59Z\"").at, Timestamp::parse("2026-03-01T10:10:59Z").unwrap());
+        assert_eq!(
+            leave("null", "\"2026-03-01T10:10:59Z\"").at,
+            Timestamp::parse("2026-03-01T10:10:59Z").unwrap()
+        );
         assert_eq!(leave("null", "\"2027-03-01T10:10:59Z\"").at, now());
         for missing in ["null", "\"0001-01-01T00:00:00Z\"", "\"20XX-01-01\"", "3"] {
-            assert_eq!(leave("null", missing).at, Timestamp::parse("2026-03-01T10:06:12Z").unwrap(), "{missing}");
+            assert_eq!(
+                leave("null", missing).at,
+                Timestamp::parse("2026-03-01T10:06:12Z").unwrap(),
+                "{missing}"
+            );
         }
     }
 
@@ -269,7 +307,10 @@ mod tests {
         let nobody = r#"{"type":"peer.join.success","timestamp":"2026-03-01T10:06:12Z","data":{"user_id":""}}"#;
         assert!(matches!(read_one(nobody), Event::WithoutUser));
         for not_json in ["", "nul", "{", "{}x", "\u{1}"] {
-            assert!(read(not_json.as_bytes(), now(), &BTreeSet::new()).is_err(), "{not_json}");
+            assert!(
+                read(not_json.as_bytes(), now(), &BTreeSet::new()).is_err(),
+                "{not_json}"
+            );
         }
     }
 }

@@ -14,7 +14,12 @@ use crate::support::world::{ROOM, Setup, World};
 #[tokio::test]
 async fn a_snapshot_is_created_extended_and_created_anew_when_the_peer_changed() {
     let (world, app) = World::with_app().await;
-    let microphone = NewTrack { id: Some("mic".into()), kind: "audio".into(), source: None, mute: true };
+    let microphone = NewTrack {
+        id: Some("mic".into()),
+        kind: "audio".into(),
+        source: None,
+        mute: true,
+    };
     world.join_as(Join {
         peer_id: Some("peer-1".into()),
         name: Some("Seven of Nine".into()),
@@ -75,8 +80,17 @@ async fn a_snapshot_is_created_extended_and_created_anew_when_the_peer_changed()
 #[tokio::test]
 async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_tracks_does_not() {
     let (world, app) = World::with_app().await;
-    let microphone = NewTrack { id: Some("mic".into()), kind: "audio".into(), source: None, mute: false };
-    world.join_as(Join { peer_id: Some("p".into()), tracks: vec![microphone], ..Join::of("player-7") });
+    let microphone = NewTrack {
+        id: Some("mic".into()),
+        kind: "audio".into(),
+        source: None,
+        mute: false,
+    };
+    world.join_as(Join {
+        peer_id: Some("p".into()),
+        tracks: vec![microphone],
+        ..Join::of("player-7")
+    });
     app.snapshot("p").await.expect(201);
     world.clock.pass(Duration::from_secs(1));
     world.sim.mute(ROOM, "p", "mic", true).unwrap();
@@ -95,19 +109,33 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
     }
     let rows = app.history("player-7").await.expect(200).json();
     assert_eq!(rows["snapshots"].as_array().unwrap().len(), 4);
-    assert_eq!(rows["snapshots"][2]["last_observed_at"], "2026-12-01T12:00:02.000000Z");
+    assert_eq!(
+        rows["snapshots"][2]["last_observed_at"],
+        "2026-12-01T12:00:02.000000Z"
+    );
 }
 
 #[tokio::test]
 async fn a_room_is_kept_as_far_as_it_can_be() {
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 20, store_names: true };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    let limits = Limits {
+        max_metadata_bytes: 20,
+        store_names: true,
+    };
+    let app = world
+        .replica(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
     world.join("player-1", "a-fine", r#"{"hp": 71}"#);
     world.join("", "b-no-user", "x");
     world.join("player-3", "c-too-large", &"x".repeat(21));
     let lone = WireMetadata::json(r#""\ud800""#).unwrap();
-    world.join_as(Join { peer_id: Some("d-lone".into()), ..Join::of("player-4").with_metadata(lone) });
+    world.join_as(Join {
+        peer_id: Some("d-lone".into()),
+        ..Join::of("player-4").with_metadata(lone)
+    });
     world.join("player-5", "e-fine-too", &"x".repeat(20));
     world.join(&"u".repeat(257), "f-odd-user", "x");
     assert_json_snapshot!(app.snapshot_room().await.expect(200).json(), @r#"
@@ -177,8 +205,16 @@ async fn a_room_is_kept_as_far_as_it_can_be() {
 #[tokio::test]
 async fn a_room_can_be_filtered_as_upstream_does() {
     let (world, app) = World::with_app().await;
-    for (user, peer, role) in [("u 1", "a", "host"), ("u 1", "b", "on stage"), ("u&2", "c", "host")] {
-        world.join_as(Join { peer_id: Some(peer.into()), role: Some(role.into()), ..Join::of(user) });
+    for (user, peer, role) in [
+        ("u 1", "a", "host"),
+        ("u 1", "b", "on stage"),
+        ("u&2", "c", "host"),
+    ] {
+        world.join_as(Join {
+            peer_id: Some(peer.into()),
+            role: Some(role.into()),
+            ..Join::of(user)
+        });
     }
     let cases = [
         ("", vec!["a", "b", "c"], None),
@@ -186,17 +222,35 @@ async fn a_room_can_be_filtered_as_upstream_does() {
         ("?user_id=u+1", vec!["a", "b"], Some("user_id=u+1")),
         ("?user_id=u%262", vec!["c"], Some("user_id=u%262")),
         ("?role=host", vec!["a", "c"], Some("role=host")),
-        ("?role=on%20stage&user_id=u%201", vec!["b"], Some("user_id=u+1&role=on+stage")),
+        (
+            "?role=on%20stage&user_id=u%201",
+            vec!["b"],
+            Some("user_id=u+1&role=on+stage"),
+        ),
         ("?user_id=nobody", vec![], Some("user_id=nobody")),
     ];
     for (query, peers, sent) in cases {
-        let answer = app.post(&format!("/v1/rooms/{ROOM}/snapshots{query}")).await.expect(200).json();
+        let answer = app
+            .post(&format!("/v1/rooms/{ROOM}/snapshots{query}"))
+            .await
+            .expect(200)
+            .json();
         let snapshots = answer["snapshots"].as_array().unwrap();
-        assert_eq!(snapshots.iter().map(|row| &row["peer_id"]).collect::<Vec<_>>(), peers, "{query}");
+        assert_eq!(
+            snapshots
+                .iter()
+                .map(|row| &row["peer_id"])
+                .collect::<Vec<_>>(),
+            peers,
+            "{query}"
+        );
         assert_eq!(answer["skipped"], serde_json::json!([]));
         assert_eq!(world.sim.requests().last().unwrap().query.as_deref(), sent);
     }
-    let nobody = app.post(&format!("/v1/rooms/{ROOM}/snapshots?user_id=nobody")).await.expect(200);
+    let nobody = app
+        .post(&format!("/v1/rooms/{ROOM}/snapshots?user_id=nobody"))
+        .await
+        .expect(200);
     assert_json_snapshot!(nobody.json(), @r#"
     {
       "observed_at": "2026-12-01T12:00:00.000000Z",
@@ -211,12 +265,34 @@ async fn a_room_can_be_filtered_as_upstream_does() {
 async fn probes_and_metrics_need_no_key() {
     let world = World::new().await;
     let key = rejoin::keys::new_key("any", "admin").unwrap();
-    let app = world.replica(Setup { keys: key.entry, ..Setup::default() }).await;
-    assert_eq!(app.get("/health/live").await.expect(200).text, r#"{"status":"ok"}"#);
-    assert_eq!(app.get("/health/ready").await.expect(200).text, r#"{"status":"ok"}"#);
+    let app = world
+        .replica(Setup {
+            keys: key.entry,
+            ..Setup::default()
+        })
+        .await;
+    assert_eq!(
+        app.get("/health/live").await.expect(200).text,
+        r#"{"status":"ok"}"#
+    );
+    assert_eq!(
+        app.get("/health/ready").await.expect(200).text,
+        r#"{"status":"ok"}"#
+    );
     let metrics = app.get("/metrics").await.expect(200);
     assert!(metrics.header("content-type").starts_with("text/plain"));
-    assert!(metrics.text.contains(r#"rejoin_http_requests_total{method="GET",route="/health/ready",status="200""#));
-    let sent = app.request(reqwest::Method::GET, "/health/live").header("x-request-id", "mine-1");
-    assert_eq!(crate::support::world::Answer::to(sent).await.header("x-request-id"), "mine-1");
+    assert!(
+        metrics.text.contains(
+            r#"rejoin_http_requests_total{method="GET",route="/health/ready",status="200""#
+        )
+    );
+    let sent = app
+        .request(reqwest::Method::GET, "/health/live")
+        .header("x-request-id", "mine-1");
+    assert_eq!(
+        crate::support::world::Answer::to(sent)
+            .await
+            .header("x-request-id"),
+        "mine-1"
+    );
 }

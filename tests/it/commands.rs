@@ -19,11 +19,22 @@ async fn scene() -> (Database, Upstream) {
 }
 
 fn join(upstream: &Upstream, user: &str, peer: &str, metadata: &str) {
-    let join = Join { peer_id: Some(peer.to_owned()), ..Join::of(user) };
-    upstream.sim.join(ROOM, join.with_metadata(WireMetadata::text(metadata))).unwrap();
+    let join = Join {
+        peer_id: Some(peer.to_owned()),
+        ..Join::of(user)
+    };
+    upstream
+        .sim
+        .join(ROOM, join.with_metadata(WireMetadata::text(metadata)))
+        .unwrap();
 }
 
-async fn snapshot(database: &Database, upstream: &Upstream, arguments: &[&str], changed: &[(&str, &str)]) -> Ended {
+async fn snapshot(
+    database: &Database,
+    upstream: &Upstream,
+    arguments: &[&str],
+    changed: &[(&str, &str)],
+) -> Ended {
     let mut variables = settings(database.url(), upstream);
     variables.extend(changed);
     rejoin(&[&["snapshot"], arguments].concat(), &variables).await
@@ -40,7 +51,10 @@ async fn migrate_makes_the_schema_and_may_run_again() {
     rejoin(&["resume", "player-7"], &variables).await.expect(5);
     for _ in 0..2 {
         let migrated = rejoin(&["migrate"], &variables).await.expect(0);
-        assert_eq!((migrated.out.as_str(), migrated.err.as_str()), ("", "the schema is up to date\n"));
+        assert_eq!(
+            (migrated.out.as_str(), migrated.err.as_str()),
+            ("", "the schema is up to date\n")
+        );
     }
     rejoin(&["resume", "player-7"], &variables).await.expect(3);
 }
@@ -52,20 +66,61 @@ async fn snapshot_keeps_a_peer_a_user_or_a_room() {
     join(&upstream, "player-8", "peer-2", "eight");
     join(&upstream, "", "peer-3", "nobody's");
 
-    let peer = snapshot(&database, &upstream, &["--room", ROOM, "--peer", "peer-1"], &[]).await.expect(0);
-    assert!(peer.out.contains(r#""metadata": {"b": 1, "a": 2},"#), "untouched: {}", peer.out);
-    assert_eq!((&json(&peer.out)["source"], &json(&peer.out)["user_id"]), (&"peer".into(), &"player-7".into()));
+    let peer = snapshot(
+        &database,
+        &upstream,
+        &["--room", ROOM, "--peer", "peer-1"],
+        &[],
+    )
+    .await
+    .expect(0);
+    assert!(
+        peer.out.contains(r#""metadata": {"b": 1, "a": 2},"#),
+        "untouched: {}",
+        peer.out
+    );
+    assert_eq!(
+        (&json(&peer.out)["source"], &json(&peer.out)["user_id"]),
+        (&"peer".into(), &"player-7".into())
+    );
 
-    let user = snapshot(&database, &upstream, &["--room", ROOM, "--user", "player-8"], &[]).await.expect(0);
-    assert_eq!((user.out.lines().count(), &json(&user.out)["peer_id"]), (1, &"peer-2".into()));
+    let user = snapshot(
+        &database,
+        &upstream,
+        &["--room", ROOM, "--user", "player-8"],
+        &[],
+    )
+    .await
+    .expect(0);
+    assert_eq!(
+        (user.out.lines().count(), &json(&user.out)["peer_id"]),
+        (1, &"peer-2".into())
+    );
 
-    let room = snapshot(&database, &upstream, &["--room", ROOM], &[]).await.expect(0);
-    let peers: Vec<Value> = room.out.lines().map(|line| json(line)["peer_id"].clone()).collect();
+    let room = snapshot(&database, &upstream, &["--room", ROOM], &[])
+        .await
+        .expect(0);
+    let peers: Vec<Value> = room
+        .out
+        .lines()
+        .map(|line| json(line)["peer_id"].clone())
+        .collect();
     assert_eq!(peers, ["peer-1", "peer-2"]);
-    assert!(room.err.contains("2 peers kept, 0 of them changed; 1 skipped"), "{}", room.err);
-    assert!(room.err.contains("skipped peer-3: the peer has no user_id"), "{}", room.err);
+    assert!(
+        room.err
+            .contains("2 peers kept, 0 of them changed; 1 skipped"),
+        "{}",
+        room.err
+    );
+    assert!(
+        room.err.contains("skipped peer-3: the peer has no user_id"),
+        "{}",
+        room.err
+    );
 
-    let resumed = rejoin(&["resume", "player-8"], &[("DATABASE_URL", database.url())]).await.expect(0);
+    let resumed = rejoin(&["resume", "player-8"], &[("DATABASE_URL", database.url())])
+        .await
+        .expect(0);
     assert_eq!(json(&resumed.out)["metadata_raw"], "eight");
 }
 
@@ -78,37 +133,78 @@ async fn the_exit_codes_of_snapshot_tell_apart_what_went_wrong() {
     let peer = ["--room", ROOM, "--peer", "peer-1"];
     let with = |more: &[&'static str]| [&room[..], more].concat();
 
-    let kept = snapshot(&database, &upstream, &with(&["--peer", "nobody's"]), &[]).await.expect(1);
-    assert_eq!(kept.err, "error: the peer has no user_id, so its metadata cannot be kept for a user\n");
-    snapshot(&database, &upstream, &peer, &[("REJOIN_MAX_METADATA_BYTES", "0")]).await.expect(2);
+    let kept = snapshot(&database, &upstream, &with(&["--peer", "nobody's"]), &[])
+        .await
+        .expect(1);
+    assert_eq!(
+        kept.err,
+        "error: the peer has no user_id, so its metadata cannot be kept for a user\n"
+    );
+    snapshot(
+        &database,
+        &upstream,
+        &peer,
+        &[("REJOIN_MAX_METADATA_BYTES", "0")],
+    )
+    .await
+    .expect(2);
 
     let usage: [Misuse; 7] = [
         (&[], &[], "--room"),
         (&["--room", ".."], &[], "`.` or `..`"),
-        (&["--room", ROOM, "--peer", "p", "--user", "u"], &[], "--user"),
+        (
+            &["--room", ROOM, "--peer", "p", "--user", "u"],
+            &[],
+            "--user",
+        ),
         (&peer, &[("DATABASE_URL", "")], "DATABASE_URL"),
         (&peer, &[("DATABASE_URL", "mysql://x")], "DATABASE_URL"),
         (&peer, &[("HMS_SECRET", "")], "HMS_SECRET"),
         (&peer, &[("HMS_BASE_URL", "nonsense")], "HMS_BASE_URL"),
     ];
     for (arguments, changed, named) in usage {
-        let refused = snapshot(&database, &upstream, arguments, changed).await.expect(2);
-        assert!(refused.err.contains(named) && refused.out.is_empty(), "{refused:?}");
+        let refused = snapshot(&database, &upstream, arguments, changed)
+            .await
+            .expect(2);
+        assert!(
+            refused.err.contains(named) && refused.out.is_empty(),
+            "{refused:?}"
+        );
     }
 
-    for nothing in [&with(&["--peer", "gone"])[..], &with(&["--user", "player-8"]), &["--room", "empty"]] {
+    for nothing in [
+        &with(&["--peer", "gone"])[..],
+        &with(&["--user", "player-8"]),
+        &["--room", "empty"],
+    ] {
         snapshot(&database, &upstream, nothing, &[]).await.expect(3);
     }
 
-    snapshot(&database, &upstream, &peer, &[("HMS_BASE_URL", "http://127.0.0.1:1")]).await.expect(4);
-    snapshot(&database, &upstream, &peer, &[("HMS_SECRET", "another")]).await.expect(4);
-    upstream.sim.set_faults([FaultRule::times(Operation::Any, 1, Fault::Garbage)]);
+    snapshot(
+        &database,
+        &upstream,
+        &peer,
+        &[("HMS_BASE_URL", "http://127.0.0.1:1")],
+    )
+    .await
+    .expect(4);
+    snapshot(&database, &upstream, &peer, &[("HMS_SECRET", "another")])
+        .await
+        .expect(4);
+    upstream
+        .sim
+        .set_faults([FaultRule::times(Operation::Any, 1, Fault::Garbage)]);
     snapshot(&database, &upstream, &room, &[]).await.expect(4);
 
     let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     for arguments in [&room[..], &peer] {
-        let failed = snapshot(&database, &upstream, arguments, &[nowhere]).await.expect(5);
-        assert!(failed.err.contains("the database does not answer"), "{failed:?}");
+        let failed = snapshot(&database, &upstream, arguments, &[nowhere])
+            .await
+            .expect(5);
+        assert!(
+            failed.err.contains("the database does not answer"),
+            "{failed:?}"
+        );
     }
 }
 
@@ -121,38 +217,82 @@ async fn resume_and_history_print_what_is_saved() {
     world.join("player-7", "peer-1", "in \u{1b}[31mthe\tcave");
     app.snapshot("peer-1").await.expect(201);
     world.clock.pass(std::time::Duration::from_secs(1));
-    let join = Join { peer_id: Some("peer-2".into()), ..Join::of("player-7") };
-    world.sim.join("tower", join.with_metadata(WireMetadata::text(r#"{"z":1,"a":2}"#))).unwrap();
+    let join = Join {
+        peer_id: Some("peer-2".into()),
+        ..Join::of("player-7")
+    };
+    world
+        .sim
+        .join(
+            "tower",
+            join.with_metadata(WireMetadata::text(r#"{"z":1,"a":2}"#)),
+        )
+        .unwrap();
     app.post("/v1/rooms/tower/snapshots").await.expect(200);
 
     let resumed = rejoin(&["resume", "player-7"], &database).await.expect(0);
     let mut served = app.resume("player-7").await.json();
     served["age_seconds"] = json(&resumed.out)["age_seconds"].clone();
     assert_eq!(json(&resumed.out), served);
-    let cave = rejoin(&["resume", "player-7", "--room", ROOM], &database).await.expect(0);
+    let cave = rejoin(&["resume", "player-7", "--room", ROOM], &database)
+        .await
+        .expect(0);
     assert_eq!(json(&cave.out)["peer_id"], "peer-1");
-    rejoin(&["resume", "player-7", "--room", "elsewhere"], &database).await.expect(3);
+    rejoin(&["resume", "player-7", "--room", "elsewhere"], &database)
+        .await
+        .expect(3);
 
-    let history = async |more: &[&str]| rejoin(&[&["history", "player-7"], more].concat(), &database).await;
+    let history =
+        async |more: &[&str]| rejoin(&[&["history", "player-7"], more].concat(), &database).await;
     let all = history(&["--format", "json"]).await.expect(0);
-    assert_eq!(json(&all.out), app.history("player-7").await.json()["snapshots"]);
+    assert_eq!(
+        json(&all.out),
+        app.history("player-7").await.json()["snapshots"]
+    );
     let table = history(&[]).await.expect(0).out;
-    assert!(table.contains("in \u{fffd}[31mthe\u{fffd}cave") && !table.contains('\u{1b}'), "{table}");
+    assert!(
+        table.contains("in \u{fffd}[31mthe\u{fffd}cave") && !table.contains('\u{1b}'),
+        "{table}"
+    );
     let csv = history(&["--format", "csv"]).await.expect(0).out;
     insta::assert_snapshot!(csv.lines().next().unwrap(), @"id,user_id,room_id,peer_id,name,role,metadata_raw,tracks,joined_at,first_observed_at,last_observed_at,source");
     assert_eq!(csv.lines().count(), 3);
 
     let peers = async |more: &[&str]| {
-        let rows = json(&history(&[&["--format", "json"], more].concat()).await.expect(0).out);
-        rows.as_array().unwrap().iter().map(|row| row["peer_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let rows = json(
+            &history(&[&["--format", "json"], more].concat())
+                .await
+                .expect(0)
+                .out,
+        );
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["peer_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(peers(&["--room", "tower"]).await, ["peer-2"]);
-    assert_eq!(peers(&["--since", "2026-12-01T12:00:01Z"]).await, ["peer-2"]);
-    assert_eq!(peers(&["--until", "2026-12-01T12:00:01Z"]).await, ["peer-1"]);
+    assert_eq!(
+        peers(&["--since", "2026-12-01T12:00:01Z"]).await,
+        ["peer-2"]
+    );
+    assert_eq!(
+        peers(&["--until", "2026-12-01T12:00:01Z"]).await,
+        ["peer-1"]
+    );
     assert_eq!(peers(&["--at", "2026-12-01T12:00:00.5Z"]).await, ["peer-1"]);
-    history(&["--since", "2027-01-01T00:00:00Z"]).await.expect(3);
+    history(&["--since", "2027-01-01T00:00:00Z"])
+        .await
+        .expect(3);
     history(&["--since", "yesterday"]).await.expect(2);
-    history(&["--at", "2026-12-01T12:00:00Z", "--since", "2026-12-01T12:00:00Z"]).await.expect(2);
+    history(&[
+        "--at",
+        "2026-12-01T12:00:00Z",
+        "--since",
+        "2026-12-01T12:00:00Z",
+    ])
+    .await
+    .expect(2);
     history(&["--format", "xml"]).await.expect(2);
 }
 
@@ -160,14 +300,20 @@ async fn resume_and_history_print_what_is_saved() {
 async fn openapi_is_what_the_service_serves() {
     let (_world, app) = World::with_app().await;
     let printed = rejoin(&["openapi"], &[]).await.expect(0);
-    assert_eq!(json(&printed.out), app.get("/openapi.json").await.expect(200).json());
+    assert_eq!(
+        json(&printed.out),
+        app.get("/openapi.json").await.expect(200).json()
+    );
 }
 
 #[tokio::test]
 async fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = rejoin(&["completions", shell], &[]).await.expect(0).out;
-        assert!(script.contains("rejoin") && script.contains("snapshot"), "{shell}: {script}");
+        assert!(
+            script.contains("rejoin") && script.contains("snapshot"),
+            "{shell}: {script}"
+        );
     }
     rejoin(&["completions", "cmd"], &[]).await.expect(2);
 }
@@ -176,9 +322,18 @@ async fn completions_are_printed_for_every_shell() {
 #[tokio::test]
 async fn the_help_of_each_command_has_an_example() {
     let help = rejoin(&["--help"], &[]).await.expect(0).out;
-    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let mut commands: Vec<Vec<&str>> =
-        listed.lines().filter_map(|line| line.split_whitespace().next()).map(|name| vec![name]).collect();
+    let listed = help
+        .split("Commands:\n")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    let mut commands: Vec<Vec<&str>> = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|name| vec![name])
+        .collect();
     for expected in [
         "serve",
         "migrate",
@@ -197,9 +352,15 @@ async fn the_help_of_each_command_has_an_example() {
     commands.retain(|command| command != &["help"]);
     commands.push(vec!["key", "new"]);
     for command in commands {
-        let help = rejoin(&[&command[..], &["--help"]].concat(), &[]).await.expect(0).out;
+        let help = rejoin(&[&command[..], &["--help"]].concat(), &[])
+            .await
+            .expect(0)
+            .out;
         let example = format!("rejoin {}", command.join(" "));
-        let examples = help.split_once("Example").unwrap_or_else(|| panic!("{help}")).1;
+        let examples = help
+            .split_once("Example")
+            .unwrap_or_else(|| panic!("{help}"))
+            .1;
         assert!(examples.contains(&example), "{help}");
     }
     let nothing = rejoin(&[], &[]).await.expect(2);

@@ -15,21 +15,39 @@ use serde_json::Value;
 /// The binary, in an environment where every setting is wrong and temporary files go to `temp`.
 fn rejoin(temp: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-    command.args(args).env("TMPDIR", temp).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
-    command.env("REJOIN_LISTEN", "nowhere").env("HMS_BASE_URL", "nowhere").env_remove("RUST_LOG");
-    command.env("HTTP_PROXY", "http://127.0.0.1:1").stdin(Stdio::null());
+    command
+        .args(args)
+        .env("TMPDIR", temp)
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    command
+        .env("REJOIN_LISTEN", "nowhere")
+        .env("HMS_BASE_URL", "nowhere")
+        .env_remove("RUST_LOG");
+    command
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .stdin(Stdio::null());
     command
 }
 
 /// A temporary directory that Postgres can reach when the tests run as root.
 fn temp() -> tempfile::TempDir {
-    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap()
+    tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap()
 }
 
 fn assert_nothing_is_left(temp: &Path) {
-    let left: Vec<_> = fs::read_dir(temp).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let left: Vec<_> = fs::read_dir(temp)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert!(left.is_empty(), "{left:?}");
-    let processes = Command::new("ps").args(["-A", "-o", "args="]).output().unwrap().stdout;
+    let processes = Command::new("ps")
+        .args(["-A", "-o", "args="])
+        .output()
+        .unwrap()
+        .stdout;
     let processes = String::from_utf8_lossy(&processes).into_owned();
     assert!(!processes.contains(temp.to_str().unwrap()), "{processes}");
 }
@@ -51,11 +69,17 @@ fn the_story_is_as_told_and_leaves_nothing_behind() {
     let _taken = [8080, 8100].map(taken);
     let temp = temp();
     let output = rejoin(temp.path(), &["demo", "--once"]).output().unwrap();
-    let (told, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (told, log) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
     assert!(output.status.success(), "{told}\n{log}");
     assert_eq!(log, "", "no log lines are mixed in");
     assert!(!told.contains('\x1b'), "no escape codes where nobody looks");
-    assert!(told.contains("(8080 is taken)") && told.contains("(8100 is taken)"), "{told}");
+    assert!(
+        told.contains("(8080 is taken)") && told.contains("(8100 is taken)"),
+        "{told}"
+    );
     for line in [
         "1. Ada joins the room \"arena\"",
         "  > GET /v2/active-rooms/arena/peers?user_id=ada",
@@ -70,7 +94,10 @@ fn the_story_is_as_told_and_leaves_nothing_behind() {
         assert!(told.lines().any(|own| own == line), "{line}\n{told}");
     }
     assert!(told.contains("steps were as told."), "{told}");
-    let wide: Vec<_> = told.lines().filter(|line| line.chars().count() > 80).collect();
+    let wide: Vec<_> = told
+        .lines()
+        .filter(|line| line.chars().count() > 80)
+        .collect();
     assert!(wide.is_empty(), "{wide:#?}");
     assert_nothing_is_left(temp.path());
 }
@@ -85,8 +112,13 @@ async fn it_stays_up_with_a_working_key_until_ctrl_c() {
     let answer = get(&format!("{base}{path}"), &key).await;
     assert_eq!(answer["user_id"], "ada");
     let database = demo.rest_of_line("export DATABASE_URL=");
-    let rows = sqlx::PgPool::connect(database.trim_matches('\'')).await.unwrap();
-    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM resume_state").fetch_one(&rows).await.unwrap();
+    let rows = sqlx::PgPool::connect(database.trim_matches('\''))
+        .await
+        .unwrap();
+    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM resume_state")
+        .fetch_one(&rows)
+        .await
+        .unwrap();
     assert_eq!(users, 2);
     rows.close().await;
     demo.rest_of_line("All of the API, in a browser: ");
@@ -107,17 +139,26 @@ fn ctrl_c_in_the_middle_leaves_nothing_behind() {
 #[test]
 fn without_a_postgres_the_demo_says_what_to_do() {
     let temp = temp();
-    let output = rejoin(temp.path(), &["demo", "--once"]).env("PG_BIN", "/nowhere").output().unwrap();
+    let output = rejoin(temp.path(), &["demo", "--once"])
+        .env("PG_BIN", "/nowhere")
+        .output()
+        .unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(log.starts_with("error: PG_BIN is /nowhere, but") && log.lines().count() == 1, "{log}");
+    assert!(
+        log.starts_with("error: PG_BIN is /nowhere, but") && log.lines().count() == 1,
+        "{log}"
+    );
     assert_nothing_is_left(temp.path());
 }
 
 #[tokio::test]
 async fn the_simulator_answers_until_sigterm() {
     let temp = temp();
-    let mut command = rejoin(temp.path(), &["sim", "--listen", "127.0.0.1:0", "--ghost", "5s"]);
+    let mut command = rejoin(
+        temp.path(),
+        &["sim", "--listen", "127.0.0.1:0", "--ghost", "5s"],
+    );
     command.env("HMS_ACCESS_KEY", "").env("HMS_SECRET", "hush");
     let mut sim = Running::start(command);
     let base = sim.rest_of_line("HMS_BASE_URL=");
@@ -132,7 +173,15 @@ async fn the_simulator_answers_until_sigterm() {
 
 async fn get(url: &str, token: &str) -> Value {
     let client = Client::builder().no_proxy().build().unwrap();
-    client.get(url).bearer_auth(token).send().await.unwrap().json().await.unwrap()
+    client
+        .get(url)
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap()
 }
 
 /// A running command; killed if a test fails.
@@ -150,8 +199,11 @@ impl Running {
 
     /// Reads on to the line that starts so.
     fn rest_of_line(&mut self, start: &str) -> String {
-        let found =
-            self.lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.strip_prefix(start)?.to_owned()));
+        let found = self
+            .lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.strip_prefix(start)?.to_owned()));
         found.unwrap_or_else(|| panic!("it ended without a line that starts with {start:?}"))
     }
 

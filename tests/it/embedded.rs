@@ -18,11 +18,16 @@ fn options() -> Options {
 
 async fn ask(url: &str, question: &'static str) -> sqlx::Result<String> {
     let mut connection = PgConnection::connect(url).await?;
-    sqlx::query_scalar(question).fetch_one(&mut connection).await
+    sqlx::query_scalar(question)
+        .fetch_one(&mut connection)
+        .await
 }
 
 async fn execute(url: &str, statement: &'static str) {
-    sqlx::query(statement).execute(&mut PgConnection::connect(url).await.unwrap()).await.unwrap();
+    sqlx::query(statement)
+        .execute(&mut PgConnection::connect(url).await.unwrap())
+        .await
+        .unwrap();
 }
 
 /// A directory that Postgres can reach when the tests run as root.
@@ -31,7 +36,10 @@ fn reachable_dir() -> tempfile::TempDir {
 }
 
 fn dir_of_mode(mode: u32) -> tempfile::TempDir {
-    tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempdir().unwrap()
+    tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempdir()
+        .unwrap()
 }
 
 fn postmaster(dir: &Path) -> Pid {
@@ -42,26 +50,46 @@ fn postmaster(dir: &Path) -> Pid {
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "not in 20 s: {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "not in 20 s: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
 async fn it_answers_on_the_loopback_interface_only_and_leaves_nothing() {
-    let postgres = Options::default().max_connections(37).start().await.unwrap();
+    let postgres = Options::default()
+        .max_connections(37)
+        .start()
+        .await
+        .unwrap();
     let (url, dir) = (postgres.url().to_owned(), postgres.dir().to_owned());
-    assert_eq!(ask(&url, "SELECT current_database()::text").await.unwrap(), "rejoin");
-    assert_eq!(ask(&url, "SHOW listen_addresses").await.unwrap(), "127.0.0.1");
+    assert_eq!(
+        ask(&url, "SELECT current_database()::text").await.unwrap(),
+        "rejoin"
+    );
+    assert_eq!(
+        ask(&url, "SHOW listen_addresses").await.unwrap(),
+        "127.0.0.1"
+    );
     assert_eq!(ask(&url, "SHOW unix_socket_directories").await.unwrap(), "");
     assert_eq!(ask(&url, "SHOW max_connections").await.unwrap(), "37");
     assert_eq!(ask(&url, "SHOW server_encoding").await.unwrap(), "UTF8");
     assert_eq!(ask(&url, "SHOW fsync").await.unwrap(), "on");
     let guessed = ask(&url.replace("//postgres:", "//postgres:x"), "SELECT 'in'").await;
-    assert!(guessed.unwrap_err().to_string().contains("password"), "another password must be refused");
+    assert!(
+        guessed.unwrap_err().to_string().contains("password"),
+        "another password must be refused"
+    );
 
     let owner = fs::metadata(dir.join("data")).unwrap().uid();
-    assert_eq!(owner == geteuid().as_raw(), !geteuid().is_root(), "root does not own the data, others do");
+    assert_eq!(
+        owner == geteuid().as_raw(),
+        !geteuid().is_root(),
+        "root does not own the data, others do"
+    );
     let process = postmaster(&dir);
     postgres.stop().await;
     assert!(test_kill_process(process).is_err() && !dir.exists());
@@ -73,15 +101,25 @@ async fn a_directory_keeps_its_data_and_its_password() {
     let base = reachable_dir();
     let dir = base.path().join("not/there/yet");
     let first = options().dir(&dir).start().await.unwrap();
-    execute(first.url(), "CREATE TABLE kept AS SELECT 'kept'::text AS word").await;
+    execute(
+        first.url(),
+        "CREATE TABLE kept AS SELECT 'kept'::text AS word",
+    )
+    .await;
     let in_use = options().dir(&dir).start().await.unwrap_err();
     assert!(matches!(&in_use, EmbeddedError::InUse { .. }), "{in_use}");
     let password = fs::read_to_string(dir.join("password")).unwrap();
-    assert_eq!(fs::metadata(dir.join("password")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(dir.join("password")).unwrap().mode() & 0o777,
+        0o600
+    );
     first.stop().await;
 
     let second = options().dir(&dir).start().await.unwrap();
-    assert_eq!(ask(second.url(), "SELECT word FROM kept").await.unwrap(), "kept");
+    assert_eq!(
+        ask(second.url(), "SELECT word FROM kept").await.unwrap(),
+        "kept"
+    );
     assert!(second.url().contains(password.trim()));
 }
 
@@ -90,7 +128,8 @@ async fn a_panic_stops_it() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let panicking = tokio::spawn(async {
         let postgres = options().start().await.unwrap();
-        tell.send((postmaster(postgres.dir()), postgres.dir().to_owned())).unwrap();
+        tell.send((postmaster(postgres.dir()), postgres.dir().to_owned()))
+            .unwrap();
         panic!("on purpose");
     });
     let (process, dir) = told.await.unwrap();
@@ -105,12 +144,22 @@ async fn lost_passwords_and_closed_directories_are_told_in_one_sentence() {
     options().dir(&dir).start().await.unwrap().stop().await;
     fs::remove_file(dir.join("password")).unwrap();
     let error = options().dir(&dir).start().await.unwrap_err().to_string();
-    assert!(error.contains("password cannot be read") && error.contains("choose another directory"), "{error}");
+    assert!(
+        error.contains("password cannot be read") && error.contains("choose another directory"),
+        "{error}"
+    );
 
     if geteuid().is_root() {
         let closed = dir_of_mode(0o700);
-        let error = options().dir(closed.path().join("inner")).start().await.unwrap_err();
-        assert!(matches!(&error, EmbeddedError::Unreachable { .. }), "{error}");
+        let error = options()
+            .dir(closed.path().join("inner"))
+            .start()
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, EmbeddedError::Unreachable { .. }),
+            "{error}"
+        );
     }
 }
 
@@ -138,23 +187,37 @@ async fn one_that_lost_its_owner_and_its_guard_is_taken_over() {
     let base = reachable_dir();
     let dir = base.path().join("kept");
     let mut owner = Owner::start(Some(&dir));
-    execute(&owner.url, "CREATE TABLE kept AS SELECT 'kept'::text AS word").await;
+    execute(
+        &owner.url,
+        "CREATE TABLE kept AS SELECT 'kept'::text AS word",
+    )
+    .await;
     let orphan = postmaster(&dir);
     for guard in others_in_group_of(orphan) {
         kill_process(guard, Signal::KILL).unwrap();
     }
     owner.kill();
-    assert_eq!(ask(&owner.url, "SELECT word FROM kept").await.unwrap(), "kept", "the orphan lives");
+    assert_eq!(
+        ask(&owner.url, "SELECT word FROM kept").await.unwrap(),
+        "kept",
+        "the orphan lives"
+    );
 
     let next = EmbeddedPostgres::start(Some(&dir)).await.unwrap();
     eventually("the orphan is gone", || test_kill_process(orphan).is_err()).await;
-    assert_eq!(ask(next.url(), "SELECT word FROM kept").await.unwrap(), "kept");
+    assert_eq!(
+        ask(next.url(), "SELECT word FROM kept").await.unwrap(),
+        "kept"
+    );
     assert!(ask(&owner.url, "SELECT 'orphan'").await.is_err());
 }
 
 #[test]
 fn a_wrong_pg_bin_is_told_in_one_sentence() {
-    let output = Owner::command(None).env("PG_BIN", "/nowhere").output().unwrap();
+    let output = Owner::command(None)
+        .env("PG_BIN", "/nowhere")
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     let sentence = "failed: PG_BIN is /nowhere, but there is no `initdb` in it: set it to a directory with `initdb` and \
                     `postgres`, or unset it\n";
@@ -174,16 +237,28 @@ impl Owner {
     fn command(dir: Option<&Path>) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "embedded::owner", "--nocapture"]);
-        command.env(OWNED_DIR, dir.unwrap_or(Path::new(""))).process_group(0).stderr(Stdio::null());
+        command
+            .env(OWNED_DIR, dir.unwrap_or(Path::new("")))
+            .process_group(0)
+            .stderr(Stdio::null());
         command
     }
 
     fn start(dir: Option<&Path>) -> Self {
         let mut child = Self::command(dir).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("owned: ")?.1.to_owned()));
-        let (url, dir) = told.as_deref().and_then(|told| told.split_once(' ')).expect("the owner tells what it has");
-        Self { child, url: url.into(), dir: dir.into() }
+        let told = lines
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("owned: ")?.1.to_owned()));
+        let (url, dir) = told
+            .as_deref()
+            .and_then(|told| told.split_once(' '))
+            .expect("the owner tells what it has");
+        Self {
+            child,
+            url: url.into(),
+            dir: dir.into(),
+        }
     }
 
     fn kill(&mut self) {
@@ -202,8 +277,14 @@ impl Drop for Owner {
 /// Not a test but the body of [`Owner`]'s process; without its variable it does nothing.
 #[tokio::test]
 async fn owner() {
-    let Ok(dir) = std::env::var(OWNED_DIR) else { return };
-    let options = if dir.is_empty() { options() } else { options().dir(dir) };
+    let Ok(dir) = std::env::var(OWNED_DIR) else {
+        return;
+    };
+    let options = if dir.is_empty() {
+        options()
+    } else {
+        options().dir(dir)
+    };
     match options.start().await {
         Ok(postgres) => {
             println!("owned: {} {}", postgres.url(), postgres.dir().display());
@@ -214,14 +295,25 @@ async fn owner() {
 }
 
 fn others_in_group_of(process: Pid) -> Vec<Pid> {
-    let listed = Command::new("ps").args(["-A", "-o", "pid=,pgid="]).output().unwrap().stdout;
+    let listed = Command::new("ps")
+        .args(["-A", "-o", "pid=,pgid="])
+        .output()
+        .unwrap()
+        .stdout;
     let listed = String::from_utf8(listed).unwrap();
     let rows: Vec<(i32, i32)> = listed
         .lines()
-        .map(|line| line.split_whitespace().map(|number| number.parse().unwrap()).collect::<Vec<_>>())
+        .map(|line| {
+            line.split_whitespace()
+                .map(|number| number.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
         .map(|row| (row[0], row[1]))
         .collect();
     let this = process.as_raw_nonzero().get();
     let group = rows.iter().find(|row| row.0 == this).unwrap().1;
-    rows.into_iter().filter(|row| row.1 == group && row.0 != this).filter_map(|row| Pid::from_raw(row.0)).collect()
+    rows.into_iter()
+        .filter(|row| row.1 == group && row.0 != this)
+        .filter_map(|row| Pid::from_raw(row.0))
+        .collect()
 }

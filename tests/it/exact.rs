@@ -22,8 +22,16 @@ struct Told<'a> {
 impl Told<'_> {
     #[track_caller]
     fn check(&self, raw: Option<&str>, json: &str) {
-        assert!(self.metadata_raw.as_deref() == raw, "{:.300?} is not {raw:.300?}", self.metadata_raw);
-        assert!(self.metadata.get() == json, "{:.300} is not {json:.300}", self.metadata.get());
+        assert!(
+            self.metadata_raw.as_deref() == raw,
+            "{:.300?} is not {raw:.300?}",
+            self.metadata_raw
+        );
+        assert!(
+            self.metadata.get() == json,
+            "{:.300} is not {json:.300}",
+            self.metadata.get()
+        );
     }
 }
 
@@ -56,21 +64,35 @@ impl Stage {
     async fn check(&self, wire: WireMetadata, raw: Option<&str>, json: &str) {
         let snapshot = self.set(wire).await;
         assert!(snapshot.status.is_success(), "{}", snapshot.text);
-        serde_json::from_str::<Told>(&snapshot.text).unwrap().check(raw, json);
-        let history = self.app.get("/v1/users/player-7/snapshots?limit=1").await.expect(200);
-        serde_json::from_str::<Page>(&history.text).unwrap().snapshots[0].check(raw, json);
+        serde_json::from_str::<Told>(&snapshot.text)
+            .unwrap()
+            .check(raw, json);
+        let history = self
+            .app
+            .get("/v1/users/player-7/snapshots?limit=1")
+            .await
+            .expect(200);
+        serde_json::from_str::<Page>(&history.text)
+            .unwrap()
+            .snapshots[0]
+            .check(raw, json);
         let resumed = self.app.resume("player-7").await;
         if raw.is_none_or(str::is_empty) {
             assert_eq!(resumed.expect(404).code(), "no-saved-metadata");
         } else {
-            serde_json::from_str::<Told>(&resumed.expect(200).text).unwrap().check(raw, json);
+            serde_json::from_str::<Told>(&resumed.expect(200).text)
+                .unwrap()
+                .check(raw, json);
         }
     }
 
     /// What `rejoin history` tells, newest first.
     async fn printed(&self, format: &str) -> String {
         let database = [("DATABASE_URL", self.world.database.url())];
-        rejoin(&["history", "player-7", "--format", format], &database).await.expect(0).out
+        rejoin(&["history", "player-7", "--format", format], &database)
+            .await
+            .expect(0)
+            .out
     }
 }
 
@@ -83,7 +105,10 @@ async fn every_form_on_the_wire_has_its_exact_text() {
     let stage = Stage::new().await;
     let digits = "7".repeat(400);
     let cases: &[(&str, &str)] = &[
-        (r#"{ "b": 1,  "a":2, "b" : 3 }"#, r#"{ "b": 1,  "a":2, "b" : 3 }"#),
+        (
+            r#"{ "b": 1,  "a":2, "b" : 3 }"#,
+            r#"{ "b": 1,  "a":2, "b" : 3 }"#,
+        ),
         ("[1, 2.50, -0, 1E+2]", "[1, 2.50, -0, 1E+2]"),
         ("[\n\t1\r\n]", "[\n\t1\r\n]"),
         (&digits, &digits),
@@ -93,7 +118,10 @@ async fn every_form_on_the_wire_has_its_exact_text() {
         ("false", "false"),
         ("{}", "{}"),
         ("[]", "[]"),
-        (r#"{"a":"\u0000\/\ud83d\ude00"}"#, r#"{"a":"\u0000\/\ud83d\ude00"}"#),
+        (
+            r#"{"a":"\u0000\/\ud83d\ude00"}"#,
+            r#"{"a":"\u0000\/\ud83d\ude00"}"#,
+        ),
         // Of a string its content, however it is escaped.
         (r#""\u0041\/\ud83d\ude00\u0000\n""#, "A/😀\0\n"),
         (r#""{\"a\":1}""#, r#"{"a":1}"#),
@@ -102,8 +130,14 @@ async fn every_form_on_the_wire_has_its_exact_text() {
         (r#"" ""#, " "),
     ];
     for (wire, raw) in cases {
-        let json = if serde_json::from_str::<&RawValue>(raw).is_ok() { (*raw).to_owned() } else { string(raw) };
-        stage.check(WireMetadata::json(wire).unwrap(), Some(raw), &json).await;
+        let json = if serde_json::from_str::<&RawValue>(raw).is_ok() {
+            (*raw).to_owned()
+        } else {
+            string(raw)
+        };
+        stage
+            .check(WireMetadata::json(wire).unwrap(), Some(raw), &json)
+            .await;
     }
     for (wire, raw) in [
         (WireMetadata::json("null").unwrap(), None),
@@ -132,7 +166,10 @@ async fn texts_that_databases_and_parsers_stumble_over() {
         nested_objects(100),
     ];
     // JSON with space around it: the value is shown without, the text keeps it.
-    let mut cases = vec![(" \r\n\t{ \"a\" : 1 } ".to_owned(), "{ \"a\" : 1 }".to_owned())];
+    let mut cases = vec![(
+        " \r\n\t{ \"a\" : 1 } ".to_owned(),
+        "{ \"a\" : 1 }".to_owned(),
+    )];
     cases.extend(as_json.map(|text| (text.clone(), text)));
     let as_string = [
         "a\0b",
@@ -156,7 +193,9 @@ async fn texts_that_databases_and_parsers_stumble_over() {
     ];
     cases.extend(as_string.map(|text| (text.to_owned(), string(text))));
     for (text, json) in &cases {
-        stage.check(WireMetadata::text(text), Some(text), json).await;
+        stage
+            .check(WireMetadata::text(text), Some(text), json)
+            .await;
     }
     // The commands tell the same.
     let printed = stage.printed("json").await;
@@ -167,21 +206,38 @@ async fn texts_that_databases_and_parsers_stumble_over() {
     }
     let csv = stage.printed("csv").await;
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let column = reader.headers().unwrap().iter().position(|name| name == "metadata_raw").unwrap();
+    let column = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .position(|name| name == "metadata_raw")
+        .unwrap();
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-    assert!(rows.iter().rev().map(|row| &row[column]).eq(cases.iter().map(|(text, _)| text.as_str())));
+    assert!(
+        rows.iter()
+            .rev()
+            .map(|row| &row[column])
+            .eq(cases.iter().map(|(text, _)| text.as_str()))
+    );
 }
 
 #[tokio::test]
 async fn what_no_text_is_equal_to_is_refused_and_nothing_else_changes() {
     let stage = Stage::new().await;
-    stage.check(WireMetadata::text("before"), Some("before"), "\"before\"").await;
+    stage
+        .check(WireMetadata::text("before"), Some("before"), "\"before\"")
+        .await;
     for lone in [r#""\ud800""#, r#""a\udc00b""#, r#""\ude00\ud83d""#] {
-        let refused = stage.set(WireMetadata::json(lone).unwrap()).await.expect(422);
+        let refused = stage
+            .set(WireMetadata::json(lone).unwrap())
+            .await
+            .expect(422);
         assert_eq!(refused.code(), "metadata-not-representable");
     }
     let resumed = stage.app.resume("player-7").await.expect(200);
-    serde_json::from_str::<Told>(&resumed.text).unwrap().check(Some("before"), "\"before\"");
+    serde_json::from_str::<Told>(&resumed.text)
+        .unwrap()
+        .check(Some("before"), "\"before\"");
 }
 
 #[tokio::test]
@@ -190,18 +246,34 @@ async fn the_largest_metadata_is_262144_bytes() {
     // Bytes, not characters; and of the text, not of its escapes on the wire.
     for character in ["x", "😀", "\0"] {
         let most = character.repeat(262_144 / character.len());
-        stage.check(WireMetadata::text(&most), Some(&most), &string(&most)).await;
-        let refused = stage.set(WireMetadata::text(&format!("{most}x"))).await.expect(422);
+        stage
+            .check(WireMetadata::text(&most), Some(&most), &string(&most))
+            .await;
+        let refused = stage
+            .set(WireMetadata::text(&format!("{most}x")))
+            .await
+            .expect(422);
         assert_eq!(refused.code(), "metadata-too-large");
-        assert!(refused.text.contains("262145") && refused.text.contains("262144"), "{}", refused.text);
+        assert!(
+            refused.text.contains("262145") && refused.text.contains("262144"),
+            "{}",
+            refused.text
+        );
     }
 }
 
 /// Runs `case` for generated inputs, on one stage.
 fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&Stage, S::Value)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let stage = runtime.block_on(Stage::new());
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(strategy, |value| {
         runtime.block_on(case(&stage, value));
         Ok(())
@@ -212,14 +284,17 @@ fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&Sta
 
 #[test]
 fn any_text_comes_back() {
-    let odd =
-        prop::sample::select(vec!['\0', '"', '\\', '\n', '\u{7f}', '{', '}', '[', ']', ',', ':', '\u{fffd}', '😀']);
+    let odd = prop::sample::select(vec![
+        '\0', '"', '\\', '\n', '\u{7f}', '{', '}', '[', ']', ',', ':', '\u{fffd}', '😀',
+    ]);
     let text = prop::collection::vec(prop_oneof![2 => odd, 1 => any::<char>()], 1..40);
     for_generated(60, &text, &async |stage, characters| {
         let text: String = characters.into_iter().collect();
-        let json =
-            serde_json::from_str::<&RawValue>(&text).map_or_else(|_| string(&text), |json| json.get().to_owned());
-        stage.check(WireMetadata::text(&text), Some(&text), &json).await;
+        let json = serde_json::from_str::<&RawValue>(&text)
+            .map_or_else(|_| string(&text), |json| json.get().to_owned());
+        stage
+            .check(WireMetadata::text(&text), Some(&text), &json)
+            .await;
     });
 }
 
@@ -251,10 +326,20 @@ fn json_text() -> impl Strategy<Value = String> {
 #[test]
 fn any_json_comes_back_untouched() {
     for_generated(40, &json_text(), &async |stage, json| {
-        stage.check(WireMetadata::text(&json), Some(&json), &json).await;
+        stage
+            .check(WireMetadata::text(&json), Some(&json), &json)
+            .await;
         if !json.starts_with('"') && json != "null" {
-            stage.check(WireMetadata::text("between"), Some("between"), "\"between\"").await;
-            stage.check(WireMetadata::json(&json).unwrap(), Some(&json), &json).await;
+            stage
+                .check(
+                    WireMetadata::text("between"),
+                    Some("between"),
+                    "\"between\"",
+                )
+                .await;
+            stage
+                .check(WireMetadata::json(&json).unwrap(), Some(&json), &json)
+                .await;
         }
     });
 }

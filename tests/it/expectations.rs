@@ -1,7 +1,8 @@
 //! What a write expects of its peer and does not find there: another replica, or an admin, was there meanwhile.
 
 use rejoin::domain::{
-    Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks, UserId,
+    Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks,
+    UserId,
 };
 use rejoin::store::{ResumeQuery, Store};
 
@@ -9,22 +10,42 @@ use crate::rules::{at, history, new_user, store};
 use crate::support::postgres::{self, Database};
 
 fn seen(user: &UserId, second: i64, metadata: &str) -> Observation {
-    let key = PeerKey::new(user.clone(), "cave".parse().unwrap(), "peer-1".parse().unwrap()).unwrap();
+    let key = PeerKey::new(
+        user.clone(),
+        "cave".parse().unwrap(),
+        "peer-1".parse().unwrap(),
+    )
+    .unwrap();
     Observation::new(key, at(second), Source::Room, Metadata::from_text(metadata))
 }
 
 /// The metadata, the role and the second of the change that a resume returns.
 async fn resumed(store: &Store, user: &UserId) -> Option<(String, Option<String>, u64)> {
-    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    let query = ResumeQuery {
+        user_id: user.clone(),
+        room_id: None,
+        exclude_peer_id: None,
+    };
     let state = store.resume(query).await.unwrap()?;
     let role = state.role.map(|role| role.as_str().to_owned());
-    Some((state.metadata.raw().unwrap().to_owned(), role, state.changed_at.seconds_since(at(0))))
+    Some((
+        state.metadata.raw().unwrap().to_owned(),
+        role,
+        state.changed_at.seconds_since(at(0)),
+    ))
 }
 
 async fn erase(database: &Database, user: &UserId) {
     let pool = database.pool().await;
-    for statement in ["DELETE FROM peers WHERE user_id = $1", "DELETE FROM snapshots WHERE user_id = $1"] {
-        let erased = sqlx::query(statement).bind(user.as_str()).execute(&pool).await.unwrap();
+    for statement in [
+        "DELETE FROM peers WHERE user_id = $1",
+        "DELETE FROM snapshots WHERE user_id = $1",
+    ] {
+        let erased = sqlx::query(statement)
+            .bind(user.as_str())
+            .execute(&pool)
+            .await
+            .unwrap();
         assert!(erased.rows_affected() > 0);
     }
 }
@@ -33,7 +54,13 @@ async fn erase(database: &Database, user: &UserId) {
 fn told(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
     let second = |seen: Timestamp| seen.seconds_since(at(0));
     rows.iter()
-        .map(|row| (row.metadata.raw().unwrap(), second(row.first_observed_at), second(row.last_observed_at)))
+        .map(|row| {
+            (
+                row.metadata.raw().unwrap(),
+                second(row.first_observed_at),
+                second(row.last_observed_at),
+            )
+        })
         .collect()
 }
 
@@ -41,12 +68,28 @@ fn told(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
 async fn what_another_replica_wrote_meanwhile_is_built_on() {
     let database = postgres::database().await;
     let (one, two, user) = (store(database.url()), store(database.url()), new_user());
-    one.save(Observation { role: Some(Label::new("player")), ..seen(&user, 1, "a") }).await.unwrap();
-    two.save(Observation { role: Some(Label::new("judge")), ..seen(&user, 2, "b") }).await.unwrap();
+    one.save(Observation {
+        role: Some(Label::new("player")),
+        ..seen(&user, 1, "a")
+    })
+    .await
+    .unwrap();
+    two.save(Observation {
+        role: Some(Label::new("judge")),
+        ..seen(&user, 2, "b")
+    })
+    .await
+    .unwrap();
     // To who knows only of the first sight, it is the same state, still.
     assert!(one.save(seen(&user, 3, "a")).await.unwrap().changed);
-    assert_eq!(resumed(&one, &user).await, Some(("a".to_owned(), Some("judge".to_owned()), 3)));
-    assert_eq!(told(&history(&one, &user).await), [("a", 3, 3), ("b", 2, 2), ("a", 1, 1)]);
+    assert_eq!(
+        resumed(&one, &user).await,
+        Some(("a".to_owned(), Some("judge".to_owned()), 3))
+    );
+    assert_eq!(
+        told(&history(&one, &user).await),
+        [("a", 3, 3), ("b", 2, 2), ("a", 1, 1)]
+    );
 }
 
 #[tokio::test]
@@ -54,19 +97,35 @@ async fn of_a_user_that_was_erased_nothing_comes_back() {
     let database = postgres::database().await;
     let (store, user) = (store(database.url()), new_user());
     let tracks = Tracks::from_wire(r#"{"t":{"mute":true}}"#);
-    let first = Observation { role: Some(Label::new("player")), tracks, source: Source::Peer, ..seen(&user, 1, "a") };
+    let first = Observation {
+        role: Some(Label::new("player")),
+        tracks,
+        source: Source::Peer,
+        ..seen(&user, 1, "a")
+    };
     store.save(first).await.unwrap();
     erase(&database, &user).await;
     // The same state again would only extend what is gone; an old sight would be late for it.
     assert!(store.save(seen(&user, 5, "a")).await.unwrap().changed);
-    assert_eq!(resumed(&store, &user).await, Some(("a".to_owned(), None, 5)));
+    assert_eq!(
+        resumed(&store, &user).await,
+        Some(("a".to_owned(), None, 5))
+    );
     assert_eq!(told(&history(&store, &user).await), [("a", 5, 5)]);
     erase(&database, &user).await;
     assert!(store.save(seen(&user, 3, "old")).await.unwrap().changed);
-    assert_eq!(resumed(&store, &user).await, Some(("old".to_owned(), None, 3)));
+    assert_eq!(
+        resumed(&store, &user).await,
+        Some(("old".to_owned(), None, 3))
+    );
     let pool = database.pool().await;
-    let tracks = sqlx::query_scalar::<_, Option<String>>("SELECT tracks::text FROM peers WHERE user_id = $1");
-    assert_eq!(tracks.bind(user.as_str()).fetch_one(&pool).await.unwrap(), None);
+    let tracks = sqlx::query_scalar::<_, Option<String>>(
+        "SELECT tracks::text FROM peers WHERE user_id = $1",
+    );
+    assert_eq!(
+        tracks.bind(user.as_str()).fetch_one(&pool).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -78,7 +137,10 @@ async fn the_same_version_of_another_past_is_not_mistaken_for_ours() {
     two.save(seen(&user, 2, "b")).await.unwrap();
     one.save(seen(&user, 3, "a")).await.unwrap();
     assert_eq!(resumed(&one, &user).await, Some(("a".to_owned(), None, 3)));
-    assert_eq!(told(&history(&one, &user).await), [("a", 3, 3), ("b", 2, 2)]);
+    assert_eq!(
+        told(&history(&one, &user).await),
+        [("a", 3, 3), ("b", 2, 2)]
+    );
 }
 
 #[tokio::test]
@@ -86,7 +148,11 @@ async fn a_join_that_is_told_again_elsewhere_changes_nothing() {
     let database = postgres::database().await;
     let user = new_user();
     let join = || Report {
-        presence: Presence { connected_since: Some(at(1)), session_id: None, ended: None },
+        presence: Presence {
+            connected_since: Some(at(1)),
+            session_id: None,
+            ended: None,
+        },
         ..seen(&user, 1, "").into()
     };
     assert!(join().is_first_of_its_peer());
@@ -103,5 +169,8 @@ async fn a_join_that_is_told_again_elsewhere_changes_nothing() {
         assert!(!first.report(join()).await.unwrap().changed);
     }
     assert_eq!(history(&first, &user).await, before);
-    assert_eq!(resumed(&first, &user).await, Some(("a".to_owned(), None, 2)));
+    assert_eq!(
+        resumed(&first, &user).await,
+        Some(("a".to_owned(), None, 2))
+    );
 }

@@ -24,13 +24,24 @@ async fn every_call(app: &Replica) -> [(&'static str, Answer); 5] {
         app.history("player-7"),
         app.get("/health/ready"),
     );
-    [("snapshot", snapshot), ("room", room), ("resume", resume), ("history", history), ("ready", ready)]
+    [
+        ("snapshot", snapshot),
+        ("room", room),
+        ("resume", resume),
+        ("history", history),
+        ("ready", ready),
+    ]
 }
 
 #[track_caller]
 fn all_succeed(answers: [(&'static str, Answer); 5]) {
     for (call, answer) in answers {
-        assert!(answer.status.is_success(), "{call}: {} {}", answer.status, answer.text);
+        assert!(
+            answer.status.is_success(),
+            "{call}: {} {}",
+            answer.status,
+            answer.text
+        );
     }
 }
 
@@ -46,13 +57,17 @@ fn all_unavailable(answers: [(&'static str, Answer); 5]) {
 /// The URL by which a replica's connections are recognised in `pg_stat_activity`.
 fn recognised(database_url: &str) -> String {
     let mut url = Url::parse(database_url).expect("a URL");
-    url.query_pairs_mut().append_pair("application_name", "rejoin");
+    url.query_pairs_mut()
+        .append_pair("application_name", "rejoin");
     url.into()
 }
 
 /// The state that resume returns.
 async fn resumed(app: &Replica, user: &str) -> String {
-    app.resume(user).await.expect(200).json()["metadata_raw"].as_str().expect("text").to_owned()
+    app.resume(user).await.expect(200).json()["metadata_raw"]
+        .as_str()
+        .expect("text")
+        .to_owned()
 }
 
 /// Many resumes at once, so that all connections of the lanes are open.
@@ -66,7 +81,10 @@ async fn warm(app: &Replica) {
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < Duration::from_secs(15), "{what}: not within 15 seconds");
+        assert!(
+            start.elapsed() < Duration::from_secs(15),
+            "{what}: not within 15 seconds"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -77,5 +95,8 @@ async fn backends(pool: &PgPool, condition: &str) -> i64 {
         "SELECT count(*) FROM pg_stat_activity \
          WHERE datname = current_database() AND backend_type = 'client backend' AND application_name = 'rejoin' AND {condition}"
     );
-    sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(pool).await.expect("the catalog can be read")
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+        .fetch_one(pool)
+        .await
+        .expect("the catalog can be read")
 }

@@ -15,18 +15,30 @@ fn after(world: &World, seconds: u64) {
 
 /// Which peer's state is resumed, and what it is.
 async fn resumed(app: &Replica, query: &str) -> (String, String) {
-    let state = app.get(&format!("/v1/users/player-7/resume{query}")).await.expect(200).json();
+    let state = app
+        .get(&format!("/v1/users/player-7/resume{query}"))
+        .await
+        .expect(200)
+        .json();
     let text = |name: &str| state[name].as_str().unwrap().to_owned();
     (text("peer_id"), text("metadata_raw"))
 }
 
 async fn nothing_is_resumed(app: &Replica) {
-    assert_eq!(app.resume("player-7").await.expect(404).code(), "no-saved-metadata");
+    assert_eq!(
+        app.resume("player-7").await.expect(404).code(),
+        "no-saved-metadata"
+    );
 }
 
 async fn history(app: &Replica) -> Vec<Value> {
     let page = app.history("player-7").await.expect(200).json();
-    page["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].clone()).collect()
+    page["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["metadata_raw"].clone())
+        .collect()
 }
 
 fn is(peer: &str, metadata: &str) -> (String, String) {
@@ -39,7 +51,10 @@ async fn dropped_and_back(at_join: &str) -> (World, Replica) {
     world.join("player-7", "old", "");
     world.set("old", "hp 71");
     app.snapshot("old").await.expect(201);
-    world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+    world
+        .sim
+        .drop_peer(ROOM, "old", DropOptions::default())
+        .unwrap();
     after(&world, 5);
     world.join("player-7", "new", at_join);
     (world, app)
@@ -49,8 +64,17 @@ async fn dropped_and_back(at_join: &str) -> (World, Replica) {
 async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
     let (world, app) = dropped_and_back("").await;
     let room = app.snapshot_room().await.expect(200).json();
-    let seen: Vec<_> = room["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].as_str()).collect();
-    assert_eq!(seen, [Some(""), Some("hp 71")], "the new peer and the ghost");
+    let seen: Vec<_> = room["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["metadata_raw"].as_str())
+        .collect();
+    assert_eq!(
+        seen,
+        [Some(""), Some("hp 71")],
+        "the new peer and the ghost"
+    );
     assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
     // However often and in whatever way the empty peer is seen.
     after(&world, 1);
@@ -68,9 +92,15 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
 
     // The ghost goes, then everyone: what is saved stays.
     after(&world, 60);
-    assert_eq!(app.snapshot("old").await.expect(404).code(), "peer-not-found");
+    assert_eq!(
+        app.snapshot("old").await.expect(404).code(),
+        "peer-not-found"
+    );
     world.sim.leave(ROOM, "new").unwrap();
-    assert_eq!(app.snapshot("new").await.expect(404).code(), "room-not-active");
+    assert_eq!(
+        app.snapshot("new").await.expect(404).code(),
+        "room-not-active"
+    );
     assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
 }
 
@@ -79,30 +109,44 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
 async fn the_ghost_itself_can_be_saved() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "old", "hp 71");
-    world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+    world
+        .sim
+        .drop_peer(ROOM, "old", DropOptions::default())
+        .unwrap();
     after(&world, 59);
     world.join("player-7", "new", "");
     nothing_is_resumed(&app).await;
-    app.post(&format!("/v1/rooms/{ROOM}/snapshots?user_id=player-7")).await.expect(200);
+    app.post(&format!("/v1/rooms/{ROOM}/snapshots?user_id=player-7"))
+        .await
+        .expect(200);
     assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
 }
 
 #[tokio::test]
 async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
     let (world, app) = dropped_and_back("").await;
-    for cleared in [WireMetadata::text(""), WireMetadata::json("null").unwrap(), WireMetadata::absent()] {
+    for cleared in [
+        WireMetadata::text(""),
+        WireMetadata::json("null").unwrap(),
+        WireMetadata::absent(),
+    ] {
         world.set("new", "hp 50");
         app.snapshot_room().await.expect(200);
         assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
         after(&world, 1);
-        world.sim.set_metadata(ROOM, "new", cleared.clone()).unwrap();
+        world
+            .sim
+            .set_metadata(ROOM, "new", cleared.clone())
+            .unwrap();
         app.snapshot("new").await.expect(201);
         nothing_is_resumed(&app).await;
         // Not even the ghost's state, seen once more.
         after(&world, 1);
         app.snapshot_room().await.expect(200);
         nothing_is_resumed(&app).await;
-        let empty = cleared.as_raw().map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap());
+        let empty = cleared
+            .as_raw()
+            .map_or(Value::Null, |raw| serde_json::from_str(raw.get()).unwrap());
         let history = history(&app).await;
         assert_eq!(history[..2], [empty, "hp 50".into()]);
         assert_eq!(history.last().unwrap(), "hp 71");
@@ -116,7 +160,11 @@ async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
 async fn a_peer_that_never_had_metadata_replaces_nothing() {
     let (world, app) = dropped_and_back("").await;
     // From `""` to null and back, with other changes beside: still nothing.
-    for empty in [WireMetadata::json("null").unwrap(), WireMetadata::text(""), WireMetadata::absent()] {
+    for empty in [
+        WireMetadata::json("null").unwrap(),
+        WireMetadata::text(""),
+        WireMetadata::absent(),
+    ] {
         after(&world, 1);
         world.sim.set_metadata(ROOM, "new", empty).unwrap();
         app.snapshot("new").await.expect(201);
@@ -134,8 +182,14 @@ async fn ties_go_to_the_later_join_then_to_the_greater_id() {
     // All three are first seen at one instant.
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("b-later", "of b"));
-    assert_eq!(resumed(&app, "?exclude_peer_id=b-later").await, is("a-later", "of a"));
-    assert_eq!(resumed(&app, &format!("?room_id={ROOM}&exclude_peer_id=b-later")).await, is("a-later", "of a"));
+    assert_eq!(
+        resumed(&app, "?exclude_peer_id=b-later").await,
+        is("a-later", "of a")
+    );
+    assert_eq!(
+        resumed(&app, &format!("?room_id={ROOM}&exclude_peer_id=b-later")).await,
+        is("a-later", "of a")
+    );
     world.set("z-first", "of z, changed");
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("z-first", "of z, changed"));
@@ -167,30 +221,53 @@ async fn defaults_that_a_game_sets_at_join_can_be_left_out_of_account() {
     let (world, app) = dropped_and_back("defaults").await;
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("new", "defaults"));
-    assert_eq!(resumed(&app, "?exclude_peer_id=new").await, is("old", "hp 71"));
+    assert_eq!(
+        resumed(&app, "?exclude_peer_id=new").await,
+        is("old", "hp 71")
+    );
     let own = app.resume("player-7").await;
-    let others = app.get("/v1/users/player-7/resume?exclude_peer_id=new").await;
+    let others = app
+        .get("/v1/users/player-7/resume?exclude_peer_id=new")
+        .await;
     assert_ne!(own.header("etag"), others.header("etag"));
     // The game restores the state; the next drop resumes from there.
     world.set("new", "hp 71, restored");
     app.snapshot("new").await.expect(201);
     world.join("player-7", "newest", "defaults");
     app.snapshot_room().await.expect(200);
-    assert_eq!(resumed(&app, "?exclude_peer_id=newest").await, is("new", "hp 71, restored"));
+    assert_eq!(
+        resumed(&app, "?exclude_peer_id=newest").await,
+        is("new", "hp 71, restored")
+    );
 }
 
 #[tokio::test]
 async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be_stored() {
     const NAME: &str = "Annika Hansen";
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 262_144, store_names: false };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
-    let join = Join { peer_id: Some("peer-1".into()), name: Some(NAME.into()), ..Join::of("player-7") };
+    let limits = Limits {
+        max_metadata_bytes: 262_144,
+        store_names: false,
+    };
+    let app = world
+        .replica(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
+    let join = Join {
+        peer_id: Some("peer-1".into()),
+        name: Some(NAME.into()),
+        ..Join::of("player-7")
+    };
     world.join_as(join.with_metadata(WireMetadata::text("hp 71")));
 
     let mut answers = vec![app.snapshot("peer-1").await.expect(201)];
     after(&world, 1);
-    let renamed = rejoin::sim::Update { name: Some(format!("{NAME} again")), ..rejoin::sim::Update::default() };
+    let renamed = rejoin::sim::Update {
+        name: Some(format!("{NAME} again")),
+        ..rejoin::sim::Update::default()
+    };
     world.sim.update(ROOM, "peer-1", renamed).unwrap();
     // Another name is no change where there are none.
     answers.push(app.snapshot("peer-1").await.expect(200));
@@ -198,17 +275,30 @@ async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be
     answers.push(app.resume("player-7").await.expect(200));
     answers.push(app.history("player-7").await.expect(200));
     for answer in &answers {
-        assert!(answer.text.contains(r#""name":null"#) && !answer.text.contains("Annika"), "{}", answer.text);
+        assert!(
+            answer.text.contains(r#""name":null"#) && !answer.text.contains("Annika"),
+            "{}",
+            answer.text
+        );
     }
 
     let pool = world.database.pool().await;
-    let relations =
-        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')";
+    let relations = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')";
     let relations = sqlx::query(relations).fetch_all(&pool).await.unwrap();
     let mut kept = String::new();
     for relation in relations {
-        let rows = format!("SELECT coalesce(string_agg(r::text, ' '), '') FROM {} r", relation.get::<&str, _>(0));
-        kept += sqlx::query(sqlx::AssertSqlSafe(rows)).fetch_one(&pool).await.unwrap().get::<&str, _>(0);
+        let rows = format!(
+            "SELECT coalesce(string_agg(r::text, ' '), '') FROM {} r",
+            relation.get::<&str, _>(0)
+        );
+        kept += sqlx::query(sqlx::AssertSqlSafe(rows))
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            .get::<&str, _>(0);
     }
-    assert!(kept.contains("player-7") && !kept.contains("Annika"), "{kept}");
+    assert!(
+        kept.contains("player-7") && !kept.contains("Annika"),
+        "{kept}"
+    );
 }

@@ -17,12 +17,20 @@ fn month(number: u32) -> DateTime<Utc> {
 }
 
 fn key(peer: &str) -> PeerKey {
-    let (user, room) = (UserId::parse("player-7").unwrap(), RoomId::parse("cave").unwrap());
+    let (user, room) = (
+        UserId::parse("player-7").unwrap(),
+        RoomId::parse("cave").unwrap(),
+    );
     PeerKey::new(user, room, PeerId::parse(peer).unwrap()).unwrap()
 }
 
 fn seen(peer: &str, at: DateTime<Utc>) -> Observation {
-    Observation::new(key(peer), at.into(), Source::Room, Metadata::from_text(at.to_rfc3339()))
+    Observation::new(
+        key(peer),
+        at.into(),
+        Source::Room,
+        Metadata::from_text(at.to_rfc3339()),
+    )
 }
 
 /// As after months without a run, or on a first start that writes at once: rows lie in the default partition.
@@ -38,8 +46,13 @@ async fn no_row_is_out_of_sight_while_partitions_are_made() {
     let readers = join_all((0..4).map(async |_| {
         while !done.load(Ordering::SeqCst) {
             // Planned anew each time, as the first statement of every connection is.
-            let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots WHERE peer_id = 'old'");
-            assert_eq!(count.persistent(false).fetch_one(&pool).await.unwrap(), i64::from(MONTHS));
+            let count = sqlx::query_scalar::<_, i64>(
+                "SELECT count(*) FROM snapshots WHERE peer_id = 'old'",
+            );
+            assert_eq!(
+                count.persistent(false).fetch_one(&pool).await.unwrap(),
+                i64::from(MONTHS)
+            );
         }
     }));
     let writer = async {
@@ -47,12 +60,18 @@ async fn no_row_is_out_of_sight_while_partitions_are_made() {
         while !done.load(Ordering::SeqCst) {
             second += 1;
             let at = month(second % MONTHS) + chrono::TimeDelta::seconds(second.into());
-            store.save(seen(&format!("new-{second}"), at)).await.unwrap();
+            store
+                .save(seen(&format!("new-{second}"), at))
+                .await
+                .unwrap();
         }
     };
     let maker = async {
         for number in 0..MONTHS {
-            store.prepare_partitions(month(number).into()).await.unwrap();
+            store
+                .prepare_partitions(month(number).into())
+                .await
+                .unwrap();
         }
         done.store(true, Ordering::SeqCst);
     };

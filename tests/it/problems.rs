@@ -25,13 +25,32 @@ pub(crate) fn problem(answer: Answer, status: u16, code: &str) -> Answer {
     let answer = answer.expect(status);
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let body = answer.json();
-    let names: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["code", "detail", "request_id", "status", "title", "type"]);
-    assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()), "{body}");
-    assert!(!body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty());
+    let names: Vec<&str> = body
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        names,
+        ["code", "detail", "request_id", "status", "title", "type"]
+    );
+    assert_eq!(
+        (&body["code"], &body["status"]),
+        (&code.into(), &status.into()),
+        "{body}"
+    );
+    assert!(
+        !body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty()
+    );
     assert_eq!(body["request_id"], answer.header("x-request-id"));
     assert!(!answer.header("x-request-id").is_empty());
-    let waits = ["upstream-rate-limited", "database-unavailable", "overloaded"].contains(&code);
+    let waits = [
+        "upstream-rate-limited",
+        "database-unavailable",
+        "overloaded",
+    ]
+    .contains(&code);
     assert_eq!(answer.headers.contains_key("retry-after"), waits, "{code}");
     answer
 }
@@ -40,22 +59,45 @@ pub(crate) fn problem(answer: Answer, status: u16, code: &str) -> Answer {
 async fn raw(app: &Replica, method: &str, target: &str, rest: &str) -> Answer {
     let address = app.base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{rest}\r\n");
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{rest}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers = lines.map(|line| line.split_once(": ").unwrap());
-    let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    Answer { status, headers, text: text.to_owned() }
+    let headers = headers
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        text: text.to_owned(),
+    }
 }
 
 async fn replica_without_database(world: &World) -> Replica {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let database_url = Some(format!("postgres://nobody@{nobody}/none"));
-    world.replica(Setup { database_url, ..Setup::default() }).await
+    world
+        .replica(Setup {
+            database_url,
+            ..Setup::default()
+        })
+        .await
 }
 
 #[tokio::test]
@@ -68,34 +110,62 @@ async fn what_100ms_does_wrong_is_told_apart() {
         (Fault::Unauthorized, 502, "upstream-unauthorized"),
         (Fault::Forbidden, 502, "upstream-unauthorized"),
         (Fault::Garbage, 502, "upstream-bad-response"),
-        (Fault::Redirect("http://127.0.0.1:1/".into()), 502, "upstream-bad-response"),
+        (
+            Fault::Redirect("http://127.0.0.1:1/".into()),
+            502,
+            "upstream-bad-response",
+        ),
         (Fault::Status(400), 502, "upstream-bad-response"),
         (Fault::Status(503), 502, "upstream-unavailable"),
         (Fault::CutBody, 502, "upstream-unavailable"),
     ];
     for (fault, status, code) in cases {
-        world.sim.set_faults([FaultRule::always(Operation::Any, fault)]);
+        world
+            .sim
+            .set_faults([FaultRule::always(Operation::Any, fault)]);
         problem(app.snapshot("peer-1").await, status, code);
         problem(app.snapshot_room().await, status, code);
     }
     // Only here: on a busy machine any of the answers above can take this long, and would be late with right.
-    let hasty = world.replica(Setup { timeout: Duration::from_millis(300), ..setup.clone() }).await;
-    world.sim.set_faults([FaultRule::always(Operation::Any, Fault::Hang)]);
+    let hasty = world
+        .replica(Setup {
+            timeout: Duration::from_millis(300),
+            ..setup.clone()
+        })
+        .await;
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Any, Fault::Hang)]);
     problem(hasty.snapshot("peer-1").await, 504, "upstream-timeout");
     problem(hasty.snapshot_room().await, 504, "upstream-timeout");
     // Each 429 closes the gate of its own replica.
-    for (form, wait) in [(RateLimit::Header(45), "45"), (RateLimit::Message(7), "7"), (RateLimit::Bare, "2")] {
+    for (form, wait) in [
+        (RateLimit::Header(45), "45"),
+        (RateLimit::Message(7), "7"),
+        (RateLimit::Bare, "2"),
+    ] {
         let app = world.replica(setup.clone()).await;
-        world.sim.set_faults([FaultRule::times(Operation::Any, 1, Fault::RateLimit(form))]);
+        world
+            .sim
+            .set_faults([FaultRule::times(Operation::Any, 1, Fault::RateLimit(form))]);
         let limited = problem(app.snapshot("peer-1").await, 503, "upstream-rate-limited");
         assert_eq!(limited.header("retry-after"), wait, "{form:?}");
         let asked = world.sim.request_count();
         problem(app.snapshot_room().await, 503, "upstream-rate-limited");
-        assert_eq!(world.sim.request_count(), asked, "nothing is sent while the gate is closed");
+        assert_eq!(
+            world.sim.request_count(),
+            asked,
+            "nothing is sent while the gate is closed"
+        );
     }
     // Nobody is there at all.
     let upstream_url = Some("http://127.0.0.1:1".to_owned());
-    let alone = world.replica(Setup { upstream_url, ..setup }).await;
+    let alone = world
+        .replica(Setup {
+            upstream_url,
+            ..setup
+        })
+        .await;
     problem(alone.snapshot("peer-1").await, 502, "upstream-unavailable");
     problem(alone.resume("player-7").await, 404, "no-saved-metadata");
 }
@@ -103,20 +173,38 @@ async fn what_100ms_does_wrong_is_told_apart() {
 #[tokio::test]
 async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 20, store_names: true };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    let limits = Limits {
+        max_metadata_bytes: 20,
+        store_names: true,
+    };
+    let app = world
+        .replica(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
     problem(app.snapshot("peer-1").await, 404, "room-not-active");
     problem(app.snapshot_room().await, 404, "room-not-active");
     world.join("", "no-user", "x");
     world.join("player-7", "large", &"x".repeat(21));
     let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
-    world.join_as(Join { peer_id: Some("lone".into()), ..Join::of("player-8").with_metadata(lone) });
+    world.join_as(Join {
+        peer_id: Some("lone".into()),
+        ..Join::of("player-8").with_metadata(lone)
+    });
     problem(app.snapshot("peer-1").await, 404, "peer-not-found");
     problem(app.snapshot("no-user").await, 422, "peer-without-user-id");
-    problem(app.snapshot("lone").await, 422, "metadata-not-representable");
+    problem(
+        app.snapshot("lone").await,
+        422,
+        "metadata-not-representable",
+    );
     let large = problem(app.snapshot("large").await, 422, "metadata-too-large").json();
     let detail = large["detail"].as_str().unwrap();
-    assert!(detail.contains("21") && detail.contains("20"), "both sizes: {detail}");
+    assert!(
+        detail.contains("21") && detail.contains("20"),
+        "both sizes: {detail}"
+    );
     problem(app.resume("player-7").await, 404, "no-saved-metadata");
 }
 
@@ -144,14 +232,24 @@ async fn a_database_that_is_away_is_503_everywhere_but_at_the_live_probe() {
 async fn a_fault_of_ours_says_nothing_of_the_inside() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "x");
-    sqlx::query("DROP TABLE peers CASCADE").execute(&world.database.pool().await).await.unwrap();
+    sqlx::query("DROP TABLE peers CASCADE")
+        .execute(&world.database.pool().await)
+        .await
+        .unwrap();
     for answer in [app.resume("player-7").await, app.snapshot("peer-1").await] {
         let answer = problem(answer, 500, "internal");
-        assert!(!answer.text.contains("peers") && !answer.text.contains("relation"), "{}", answer.text);
+        assert!(
+            !answer.text.contains("peers") && !answer.text.contains("relation"),
+            "{}",
+            answer.text
+        );
     }
     // The room as a whole answers; each peer says why it was not kept.
     let room = app.snapshot_room().await.expect(200).json();
-    assert_eq!((&room["snapshots"][0], &room["skipped"][0]["code"]), (&serde_json::Value::Null, &"internal".into()));
+    assert_eq!(
+        (&room["snapshots"][0], &room["skipped"][0]["code"]),
+        (&serde_json::Value::Null, &"internal".into())
+    );
 }
 
 /// More than the queue of saves takes waits for a locked table: the rest is refused at once, and nothing is lost.
@@ -159,13 +257,24 @@ async fn a_fault_of_ours_says_nothing_of_the_inside() {
 async fn more_than_the_queue_takes_is_overload() {
     const PEERS: usize = 24;
     let world = World::new().await;
-    let store = StoreConfig { max_waiting_kib: 16, ..Setup::default().store };
-    let app = world.replica(Setup { store, ..Setup::default() }).await;
+    let store = StoreConfig {
+        max_waiting_kib: 16,
+        ..Setup::default().store
+    };
+    let app = world
+        .replica(Setup {
+            store,
+            ..Setup::default()
+        })
+        .await;
     for peer in 0..PEERS {
         world.join(&format!("player-{peer}"), &format!("peer-{peer}"), "saved");
     }
     let mut lock = world.database.pool().await.begin().await.unwrap();
-    sqlx::query("LOCK TABLE peers IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE peers IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     let mut requests = tokio::task::JoinSet::new();
     for peer in 0..PEERS {
         let app = app.clone();
@@ -173,7 +282,11 @@ async fn more_than_the_queue_takes_is_overload() {
     }
     // Those that are refused answer while the table is locked; 16 fit, so the others are.
     for _ in 16..PEERS {
-        let refused = problem(requests.join_next().await.unwrap().unwrap(), 503, "overloaded");
+        let refused = problem(
+            requests.join_next().await.unwrap().unwrap(),
+            503,
+            "overloaded",
+        );
         assert_eq!(refused.header("retry-after"), "1");
     }
     lock.commit().await.unwrap();
@@ -189,16 +302,33 @@ async fn what_did_not_drop_or_is_too_old_is_not_resumed() {
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     world.clock.pass(Duration::from_secs(30));
-    problem(app.get("/v1/users/player-7/resume?only=dropped").await, 409, "not-dropped");
-    let old = problem(app.get("/v1/users/player-7/resume?max_age=29").await, 404, "saved-metadata-too-old");
+    problem(
+        app.get("/v1/users/player-7/resume?only=dropped").await,
+        409,
+        "not-dropped",
+    );
+    let old = problem(
+        app.get("/v1/users/player-7/resume?max_age=29").await,
+        404,
+        "saved-metadata-too-old",
+    );
     assert!(old.text.contains("30 seconds ago"), "{}", old.text);
-    app.get("/v1/users/player-7/resume?max_age=30").await.expect(200);
+    app.get("/v1/users/player-7/resume?max_age=30")
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn paths_and_methods_that_do_not_exist() {
     let (_world, app) = World::with_app().await;
-    for path in ["/", "/v1", "/v1/rooms/r", "/v1/users/u", "/v1/users/u/resume/", "/v2/users/u/resume"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/rooms/r",
+        "/v1/users/u",
+        "/v1/users/u/resume/",
+        "/v2/users/u/resume",
+    ] {
         problem(app.get(path).await, 404, "not-found");
         problem(app.post(path).await, 404, "not-found");
     }
@@ -211,7 +341,11 @@ async fn paths_and_methods_that_do_not_exist() {
         (Method::OPTIONS, "/metrics", "GET,HEAD"),
     ];
     for (method, path, allow) in wrong {
-        let answer = problem(Answer::to(app.request(method, path)).await, 405, "method-not-allowed");
+        let answer = problem(
+            Answer::to(app.request(method, path)).await,
+            405,
+            "method-not-allowed",
+        );
         assert_eq!(answer.header("allow"), allow, "{path}");
     }
     let mut text = app.get("/nowhere").await;
@@ -234,7 +368,11 @@ fn no_code_is_left_out() {
     let described: BTreeSet<String> = description::codes().into_keys().collect();
     let missing: Vec<&String> = described
         .iter()
-        .filter(|code| !sources.iter().any(|source| source.contains(&format!(", \"{code}\")"))))
+        .filter(|code| {
+            !sources
+                .iter()
+                .any(|source| source.contains(&format!(", \"{code}\")")))
+        })
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -16,7 +16,11 @@ use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 const STATE: &str = r#"{"hp":71,"hp":71,"n":1000000000000000000000000000000000000001}"#;
 
 async fn restore(app: &Replica, body: &Value) -> Answer {
-    Answer::to(app.request(Method::POST, "/v1/users/player-7/resume").json(body)).await
+    Answer::to(
+        app.request(Method::POST, "/v1/users/player-7/resume")
+            .json(body),
+    )
+    .await
 }
 
 /// `old` plays, is kept, and drops; a few seconds later `new` joins with this.
@@ -31,7 +35,10 @@ async fn play_and_drop(world: &World, app: &Replica, state: &str) {
     world.join("player-7", "old", "");
     world.set("old", state);
     app.snapshot("old").await.expect(201);
-    world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+    world
+        .sim
+        .drop_peer(ROOM, "old", DropOptions::default())
+        .unwrap();
     world.clock.pass(std::time::Duration::from_secs(5));
 }
 
@@ -45,14 +52,21 @@ fn of(world: &World, peer: &str) -> String {
 fn updates(world: &World) -> Vec<Value> {
     let all = world.sim.requests().into_iter();
     let updates = all.filter(|request| request.operation == Some(Operation::Update));
-    updates.map(|request| serde_json::from_str(&request.body.unwrap()).unwrap()).collect()
+    updates
+        .map(|request| serde_json::from_str(&request.body.unwrap()).unwrap())
+        .collect()
 }
 
 /// `kind`, `to_peer_id`, `outcome` and `problem` of each row of `resumes`, oldest first.
 async fn rows(world: &World) -> Vec<Value> {
     let sql = "SELECT jsonb_build_array(kind, to_peer_id, outcome, problem)::text FROM resumes ORDER BY at, id";
-    let rows = sqlx::query(sql).fetch_all(&world.database.pool().await).await.unwrap();
-    rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect()
+    let rows = sqlx::query(sql)
+        .fetch_all(&world.database.pool().await)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| serde_json::from_str(row.get(0)).unwrap())
+        .collect()
 }
 
 fn to(peer: &str) -> Value {
@@ -64,17 +78,30 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
     let (world, app) = dropped_and_back(STATE, "").await;
     let before = app.resume("player-7").await.expect(200).json();
     let answer = restore(&app, &to("new")).await.expect(200);
-    assert!(answer.text.contains(&format!("\"metadata\":{STATE}")), "untouched: {}", answer.text);
+    assert!(
+        answer.text.contains(&format!("\"metadata\":{STATE}")),
+        "untouched: {}",
+        answer.text
+    );
     let answer = answer.json();
-    assert_eq!((&answer["restored"], &answer["why"], &answer["claim"]), (&json!(true), &json!(null), &json!(null)));
-    assert_eq!((&answer["peer_id"], &answer["metadata_raw"]), (&json!("old"), &json!(STATE)));
+    assert_eq!(
+        (&answer["restored"], &answer["why"], &answer["claim"]),
+        (&json!(true), &json!(null), &json!(null))
+    );
+    assert_eq!(
+        (&answer["peer_id"], &answer["metadata_raw"]),
+        (&json!("old"), &json!(STATE))
+    );
     assert_eq!(of(&world, "new"), STATE);
     assert_eq!(updates(&world), [json!({"metadata": STATE})]);
 
     // The state has moved, with the time of its change, however and by whomever the two peers are seen.
     for _ in 0..2 {
         let now = app.resume("player-7").await.expect(200).json();
-        assert_eq!((&now["peer_id"], &now["metadata_raw"]), (&json!("new"), &json!(STATE)));
+        assert_eq!(
+            (&now["peer_id"], &now["metadata_raw"]),
+            (&json!("new"), &json!(STATE))
+        );
         assert_eq!(now["changed_at"], before["changed_at"]);
         world.clock.pass(std::time::Duration::from_secs(1));
         app.snapshot_room().await.expect(200);
@@ -82,22 +109,46 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
     }
     world.set("new", "later");
     app.snapshot("new").await.expect(201);
-    assert_eq!(app.resume("player-7").await.expect(200).json()["metadata_raw"], "later");
-    assert_eq!(rows(&world).await, [json!(["restore", "new", "restored", null])]);
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["metadata_raw"],
+        "later"
+    );
+    assert_eq!(
+        rows(&world).await,
+        [json!(["restore", "new", "restored", null])]
+    );
 }
 
 #[tokio::test]
 async fn odd_metadata_goes_back_as_it_was() {
-    let texts = ["a\0b", r#"{"a":"\u0000"}"#, "{\"b\":1, \"a\":2,\n \"b\":3}", "not json", "ünï ⚔", "null", "[1.000]"];
+    let texts = [
+        "a\0b",
+        r#"{"a":"\u0000"}"#,
+        "{\"b\":1, \"a\":2,\n \"b\":3}",
+        "not json",
+        "ünï ⚔",
+        "null",
+        "[1.000]",
+    ];
     let (world, app) = World::with_app().await;
     for (place, text) in texts.iter().enumerate() {
-        let (user, old, new) = (format!("user-{place}"), format!("old-{place}"), format!("new-{place}"));
+        let (user, old, new) = (
+            format!("user-{place}"),
+            format!("old-{place}"),
+            format!("new-{place}"),
+        );
         world.join(&user, &old, text);
         app.snapshot(&old).await.expect(201);
         world.join(&user, &new, "");
         let path = format!("/v1/users/{user}/resume");
-        let answer = Answer::to(app.request(Method::POST, &path).json(&to(&new))).await.expect(200).json();
-        assert_eq!((&answer["restored"], &answer["metadata_raw"]), (&json!(true), &json!(text)));
+        let answer = Answer::to(app.request(Method::POST, &path).json(&to(&new)))
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(
+            (&answer["restored"], &answer["metadata_raw"]),
+            (&json!(true), &json!(text))
+        );
         assert_eq!(&of(&world, &new), text);
     }
 }
@@ -109,13 +160,25 @@ async fn a_peer_that_joined_earlier_takes_the_state_over_too() {
     app.snapshot("tablet").await.expect(201);
     world.clock.pass(std::time::Duration::from_secs(1));
     play_and_drop(&world, &app, "hp 71").await;
-    assert_eq!(restore(&app, &to("tablet")).await.expect(200).json()["restored"], true);
+    assert_eq!(
+        restore(&app, &to("tablet")).await.expect(200).json()["restored"],
+        true
+    );
     app.snapshot_room().await.expect(200);
-    assert_eq!(app.resume("player-7").await.expect(200).json()["peer_id"], "tablet");
-    let in_room = app.get(&format!("/v1/users/player-7/resume?room_id={ROOM}")).await.expect(200).json();
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["peer_id"],
+        "tablet"
+    );
+    let in_room = app
+        .get(&format!("/v1/users/player-7/resume?room_id={ROOM}"))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(in_room["peer_id"], "tablet");
-    let view: String =
-        sqlx::query_scalar("SELECT peer_id FROM resume_state").fetch_one(&world.database.pool().await).await.unwrap();
+    let view: String = sqlx::query_scalar("SELECT peer_id FROM resume_state")
+        .fetch_one(&world.database.pool().await)
+        .await
+        .unwrap();
     assert_eq!(view, "tablet");
 }
 
@@ -125,44 +188,87 @@ async fn what_is_not_restored_says_why() {
     world.join("player-8", "other", "");
     let not = async |body: Value, why: &str| {
         let answer = restore(&app, &body).await.expect(200).json();
-        assert_eq!((&answer["restored"], &answer["why"]), (&json!(false), &json!(why)), "{answer}");
+        assert_eq!(
+            (&answer["restored"], &answer["why"]),
+            (&json!(false), &json!(why)),
+            "{answer}"
+        );
         answer
     };
     assert_eq!(not(to("old"), "same-peer").await["peer_id"], "old");
-    assert_eq!(not(to("new"), "already-has-metadata").await["metadata_raw"], "hp 71");
+    assert_eq!(
+        not(to("new"), "already-has-metadata").await["metadata_raw"],
+        "hp 71"
+    );
     assert_eq!(updates(&world), [] as [Value; 0]);
     problem(restore(&app, &to("other")).await, 409, "peer-not-of-user");
-    assert_eq!(restore(&app, &to("nobody")).await.expect(404).code(), "peer-not-found");
+    assert_eq!(
+        restore(&app, &to("nobody")).await.expect(404).code(),
+        "peer-not-found"
+    );
     let path = "/v1/users/player-8/resume";
-    let nothing = Answer::to(app.request(Method::POST, path).json(&to("other"))).await.expect(200);
-    let expected = json!({"user_id": "player-8", "restored": false, "why": "nothing-saved", "claim": null});
+    let nothing = Answer::to(app.request(Method::POST, path).json(&to("other")))
+        .await
+        .expect(200);
+    let expected =
+        json!({"user_id": "player-8", "restored": false, "why": "nothing-saved", "claim": null});
     assert_eq!(nothing.json(), expected);
-    let alone = Answer::to(app.request(Method::POST, path).json(&json!({"claimed_by": "server-1"}))).await;
+    let alone = Answer::to(
+        app.request(Method::POST, path)
+            .json(&json!({"claimed_by": "server-1"})),
+    )
+    .await;
     assert_eq!(alone.expect(404).code(), "no-saved-metadata");
     // Without a peer and a claim it is a resume like any other.
     let plain = restore(&app, &json!({})).await.expect(200).json();
-    assert_eq!((&plain["restored"], &plain["why"], &plain["claim"]), (&json!(false), &json!(null), &json!(null)));
+    assert_eq!(
+        (&plain["restored"], &plain["why"], &plain["claim"]),
+        (&json!(false), &json!(null), &json!(null))
+    );
 }
 
 #[tokio::test]
 async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what_came_after() {
     let (world, app) = dropped_and_back("hp 71", "defaults").await;
     app.snapshot("new").await.expect(201);
-    assert_eq!(app.resume("player-7").await.expect(200).json()["metadata_raw"], "defaults", "the latest change");
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["metadata_raw"],
+        "defaults",
+        "the latest change"
+    );
     let body = json!({"room_id": ROOM, "peer_id": "new", "overwrite": true, "role": true});
-    let spectator = Update { role: Some("spectator".to_owned()), ..Update::default() };
+    let spectator = Update {
+        role: Some("spectator".to_owned()),
+        ..Update::default()
+    };
     world.sim.update(ROOM, "new", spectator).unwrap();
-    assert_eq!(restore(&app, &body).await.expect(200).json()["restored"], true);
-    assert_eq!(updates(&world), [json!({"metadata": "hp 71", "role": "player"})]);
+    assert_eq!(
+        restore(&app, &body).await.expect(200).json()["restored"],
+        true
+    );
+    assert_eq!(
+        updates(&world),
+        [json!({"metadata": "hp 71", "role": "player"})]
+    );
     assert_eq!(world.sim.peer(ROOM, "new").unwrap().role, "player");
     let now = app.resume("player-7").await.expect(200).json();
-    assert_eq!((&now["peer_id"], &now["metadata_raw"]), (&json!("new"), &json!("hp 71")));
+    assert_eq!(
+        (&now["peer_id"], &now["metadata_raw"]),
+        (&json!("new"), &json!("hp 71"))
+    );
 
     world.set("new", "hp 99");
     let again = restore(&app, &body).await.expect(200).json();
-    assert_eq!((&again["restored"], &again["why"]), (&json!(false), &json!("same-peer")), "the player's own by now");
+    assert_eq!(
+        (&again["restored"], &again["why"]),
+        (&json!(false), &json!("same-peer")),
+        "the player's own by now"
+    );
     assert_eq!(of(&world, "new"), "hp 99");
-    assert_eq!(app.resume("player-7").await.expect(200).json()["metadata_raw"], "hp 99");
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["metadata_raw"],
+        "hp 99"
+    );
 }
 
 #[tokio::test]
@@ -170,11 +276,19 @@ async fn the_room_is_found_where_it_is_not_told() {
     let (_world, app) = dropped_and_back("hp 71", "").await;
     // Where the state is from; then where the peer was seen.
     for expected in [true, false] {
-        let answer = restore(&app, &json!({"peer_id": "new"})).await.expect(200).json();
+        let answer = restore(&app, &json!({"peer_id": "new"}))
+            .await
+            .expect(200)
+            .json();
         assert_eq!(answer["restored"], expected);
     }
     let path = "/v1/users/stranger/resume";
-    let answer = Answer::to(app.request(Method::POST, path).json(&json!({"peer_id": "new"}))).await.expect(400);
+    let answer = Answer::to(
+        app.request(Method::POST, path)
+            .json(&json!({"peer_id": "new"})),
+    )
+    .await
+    .expect(400);
     assert_eq!(answer.code(), "invalid-request");
 }
 
@@ -191,22 +305,43 @@ async fn a_body_that_is_wrong_is_told_where() {
     ] {
         let answer = restore(&app, &body).await.expect(400);
         assert_eq!(answer.code(), "invalid-request");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(part), "{}", answer.text);
+        assert!(
+            answer.json()["detail"].as_str().unwrap().contains(part),
+            "{}",
+            answer.text
+        );
     }
     let large = json!({"claimed_by": "x".repeat(70_000)});
-    assert_eq!(restore(&app, &large).await.expect(413).code(), "payload-too-large");
+    assert_eq!(
+        restore(&app, &large).await.expect(413).code(),
+        "payload-too-large"
+    );
 }
 
 #[tokio::test]
 async fn a_failed_update_is_told_and_recorded_and_the_next_one_does_it() {
     let (world, app) = dropped_and_back("hp 71", "").await;
-    world.sim.set_faults([FaultRule::always(Operation::Update, Fault::Status(503))]);
-    assert_eq!(restore(&app, &to("new")).await.expect(502).code(), "upstream-unavailable");
-    assert_eq!(app.resume("player-7").await.expect(200).json()["peer_id"], "old");
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Update, Fault::Status(503))]);
+    assert_eq!(
+        restore(&app, &to("new")).await.expect(502).code(),
+        "upstream-unavailable"
+    );
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["peer_id"],
+        "old"
+    );
     world.sim.set_faults([]);
-    assert_eq!(restore(&app, &to("new")).await.expect(200).json()["restored"], true);
+    assert_eq!(
+        restore(&app, &to("new")).await.expect(200).json()["restored"],
+        true
+    );
     let failed = json!(["restore", "new", "failed", "upstream-unavailable"]);
-    assert_eq!(rows(&world).await, [failed, json!(["restore", "new", "restored", null])]);
+    assert_eq!(
+        rows(&world).await,
+        [failed, json!(["restore", "new", "restored", null])]
+    );
 }
 
 /// An update whose answer is lost has happened all the same: whoever sees the peer next knows what it is.
@@ -214,24 +349,46 @@ async fn a_failed_update_is_told_and_recorded_and_the_next_one_does_it() {
 async fn an_update_whose_answer_was_lost_is_no_new_change_either() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     let changed_at = app.resume("player-7").await.expect(200).json()["changed_at"].clone();
-    world.sim.set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
     restore(&app, &to("new")).await.expect(502);
     world.clock.pass(std::time::Duration::from_secs(1));
     app.snapshot("new").await.expect(201);
     let now = app.resume("player-7").await.expect(200).json();
-    assert_eq!((&now["peer_id"], &now["changed_at"]), (&json!("new"), &changed_at));
+    assert_eq!(
+        (&now["peer_id"], &now["changed_at"]),
+        (&json!("new"), &changed_at)
+    );
 }
 
 #[tokio::test]
 async fn metadata_that_cannot_be_kept_is_metadata_too() {
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 20, store_names: true };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    let limits = Limits {
+        max_metadata_bytes: 20,
+        store_names: true,
+    };
+    let app = world
+        .replica(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
     play_and_drop(&world, &app, "hp 71").await;
     let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
-    world.join_as(Join { peer_id: Some("lone".into()), ..Join::of("player-7").with_metadata(lone) });
-    assert_eq!(restore(&app, &to("lone")).await.expect(200).json()["why"], "already-has-metadata");
+    world.join_as(Join {
+        peer_id: Some("lone".into()),
+        ..Join::of("player-7").with_metadata(lone)
+    });
+    assert_eq!(
+        restore(&app, &to("lone")).await.expect(200).json()["why"],
+        "already-has-metadata"
+    );
     let body = json!({"room_id": ROOM, "peer_id": "lone", "overwrite": true});
-    assert_eq!(restore(&app, &body).await.expect(200).json()["restored"], true);
+    assert_eq!(
+        restore(&app, &body).await.expect(200).json()["restored"],
+        true
+    );
     assert_eq!(of(&world, "lone"), "hp 71");
 }

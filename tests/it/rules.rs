@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
-use rejoin::domain::{Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, Tracks, UserId};
+use rejoin::domain::{
+    Label, Metadata, Observation, PeerId, PeerKey, RoomId, Source, Timestamp, Tracks, UserId,
+};
 use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
 use uuid::Uuid;
 
@@ -14,12 +16,19 @@ use crate::support::postgres;
 pub(crate) fn store(url: &str) -> Store {
     Store::new(
         url.parse().unwrap(),
-        StoreConfig { save_lanes: 2, resume_lanes: 2, other_connections: 2, ..StoreConfig::default() },
+        StoreConfig {
+            save_lanes: 2,
+            resume_lanes: 2,
+            other_connections: 2,
+            ..StoreConfig::default()
+        },
     )
 }
 
 pub(crate) fn at(second: i64) -> Timestamp {
-    chrono::DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap().into()
+    chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
+        .unwrap()
+        .into()
 }
 
 /// One sight of one of a user's few peers, small enough numbers that times and contents collide.
@@ -51,8 +60,18 @@ impl Sight {
 }
 
 pub(crate) fn sights() -> impl Strategy<Value = Vec<Sight>> {
-    let metadata = prop::sample::select(vec![None, Some(""), Some("a"), Some("b"), Some("{\"hp\": 1}")]);
-    let sight = (0..PEERS, 0i64..12, metadata).prop_map(|(peer, second, metadata)| Sight { peer, second, metadata });
+    let metadata = prop::sample::select(vec![
+        None,
+        Some(""),
+        Some("a"),
+        Some("b"),
+        Some("{\"hp\": 1}"),
+    ]);
+    let sight = (0..PEERS, 0i64..12, metadata).prop_map(|(peer, second, metadata)| Sight {
+        peer,
+        second,
+        metadata,
+    });
     prop::collection::vec(sight, 1..24)
 }
 
@@ -60,21 +79,37 @@ pub(crate) fn sights() -> impl Strategy<Value = Vec<Sight>> {
 fn interleaved(sights: &[Sight], picks: &[Index]) -> Vec<Sight> {
     let mut queues: BTreeMap<usize, std::collections::VecDeque<Sight>> = BTreeMap::new();
     for sight in sights {
-        queues.entry(sight.peer).or_default().push_back(sight.clone());
+        queues
+            .entry(sight.peer)
+            .or_default()
+            .push_back(sight.clone());
     }
     let mut order = Vec::new();
     for pick in picks.iter().cycle() {
-        let open: Vec<usize> = queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(peer, _)| *peer).collect();
+        let open: Vec<usize> = queues
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(peer, _)| *peer)
+            .collect();
         if open.is_empty() {
             break;
         }
-        order.extend(queues.get_mut(&open[pick.index(open.len())]).unwrap().pop_front());
+        order.extend(
+            queues
+                .get_mut(&open[pick.index(open.len())])
+                .unwrap()
+                .pop_front(),
+        );
     }
     order
 }
 
 /// What resume must say, told from the rules alone: which peer, since when, with what.
-fn expected(sights: &[Sight], room: Option<&str>, excluded: Option<usize>) -> Option<(usize, i64, String)> {
+fn expected(
+    sights: &[Sight],
+    room: Option<&str>,
+    excluded: Option<usize>,
+) -> Option<(usize, i64, String)> {
     let candidate = |peer: usize| {
         let (mut newest, mut current, mut changed) = (i64::MIN, "", None);
         for sight in sights.iter().filter(|sight| sight.peer == peer) {
@@ -89,7 +124,9 @@ fn expected(sights: &[Sight], room: Option<&str>, excluded: Option<usize>) -> Op
         changed.map(|changed| (changed, [0, 5, 5, 9][peer], peer, current.to_owned()))
     };
     (0..PEERS)
-        .filter(|peer| room.is_none_or(|room| room == ["cave", "tower"][peer % 2]) && excluded != Some(*peer))
+        .filter(|peer| {
+            room.is_none_or(|room| room == ["cave", "tower"][peer % 2]) && excluded != Some(*peer)
+        })
         .filter_map(candidate)
         .max()
         .map(|(changed, _, peer, metadata)| (peer, changed, metadata))
@@ -107,7 +144,13 @@ async fn resumed(
         exclude_peer_id: excluded.map(|peer| PeerId::parse(&format!("peer-{peer}")).unwrap()),
     };
     store.resume(query).await.unwrap().map(|state| {
-        let peer = state.key.peer_id.as_str().trim_start_matches("peer-").parse().unwrap();
+        let peer = state
+            .key
+            .peer_id
+            .as_str()
+            .trim_start_matches("peer-")
+            .parse()
+            .unwrap();
         let second = i64::try_from(state.changed_at.seconds_since(at(0))).unwrap();
         (peer, second, state.metadata.raw().unwrap_or("").to_owned())
     })
@@ -118,10 +161,18 @@ pub(crate) fn new_user() -> UserId {
 }
 
 /// Runs `case` for generated inputs, on one runtime and one database.
-pub(crate) fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&str, S::Value)) {
+pub(crate) fn for_generated<S: Strategy>(
+    cases: u32,
+    strategy: &S,
+    case: &impl AsyncFn(&str, S::Value),
+) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let database = runtime.block_on(postgres::database());
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(strategy, |value| {
         runtime.block_on(case(database.url(), value));
         Ok(())
@@ -145,7 +196,10 @@ fn resume_is_the_latest_change_of_metadata() {
         }
         for room in [None, Some("cave"), Some("tower")] {
             for excluded in [None, Some(0), Some(1), Some(2), Some(3)] {
-                assert_eq!(resumed(&store, &user, room, excluded).await, expected(&sights, room, excluded));
+                assert_eq!(
+                    resumed(&store, &user, room, excluded).await,
+                    expected(&sights, room, excluded)
+                );
             }
         }
     });
@@ -153,7 +207,11 @@ fn resume_is_the_latest_change_of_metadata() {
 
 #[test]
 fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
-    let strategy = (sights(), prop::collection::vec(any::<Index>(), 24), prop::collection::vec(any::<bool>(), 24));
+    let strategy = (
+        sights(),
+        prop::collection::vec(any::<Index>(), 24),
+        prop::collection::vec(any::<bool>(), 24),
+    );
     for_generated(60, &strategy, &async |url, (sights, picks, replicas)| {
         let (one, two) = (store(url), store(url));
         let (user, other) = (new_user(), new_user());
@@ -161,7 +219,10 @@ fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
             let through = if *first { &one } else { &two };
             through.save(sight.observation(&user)).await.unwrap();
         }
-        for (sight, first) in interleaved(&sights, &picks).iter().zip(replicas.iter().rev().cycle()) {
+        for (sight, first) in interleaved(&sights, &picks)
+            .iter()
+            .zip(replicas.iter().rev().cycle())
+        {
             let through = if *first { &one } else { &two };
             through.save(sight.observation(&other)).await.unwrap();
         }
@@ -217,9 +278,18 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
     let database = postgres::database().await;
     let (store, user) = (store(database.url()), new_user());
     let seen = |peer, second, metadata, tracks: Option<&str>| Observation {
-        source: if tracks.is_some() { Source::Peer } else { Source::Room },
+        source: if tracks.is_some() {
+            Source::Peer
+        } else {
+            Source::Room
+        },
         tracks: tracks.and_then(Tracks::from_wire),
-        ..Sight { peer, second, metadata: Some(metadata) }.observation(&user)
+        ..Sight {
+            peer,
+            second,
+            metadata: Some(metadata),
+        }
+        .observation(&user)
     };
     let muted = Some(r#"{"t":{"mute":true}}"#);
     let first = vec![
@@ -229,7 +299,12 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
         seen(0, 4, "c", Some("{}")),
         seen(1, 1, "a", muted),
     ];
-    let second = vec![seen(0, 5, "c", None), seen(0, 6, "d", None), seen(1, 2, "a", None), seen(2, 1, "a", None)];
+    let second = vec![
+        seen(0, 5, "c", None),
+        seen(0, 6, "d", None),
+        seen(1, 2, "a", None),
+        seen(2, 1, "a", None),
+    ];
     let third = vec![seen(1, 3, "b", None), seen(2, 3, "b", muted)];
     let mut answered = BTreeMap::new();
     for batch in [first, second, third] {
@@ -238,14 +313,28 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
             answered.insert(row.id, row);
         }
     }
-    let kept: BTreeMap<Uuid, _> = history(&store, &user).await.into_iter().map(|row| (row.id, row)).collect();
+    let kept: BTreeMap<Uuid, _> = history(&store, &user)
+        .await
+        .into_iter()
+        .map(|row| (row.id, row))
+        .collect();
     assert_eq!(kept, answered);
     let with_tracks = kept.values().filter(|row| row.tracks.is_some()).count();
     assert_eq!((kept.len(), with_tracks), (8, 4));
 }
 
 pub(crate) async fn history(store: &Store, user: &UserId) -> Vec<rejoin::domain::Snapshot> {
-    let span = Span::Between { since: None, until: None };
-    let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
+    let span = Span::Between {
+        since: None,
+        until: None,
+    };
+    let query = HistoryQuery {
+        user_id: user.clone(),
+        room_id: None,
+        peer_id: None,
+        span,
+        limit: 500,
+        after: None,
+    };
     store.history(&query).await.unwrap().snapshots
 }

@@ -19,7 +19,10 @@ const DIGEST: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e7304336293
 
 /// Settings that can be read. The database is not there.
 const GOOD: [(&str, &str); 3] = [
-    ("DATABASE_URL", "postgres://rejoin:hunter2@127.0.0.1:1/rejoin"),
+    (
+        "DATABASE_URL",
+        "postgres://rejoin:hunter2@127.0.0.1:1/rejoin",
+    ),
     ("HMS_ACCESS_KEY", "key"),
     ("HMS_SECRET", "hunter2"),
 ];
@@ -32,7 +35,11 @@ fn rejoin(args: &[&str]) -> Command {
 
 /// `rejoin serve` with [`GOOD`] settings, except for these.
 fn serve_with(changes: &[(&str, &str)]) -> Output {
-    rejoin(&["serve"]).envs(GOOD).envs(changes.iter().copied()).output().unwrap()
+    rejoin(&["serve"])
+        .envs(GOOD)
+        .envs(changes.iter().copied())
+        .output()
+        .unwrap()
 }
 
 /// Asserts that it stopped at its settings, and returns the one sentence that it said.
@@ -41,7 +48,9 @@ fn complaint(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(output.stdout.is_empty());
     assert!(!said.contains(SECRET), "{said}");
-    let sentence = said.strip_prefix("error: ").and_then(|said| said.strip_suffix(".\n"));
+    let sentence = said
+        .strip_prefix("error: ")
+        .and_then(|said| said.strip_suffix(".\n"));
     let sentence = sentence.unwrap_or_else(|| panic!("no sentence: {said}"));
     assert!(!sentence.contains('\n'), "{said}");
     format!("{sentence}.")
@@ -49,8 +58,12 @@ fn complaint(output: &Output) -> String {
 
 /// Names and values of `.env.sample`.
 fn sample() -> BTreeMap<&'static str, &'static str> {
-    let lines = SAMPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let pairs: Vec<_> = lines.map(|line| line.split_once('=').expect("NAME=value")).collect();
+    let lines = SAMPLE
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let pairs: Vec<_> = lines
+        .map(|line| line.split_once('=').expect("NAME=value"))
+        .collect();
     let sample = BTreeMap::from_iter(pairs.clone());
     assert_eq!(sample.len(), pairs.len(), "a name stands there twice");
     sample
@@ -63,11 +76,18 @@ fn known() -> BTreeMap<String, Option<String>> {
     let parts: Vec<_> = help.split("[env: ").collect();
     let flags = parts.windows(2).map(|pair| {
         let name = pair[1].split(['=', ']']).next().unwrap();
-        let default = pair[0].rsplit_once("[default: ").and_then(|(_, rest)| rest.split(']').next());
-        (name.to_owned(), default.map(|text| text.trim_matches(['<', '>']).to_owned()))
+        let default = pair[0]
+            .rsplit_once("[default: ")
+            .and_then(|(_, rest)| rest.split(']').next());
+        (
+            name.to_owned(),
+            default.map(|text| text.trim_matches(['<', '>']).to_owned()),
+        )
     });
     let log = [("REJOIN_LOG", "text"), ("RUST_LOG", "info")];
-    flags.chain(log.map(|(name, default)| (name.to_owned(), Some(default.to_owned())))).collect()
+    flags
+        .chain(log.map(|(name, default)| (name.to_owned(), Some(default.to_owned()))))
+        .collect()
 }
 
 /// A running `rejoin serve`; it ends with this value.
@@ -84,10 +104,22 @@ impl Serving {
     async fn start(changes: &[(&str, &str)]) -> Self {
         let database = postgres::database().await;
         let mut program = rejoin(&["serve"]);
-        program.envs(GOOD).env("REJOIN_LISTEN", "127.0.0.1:0").envs(changes.iter().copied());
-        let mut program = program.env("DATABASE_URL", database.url()).stderr(Stdio::piped()).spawn().unwrap();
+        program
+            .envs(GOOD)
+            .env("REJOIN_LISTEN", "127.0.0.1:0")
+            .envs(changes.iter().copied());
+        let mut program = program
+            .env("DATABASE_URL", database.url())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = BufReader::new(program.stderr.take().unwrap());
-        let mut serving = Self { program, log, said: String::new(), _database: database };
+        let mut serving = Self {
+            program,
+            log,
+            said: String::new(),
+            _database: database,
+        };
         while !serving.said.contains("listening on http://") {
             let read = serving.log.read_line(&mut serving.said).unwrap();
             assert!(read > 0, "it ended: {}", serving.said);
@@ -97,7 +129,9 @@ impl Serving {
 
     fn address(&self) -> &str {
         let (_, rest) = self.said.split_once("listening on http://").unwrap();
-        rest.split(|sign: char| sign.is_whitespace() || sign == '"').next().unwrap()
+        rest.split(|sign: char| sign.is_whitespace() || sign == '"')
+            .next()
+            .unwrap()
     }
 }
 
@@ -111,12 +145,18 @@ impl Drop for Serving {
 #[test]
 fn the_sample_has_every_setting_with_its_default() {
     let (sample, known) = (sample(), known());
-    assert!(sample.keys().copied().eq(known.keys().map(String::as_str)), "{sample:?}\n{known:?}");
+    assert!(
+        sample.keys().copied().eq(known.keys().map(String::as_str)),
+        "{sample:?}\n{known:?}"
+    );
     for (name, default) in &known {
         let sampled = sample[name.as_str()];
         match default {
             Some(default) => assert_eq!(sampled, default, "{name}"),
-            None => assert!(sampled.is_empty() || name == "DATABASE_URL", "{name} has no default"),
+            None => assert!(
+                sampled.is_empty() || name == "DATABASE_URL",
+                "{name} has no default"
+            ),
         }
     }
 }
@@ -124,32 +164,54 @@ fn the_sample_has_every_setting_with_its_default() {
 #[test]
 fn a_shell_reads_the_sample_as_it_stands() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.sample");
-    let shell = Command::new("/bin/sh").args(["-euc", r#"set -a; . "$1"; /usr/bin/env"#, "sh", path]).output().unwrap();
+    let shell = Command::new("/bin/sh")
+        .args(["-euc", r#"set -a; . "$1"; /usr/bin/env"#, "sh", path])
+        .output()
+        .unwrap();
     let read = String::from_utf8(shell.stdout).unwrap();
     for (name, value) in sample() {
-        assert!(read.lines().any(|line| line == format!("{name}={value}")), "{name} in {read}");
+        assert!(
+            read.lines().any(|line| line == format!("{name}={value}")),
+            "{name} in {read}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_sample_lacks_the_credentials_alone() {
     let untouched = rejoin(&["serve"]).envs(sample()).output().unwrap();
-    assert!(complaint(&untouched).starts_with("HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials"));
+    assert!(
+        complaint(&untouched)
+            .starts_with("HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials")
+    );
 
     let mut filled_in = Vec::from_iter(sample());
-    filled_in.extend([("HMS_ACCESS_KEY", "key"), ("HMS_SECRET", SECRET), ("REJOIN_LISTEN", "127.0.0.1:0")]);
+    filled_in.extend([
+        ("HMS_ACCESS_KEY", "key"),
+        ("HMS_SECRET", SECRET),
+        ("REJOIN_LISTEN", "127.0.0.1:0"),
+    ]);
     Serving::start(&filled_in).await;
 }
 
 /// What is changed in [`GOOD`] settings, and the sentence that it leads to.
 const BAD: &[(&[(&str, &str)], &str)] = &[
-    (&[("REJOIN_WEBHOOK_SECRETS", " , ")], "REJOIN_WEBHOOK_SECRETS should be secrets, separated by commas."),
+    (
+        &[("REJOIN_WEBHOOK_SECRETS", " , ")],
+        "REJOIN_WEBHOOK_SECRETS should be secrets, separated by commas.",
+    ),
     (
         &[("REJOIN_WEBHOOK_HEADER", "x secret")],
         "REJOIN_WEBHOOK_HEADER should be the name of a header such as x-rejoin-secret.",
     ),
-    (&[("REJOIN_DROP_REASONS", ",")], "REJOIN_DROP_REASONS should be reasons of a leave, separated by commas."),
-    (&[("REJOIN_AUTO_RESTORE", "yes")], "REJOIN_AUTO_RESTORE should be off, dropped or always."),
+    (
+        &[("REJOIN_DROP_REASONS", ",")],
+        "REJOIN_DROP_REASONS should be reasons of a leave, separated by commas.",
+    ),
+    (
+        &[("REJOIN_AUTO_RESTORE", "yes")],
+        "REJOIN_AUTO_RESTORE should be off, dropped or always.",
+    ),
     (
         &[("REJOIN_AUTO_RESTORE", "dropped")],
         "REJOIN_WEBHOOK_SECRETS should be set where REJOIN_AUTO_RESTORE is not off, since webhooks tell of joins.",
@@ -158,34 +220,68 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_RESTORE_WINDOW", "0s")], WINDOW),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
-    (&[("DATABASE_URL", "mysql://rejoin:hunter2@localhost/rejoin")], DATABASE),
-    (&[("DATABASE_URL", "postgres://rejoin:hunter2@localhost:port/rejoin")], DATABASE),
-    (&[("DATABASE_URL", "postgres://rejoin:hunter2@localhost/rejoin?sslmode=hunter2")], DATABASE),
+    (
+        &[("DATABASE_URL", "mysql://rejoin:hunter2@localhost/rejoin")],
+        DATABASE,
+    ),
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://rejoin:hunter2@localhost:port/rejoin",
+        )],
+        DATABASE,
+    ),
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://rejoin:hunter2@localhost/rejoin?sslmode=hunter2",
+        )],
+        DATABASE,
+    ),
     (
         &[("HMS_ACCESS_KEY", ""), ("HMS_SECRET", " ")],
         "HMS_ACCESS_KEY and HMS_SECRET should be the app's credentials from 100ms's dashboard \
          (or HMS_MANAGEMENT_TOKEN a management token).",
     ),
-    (&[("HMS_ACCESS_KEY", "")], "HMS_ACCESS_KEY should be set together with HMS_SECRET."),
-    (&[("HMS_SECRET", "")], "HMS_SECRET should be set together with HMS_ACCESS_KEY."),
+    (
+        &[("HMS_ACCESS_KEY", "")],
+        "HMS_ACCESS_KEY should be set together with HMS_SECRET.",
+    ),
+    (
+        &[("HMS_SECRET", "")],
+        "HMS_SECRET should be set together with HMS_ACCESS_KEY.",
+    ),
     (
         &[("HMS_MANAGEMENT_TOKEN", "hunter2")],
         "HMS_MANAGEMENT_TOKEN should be left unset where HMS_ACCESS_KEY or HMS_SECRET is set.",
     ),
     (
-        &[("HMS_ACCESS_KEY", ""), ("HMS_SECRET", ""), ("HMS_MANAGEMENT_TOKEN", "hunter2\nhunter2")],
+        &[
+            ("HMS_ACCESS_KEY", ""),
+            ("HMS_SECRET", ""),
+            ("HMS_MANAGEMENT_TOKEN", "hunter2\nhunter2"),
+        ],
         "HMS_MANAGEMENT_TOKEN should be a token as 100ms's dashboard shows it.",
     ),
     (&[("HMS_BASE_URL", "api.100ms.live/v2")], BASE),
     (&[("HMS_BASE_URL", "ftp://api.100ms.live/v2")], BASE),
-    (&[("HMS_BASE_URL", "https://me:hunter2@api.100ms.live/v2")], BASE),
-    (&[("HMS_BASE_URL", "https://api.100ms.live/v2?token=hunter2")], BASE),
+    (
+        &[("HMS_BASE_URL", "https://me:hunter2@api.100ms.live/v2")],
+        BASE,
+    ),
+    (
+        &[("HMS_BASE_URL", "https://api.100ms.live/v2?token=hunter2")],
+        BASE,
+    ),
     (&[("REJOIN_LISTEN", "8080")], LISTEN),
     (&[("REJOIN_LISTEN", "localhost:8080")], LISTEN),
     (&[("REJOIN_LISTEN", "127.0.0.1:80800")], LISTEN),
     (&[("REJOIN_LISTEN", "0.0.0.0:0")], WITHOUT_KEYS),
     (&[("REJOIN_LISTEN", "[::]:0")], WITHOUT_KEYS),
-    (&[("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", " , ")], WITHOUT_KEYS),
+    (
+        &[("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", " , ")],
+        WITHOUT_KEYS,
+    ),
     (
         &[("REJOIN_API_KEYS", "hunter2")],
         "REJOIN_API_KEYS should hold entries of the form name:scope+scope:sha256-hex-of-key, but \
@@ -213,13 +309,22 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_MAX_METADATA_BYTES", "256k")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "-1")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "2097153")], BYTES),
-    (&[("REJOIN_STORE_NAMES", "yes")], "REJOIN_STORE_NAMES should be true or false."),
-    (&[("REJOIN_LOG", "yaml")], "REJOIN_LOG should be text or json."),
-    (&[("RUST_LOG", "rejoin=loud")], "RUST_LOG should be a filter such as info or rejoin=debug,info."),
+    (
+        &[("REJOIN_STORE_NAMES", "yes")],
+        "REJOIN_STORE_NAMES should be true or false.",
+    ),
+    (
+        &[("REJOIN_LOG", "yaml")],
+        "REJOIN_LOG should be text or json.",
+    ),
+    (
+        &[("RUST_LOG", "rejoin=loud")],
+        "RUST_LOG should be a filter such as info or rejoin=debug,info.",
+    ),
 ];
-const DATABASE: &str = "DATABASE_URL should be a Postgres URL such as postgres://user:password@localhost:5432/rejoin.";
-const BASE: &str =
-    "HMS_BASE_URL should be an http or https URL without a user name and a query, such as https://api.100ms.live/v2.";
+const DATABASE: &str =
+    "DATABASE_URL should be a Postgres URL such as postgres://user:password@localhost:5432/rejoin.";
+const BASE: &str = "HMS_BASE_URL should be an http or https URL without a user name and a query, such as https://api.100ms.live/v2.";
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
@@ -237,22 +342,39 @@ fn a_bad_or_missing_setting_stops_the_start_with_one_sentence() {
 #[test]
 fn each_setting_has_a_bad_value_in_the_table() {
     for name in known().keys() {
-        assert!(BAD.iter().any(|(changes, _)| changes.iter().any(|(changed, _)| changed == name)), "{name}");
+        assert!(
+            BAD.iter()
+                .any(|(changes, _)| changes.iter().any(|(changed, _)| changed == name)),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn a_setting_that_is_no_text_is_named() {
     for name in known().keys() {
-        let output = rejoin(&["serve"]).envs(GOOD).env(name, OsStr::from_bytes(b"hunter2\xff")).output().unwrap();
-        assert_eq!(complaint(&output), format!("{name} should be text in UTF-8."));
+        let output = rejoin(&["serve"])
+            .envs(GOOD)
+            .env(name, OsStr::from_bytes(b"hunter2\xff"))
+            .output()
+            .unwrap();
+        assert_eq!(
+            complaint(&output),
+            format!("{name} should be text in UTF-8.")
+        );
     }
 }
 
 #[test]
 fn a_database_of_its_own_and_one_that_is_named_are_too_many() {
-    let output = rejoin(&["serve", "--embedded-postgres"]).envs(GOOD).output().unwrap();
-    assert_eq!(complaint(&output), "DATABASE_URL should be left unset where --embedded-postgres is given.");
+    let output = rejoin(&["serve", "--embedded-postgres"])
+        .envs(GOOD)
+        .output()
+        .unwrap();
+    assert_eq!(
+        complaint(&output),
+        "DATABASE_URL should be left unset where --embedded-postgres is given."
+    );
 }
 
 #[test]
@@ -266,28 +388,58 @@ fn a_database_that_is_not_there_has_a_code_of_its_own() {
 #[tokio::test]
 async fn without_keys_a_loopback_address_is_served_and_a_warning_given() {
     let serving = Serving::start(&[("REJOIN_LOG", "json")]).await;
-    let warned = serving.said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let warned: Vec<_> = warned.filter(|line| line["level"] == "WARN").map(|line| line["message"].clone()).collect();
-    assert_eq!(warned, ["no API keys are set: whoever reaches this loopback address may call everything"]);
+    let warned = serving
+        .said
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let warned: Vec<_> = warned
+        .filter(|line| line["level"] == "WARN")
+        .map(|line| line["message"].clone())
+        .collect();
+    assert_eq!(
+        warned,
+        ["no API keys are set: whoever reaches this loopback address may call everything"]
+    );
 }
 
 #[tokio::test]
 async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
     let keys = format!("game:snapshot+resume:{DIGEST}");
-    let changes = [("REJOIN_LISTEN", "0.0.0.0:0"), ("REJOIN_API_KEYS", keys.as_str()), ("RUST_LOG", "trace")];
+    let changes = [
+        ("REJOIN_LISTEN", "0.0.0.0:0"),
+        ("REJOIN_API_KEYS", keys.as_str()),
+        ("RUST_LOG", "trace"),
+    ];
     let serving = Serving::start(&changes).await;
     for secret in [SECRET, DIGEST, "no API keys"] {
-        assert!(!serving.said.contains(secret), "{secret} in {}", serving.said);
+        assert!(
+            !serving.said.contains(secret),
+            "{secret} in {}",
+            serving.said
+        );
     }
 }
 
 #[tokio::test]
 async fn the_healthcheck_tells_whether_the_service_is_ready() {
     let serving = Serving::start(&[]).await;
-    let ask = |address: &str| rejoin(&["healthcheck"]).env("REJOIN_LISTEN", address).output().unwrap();
+    let ask = |address: &str| {
+        rejoin(&["healthcheck"])
+            .env("REJOIN_LISTEN", address)
+            .output()
+            .unwrap()
+    };
     let ready = ask(serving.address());
-    assert_eq!(ready.status.code(), Some(0), "{}", String::from_utf8_lossy(&ready.stderr));
+    assert_eq!(
+        ready.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&ready.stderr)
+    );
     let nobody = ask("127.0.0.1:1");
     assert_eq!(nobody.status.code(), Some(1));
-    assert_eq!(String::from_utf8(nobody.stderr).unwrap(), "error: the service on 127.0.0.1:1 does not answer\n");
+    assert_eq!(
+        String::from_utf8(nobody.stderr).unwrap(),
+        "error: the service on 127.0.0.1:1 does not answer\n"
+    );
 }

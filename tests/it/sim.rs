@@ -38,19 +38,36 @@ impl Running {
         let ahead = Arc::new(AtomicI64::new(0));
         let clock = {
             let ahead = Arc::clone(&ahead);
-            SimClock::from_fn(move || Utc::now() + TimeDelta::milliseconds(ahead.load(Ordering::SeqCst)))
+            SimClock::from_fn(move || {
+                Utc::now() + TimeDelta::milliseconds(ahead.load(Ordering::SeqCst))
+            })
         };
-        let sim = Sim::new(SimConfig { clock, ..SimConfig::new(ACCESS_KEY, SECRET.into()) });
+        let sim = Sim::new(SimConfig {
+            clock,
+            ..SimConfig::new(ACCESS_KEY, SECRET.into())
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, sim.clone(), shutdown.clone()));
-        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { sim, base, client, shutdown, server, ahead }
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self {
+            sim,
+            base,
+            client,
+            shutdown,
+            server,
+            ahead,
+        }
     }
 
     fn pass(&self, time: Duration) {
-        self.ahead.fetch_add(time.as_millis().try_into().unwrap(), Ordering::SeqCst);
+        self.ahead
+            .fetch_add(time.as_millis().try_into().unwrap(), Ordering::SeqCst);
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -59,7 +76,9 @@ impl Running {
 
     /// A request to the REST API with a good token; `path` is what follows `/v2`.
     fn rest(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}/v2{path}", self.base)).bearer_auth(token(&claims(self.now())))
+        self.client
+            .request(method, format!("{}/v2{path}", self.base))
+            .bearer_auth(token(&claims(self.now())))
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -67,13 +86,21 @@ impl Running {
     }
 
     async fn control(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
-        answer(self.client.request(method, format!("{}/control{path}", self.base)).body(body.to_owned())).await
+        answer(
+            self.client
+                .request(method, format!("{}/control{path}", self.base))
+                .body(body.to_owned()),
+        )
+        .await
     }
 
     async fn stop(self) {
         self.shutdown.cancel();
         let stopped = tokio::time::timeout(Duration::from_secs(10), self.server).await;
-        stopped.expect("the simulator stops within its grace").unwrap().unwrap();
+        stopped
+            .expect("the simulator stops within its grace")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -81,7 +108,10 @@ async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();
     let text = response.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 fn claims(now: DateTime<Utc>) -> Value {
@@ -93,7 +123,12 @@ fn claims(now: DateTime<Utc>) -> Value {
 }
 
 fn token(claims: &Value) -> String {
-    encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .unwrap()
 }
 
 /// The shape of a JSON value: keys and types, with the ids that are keys of maps left out of account.
@@ -103,7 +138,10 @@ fn shape(value: &Value) -> Value {
             .iter()
             .map(|(key, item)| {
                 let id = uuid::Uuid::parse_str(key).is_ok();
-                (if id { "(id)".to_owned() } else { key.clone() }, shape(item))
+                (
+                    if id { "(id)".to_owned() } else { key.clone() },
+                    shape(item),
+                )
             })
             .collect::<serde_json::Map<_, _>>()
             .into(),

@@ -16,7 +16,8 @@ use crate::support::scripted::{Answer, Scripted};
 
 const PEER: &str = "1038fa72-9345-4651-beab-436f9242ebf4";
 const ROOM: &str = "627cda81ab4f3b56a077dc33";
-const PEER_LINE: &str = "GET /v2/active-rooms/627cda81ab4f3b56a077dc33/peers/1038fa72-9345-4651-beab-436f9242ebf4";
+const PEER_LINE: &str =
+    "GET /v2/active-rooms/627cda81ab4f3b56a077dc33/peers/1038fa72-9345-4651-beab-436f9242ebf4";
 const LIST_LINE: &str = "GET /v2/active-rooms/627cda81ab4f3b56a077dc33/peers";
 const ROOM_LINE: &str = "GET /v2/active-rooms/627cda81ab4f3b56a077dc33";
 
@@ -36,9 +37,14 @@ fn peer_id() -> PeerId {
 
 /// Settings for a client of this server; the budget is long, so that only what is tested ends an operation.
 fn config(server: &Scripted) -> ClientConfig {
-    let base = format!("http://127.0.0.1:{}/v2", server.port).parse().unwrap();
+    let base = format!("http://127.0.0.1:{}/v2", server.port)
+        .parse()
+        .unwrap();
     let timeout = Duration::from_secs(20);
-    ClientConfig { timeout, ..ClientConfig::new(base, Credentials::key("access", "secret")) }
+    ClientConfig {
+        timeout,
+        ..ClientConfig::new(base, Credentials::key("access", "secret"))
+    }
 }
 
 fn client(server: &Scripted) -> Client {
@@ -47,7 +53,11 @@ fn client(server: &Scripted) -> Client {
 
 /// A client whose budget is soon over.
 fn hasty(server: &Scripted) -> Client {
-    Client::new(ClientConfig { timeout: Duration::from_millis(300), ..config(server) }).unwrap()
+    Client::new(ClientConfig {
+        timeout: Duration::from_millis(300),
+        ..config(server)
+    })
+    .unwrap()
 }
 
 async fn ask(client: &Client) -> Result<Fetched<UpstreamPeer>, HmsError> {
@@ -59,7 +69,9 @@ async fn ask_for_all(client: &Client) -> Result<Fetched<Vec<UpstreamPeer>>, HmsE
 }
 
 /// Asks for the peer, gives the outcome and what was sent.
-async fn outcome(answers: impl IntoIterator<Item = Answer>) -> (Result<UpstreamPeer, HmsError>, Vec<String>) {
+async fn outcome(
+    answers: impl IntoIterator<Item = Answer>,
+) -> (Result<UpstreamPeer, HmsError>, Vec<String>) {
     let server = Scripted::answers(answers).await;
     let outcome = ask(&client(&server)).await.map(|fetched| fetched.value);
     (outcome, server.lines())

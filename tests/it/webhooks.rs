@@ -14,7 +14,10 @@ use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 const SECRET: &str = "webhook-secret-1";
 
 fn setup() -> Setup {
-    Setup { webhooks: WebhookArgs::at(format!("{SECRET},webhook-secret-2").into()), ..Setup::default() }
+    Setup {
+        webhooks: WebhookArgs::at(format!("{SECRET},webhook-secret-2").into()),
+        ..Setup::default()
+    }
 }
 
 async fn send(app: &Replica, event: &Value) -> Answer {
@@ -22,7 +25,12 @@ async fn send(app: &Replica, event: &Value) -> Answer {
 }
 
 async fn send_raw(app: &Replica, secret: &str, body: impl Into<reqwest::Body>) -> Answer {
-    Answer::to(app.request(Method::POST, "/v1/webhooks/100ms").header("x-rejoin-secret", secret).body(body)).await
+    Answer::to(
+        app.request(Method::POST, "/v1/webhooks/100ms")
+            .header("x-rejoin-secret", secret)
+            .body(body),
+    )
+    .await
 }
 
 /// Peer `old` joined at 12:00:00, peer `new` at 12:00:30; the world's clock begins at 12:00:00.
@@ -45,7 +53,10 @@ fn leave(peer: &str, joined: u32, second: u32, reason: &str, data: &str) -> Valu
 }
 
 async fn resume(app: &Replica) -> Value {
-    app.get("/v1/users/player-7/resume").await.expect(200).json()
+    app.get("/v1/users/player-7/resume")
+        .await
+        .expect(200)
+        .json()
 }
 
 #[tokio::test]
@@ -54,16 +65,27 @@ async fn a_drop_keeps_what_the_peer_had_and_tells_who_is_there() {
     let app = world.replica(setup()).await;
     send(&app, &join("old", 0, "")).await.expect(200);
     send(&app, &join("new", 30, "")).await.expect(200);
-    send(&app, &leave("old", 0, 40, "websocket closed", "{\"hp\":71}")).await.expect(200);
+    send(
+        &app,
+        &leave("old", 0, 40, "websocket closed", "{\"hp\":71}"),
+    )
+    .await
+    .expect(200);
 
     let state = resume(&app).await;
     assert_eq!(state["metadata_raw"], "{\"hp\":71}");
     assert_eq!(state["peer_id"], "old");
     let since = "2026-12-01T12:00:40.000000Z";
-    assert_eq!(state["presence"], json!({"status": "dropped", "reason": "websocket closed", "since": since}));
-    let new = json!([{"peer_id": "new", "room_id": ROOM, "joined_at": "2026-12-01T12:00:30.000000Z"}]);
+    assert_eq!(
+        state["presence"],
+        json!({"status": "dropped", "reason": "websocket closed", "since": since})
+    );
+    let new =
+        json!([{"peer_id": "new", "room_id": ROOM, "joined_at": "2026-12-01T12:00:30.000000Z"}]);
     assert_eq!(state["connected_peers"], new);
-    app.get("/v1/users/player-7/resume?only=dropped").await.expect(200);
+    app.get("/v1/users/player-7/resume?only=dropped")
+        .await
+        .expect(200);
 
     // The end of the session takes whoever is still in it along, and changes nothing for who left before.
     let mut end = join("any", 0, "");
@@ -81,7 +103,9 @@ async fn a_later_sight_through_the_rest_api_resurrects_and_an_earlier_one_does_n
     let app = world.replica(setup()).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
-    send(&app, &leave("peer-1", 0, 10, "client request", "saved")).await.expect(200);
+    send(&app, &leave("peer-1", 0, 10, "client request", "saved"))
+        .await
+        .expect(200);
     app.snapshot("peer-1").await.expect(200);
     assert_eq!(resume(&app).await["presence"]["status"], "left");
     world.clock.pass(std::time::Duration::from_mins(1));
@@ -94,16 +118,39 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
     let world = World::new().await;
     let app = world.replica(setup()).await;
     let event = join("old", 0, "x").to_string();
-    for wrong in ["", "webhook-secret-", "webhook-secret-1,webhook-secret-2", "webhook-secret-3"] {
+    for wrong in [
+        "",
+        "webhook-secret-",
+        "webhook-secret-1,webhook-secret-2",
+        "webhook-secret-3",
+    ] {
         let refused = send_raw(&app, wrong, event.clone()).await.expect(401);
         assert_eq!(refused.code(), "unauthorized");
     }
-    Answer::to(app.request(Method::POST, "/v1/webhooks/100ms").body(event.clone())).await.expect(401);
-    send_raw(&app, "webhook-secret-2", event.clone()).await.expect(200);
-    assert_eq!(send_raw(&app, SECRET, "not json").await.expect(400).code(), "invalid-request");
+    Answer::to(
+        app.request(Method::POST, "/v1/webhooks/100ms")
+            .body(event.clone()),
+    )
+    .await
+    .expect(401);
+    send_raw(&app, "webhook-secret-2", event.clone())
+        .await
+        .expect(200);
+    assert_eq!(
+        send_raw(&app, SECRET, "not json").await.expect(400).code(),
+        "invalid-request"
+    );
     let large = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));
-    assert_eq!(send_raw(&app, SECRET, large).await.expect(413).code(), "payload-too-large");
-    for odd in ["{}", "[]", r#"{"type":"recording.success"}"#, r#"{"type":"peer.join.success","timestamp":"20XX-"}"#] {
+    assert_eq!(
+        send_raw(&app, SECRET, large).await.expect(413).code(),
+        "payload-too-large"
+    );
+    for odd in [
+        "{}",
+        "[]",
+        r#"{"type":"recording.success"}"#,
+        r#"{"type":"peer.join.success","timestamp":"20XX-"}"#,
+    ] {
         send_raw(&app, SECRET, odd).await.expect(200);
     }
     let mut nobody = join("old", 0, "x");
@@ -111,15 +158,24 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
     send(&app, &nobody).await.expect(200);
 
     let without = world.replica(Setup::default()).await;
-    assert_eq!(send_raw(&without, SECRET, event).await.expect(404).code(), "not-found");
+    assert_eq!(
+        send_raw(&without, SECRET, event).await.expect(404).code(),
+        "not-found"
+    );
 }
 
 #[tokio::test]
 async fn while_the_database_is_away_100ms_is_told_to_try_again() {
     let world = World::new().await;
-    let away = Setup { database_url: Some("postgres://nobody@127.0.0.1:1/nowhere".to_owned()), ..setup() };
+    let away = Setup {
+        database_url: Some("postgres://nobody@127.0.0.1:1/nowhere".to_owned()),
+        ..setup()
+    };
     let app = world.replica(away).await;
-    assert_eq!(send(&app, &join("old", 0, "x")).await.expect(503).code(), "database-unavailable");
+    assert_eq!(
+        send(&app, &join("old", 0, "x")).await.expect(503).code(),
+        "database-unavailable"
+    );
 }
 
 #[tokio::test]
@@ -128,11 +184,22 @@ async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
     let (one, two) = (world.replica(setup()).await, world.replica(setup()).await);
     let event = leave("old", 0, 40, "websocket closed", "saved");
     let deliveries = (0..100).map(|place| {
-        let (app, event) = (if place % 2 == 0 { one.clone() } else { two.clone() }, event.clone());
+        let (app, event) = (
+            if place % 2 == 0 {
+                one.clone()
+            } else {
+                two.clone()
+            },
+            event.clone(),
+        );
         async move { send(&app, &event).await.expect(200) }
     });
     futures_util::future::join_all(deliveries).await;
-    let history = one.get("/v1/users/player-7/snapshots").await.expect(200).json();
+    let history = one
+        .get("/v1/users/player-7/snapshots")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(history["snapshots"].as_array().unwrap().len(), 1);
     assert_eq!(history["snapshots"][0]["source"], "webhook");
     assert_eq!(resume(&two).await["presence"]["status"], "dropped");
@@ -148,9 +215,15 @@ fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
         join("new", 30, ""),
         leave("new", 30, 50, "client request", ""),
     ];
-    let orders =
-        (Just((0..events.len()).collect::<Vec<_>>()).prop_shuffle(), prop::collection::vec(0..events.len(), 0..8));
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let orders = (
+        Just((0..events.len()).collect::<Vec<_>>()).prop_shuffle(),
+        prop::collection::vec(0..events.len(), 0..8),
+    );
+    let mut runner = TestRunner::new(Config {
+        cases: 24,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let outcome = runner.run(&orders, |(order, repeated)| {
         runtime.block_on(async {
             let world = World::new().await;
@@ -179,7 +252,9 @@ async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
     let program = Program::start(&[], &variables).await;
     let app = Replica::at(program.base.clone());
     // By the machine's clock: a time ahead of it would be another each time.
-    let event = leave("old", 0, 40, "websocket closed", "saved").to_string().replace("2026-12-01", "2026-01-01");
+    let event = leave("old", 0, 40, "websocket closed", "saved")
+        .to_string()
+        .replace("2026-12-01", "2026-01-01");
     let deliver = async |count: usize| {
         let senders = (0..16).map(async |_| {
             for _ in 0..count / 16 {
@@ -193,6 +268,10 @@ async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
     deliver(5_000).await;
     let after = program.resident_mib();
     assert!(after <= before + 4, "{before} MiB, then {after} MiB");
-    let history = app.get("/v1/users/player-7/snapshots").await.expect(200).json();
+    let history = app
+        .get("/v1/users/player-7/snapshots")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(history["snapshots"].as_array().unwrap().len(), 1);
 }

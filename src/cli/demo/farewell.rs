@@ -21,7 +21,10 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
         ),
         (
             "Ada's state, and her history:",
-            vec![with_key("", &resume), with_key("", &format!("/v1/users/{USER}/snapshots?limit=3"))],
+            vec![
+                with_key("", &resume),
+                with_key("", &format!("/v1/users/{USER}/snapshots?limit=3")),
+            ],
         ),
         (
             "Change her state at 100ms, and have it kept (her peer, or the whole room):",
@@ -36,17 +39,23 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
             "Drop her, and let her come back. (In 60 s 100ms tells of the drop, and her state goes back by itself.)",
             vec![
                 format!("curl -s -X POST $SIM/rooms/{ROOM}/peers/$PEER/drop; echo"),
-                format!("curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}'; echo"),
+                format!(
+                    "curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}'; echo"
+                ),
                 "curl -s $SIM/state; echo".to_owned(),
             ],
         ),
         (
             "Or have it put back at once, on the peer that is printed first, claimed by one server only:",
             vec![
-                format!("NEW=$(curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}' \\"),
+                format!(
+                    "NEW=$(curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}' \\"
+                ),
                 r#"  | sed 's/.*"id":"\([^"]*\)".*/\1/'); echo $NEW"#.to_owned(),
                 "curl -s -X POST -H \"Authorization: Bearer $KEY\" \\".to_owned(),
-                format!("  -d '{{\"room_id\": \"{ROOM}\", \"peer_id\": \"'$NEW'\", \"claimed_by\": \"server-1\"}}' \\"),
+                format!(
+                    "  -d '{{\"room_id\": \"{ROOM}\", \"peer_id\": \"'$NEW'\", \"claimed_by\": \"server-1\"}}' \\"
+                ),
                 format!("  \"$REJOIN{resume}\"; echo"),
             ],
         ),
@@ -66,7 +75,10 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
         }
     }
     page.text("");
-    page.text(&format!("All of the API, in a browser: {}/docs", stage.rejoin_url()));
+    page.text(&format!(
+        "All of the API, in a browser: {}/docs",
+        stage.rejoin_url()
+    ));
 }
 
 /// A call to rejoin.

@@ -21,19 +21,33 @@ impl Shape {
     fn of(value: &Value, fields: &[&str]) -> Self {
         match value {
             Value::Object(map) => Self::of_object(map, fields),
-            Value::Array(items) => Self::Array(items.iter().map(|item| Self::of(item, fields)).collect()),
+            Value::Array(items) => {
+                Self::Array(items.iter().map(|item| Self::of(item, fields)).collect())
+            }
             _ => Self::Text(value.to_string()),
         }
     }
 
     fn of_object(map: &Map<String, Value>, fields: &[&str]) -> Self {
         let member = |name: &str, value: &Value| {
-            let shape = if name == "metadata" { Self::Text(value.to_string()) } else { Self::of(value, fields) };
+            let shape = if name == "metadata" {
+                Self::Text(value.to_string())
+            } else {
+                Self::of(value, fields)
+            };
             (name.to_owned(), shape)
         };
-        let picked: Vec<_> = fields.iter().filter_map(|name| map.get(*name).map(|value| member(name, value))).collect();
+        let picked: Vec<_> = fields
+            .iter()
+            .filter_map(|name| map.get(*name).map(|value| member(name, value)))
+            .collect();
         if picked.is_empty() {
-            return Self::Object(map.iter().map(|(name, value)| member(name, value)).collect(), false);
+            return Self::Object(
+                map.iter()
+                    .map(|(name, value)| member(name, value))
+                    .collect(),
+                false,
+            );
         }
         let cut = picked.len() < map.len();
         Self::Object(picked, cut)
@@ -43,10 +57,15 @@ impl Shape {
     fn flat(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Array(items) => format!("[{}]", items.iter().map(Self::flat).collect::<Vec<_>>().join(", ")),
+            Self::Array(items) => format!(
+                "[{}]",
+                items.iter().map(Self::flat).collect::<Vec<_>>().join(", ")
+            ),
             Self::Object(members, cut) => {
-                let mut parts: Vec<_> =
-                    members.iter().map(|(name, value)| format!("\"{name}\": {}", value.flat())).collect();
+                let mut parts: Vec<_> = members
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\": {}", value.flat()))
+                    .collect();
                 parts.extend(cut.then(|| "...".to_owned()));
                 format!("{{{}}}", parts.join(", "))
             }
@@ -55,7 +74,14 @@ impl Shape {
 }
 
 /// On one line where that fits, else a line for each member.
-fn put(lines: &mut Vec<String>, shape: &Shape, width: usize, depth: usize, before: &str, after: &str) {
+fn put(
+    lines: &mut Vec<String>,
+    shape: &Shape,
+    width: usize,
+    depth: usize,
+    before: &str,
+    after: &str,
+) {
     let indent = "  ".repeat(depth);
     let flat = format!("{indent}{before}{}{after}", shape.flat());
     let (open, close, count) = match shape {
@@ -71,7 +97,14 @@ fn put(lines: &mut Vec<String>, shape: &Shape, width: usize, depth: usize, befor
     match shape {
         Shape::Object(members, cut) => {
             for (place, (name, value)) in members.iter().enumerate() {
-                put(lines, value, width, depth + 1, &format!("\"{name}\": "), comma(place));
+                put(
+                    lines,
+                    value,
+                    width,
+                    depth + 1,
+                    &format!("\"{name}\": "),
+                    comma(place),
+                );
             }
             lines.extend(cut.then(|| format!("{indent}  ...")));
         }
@@ -107,6 +140,9 @@ mod tests {
             "}",
         ];
         assert_eq!(lay_out(&value, &["metadata", "id"], 40), expected);
-        assert_eq!(lay_out(&serde_json::json!({"a": [], "b": null}), &["b"], 40), ["{\"b\": null, ...}"]);
+        assert_eq!(
+            lay_out(&serde_json::json!({"a": [], "b": null}), &["b"], 40),
+            ["{\"b\": null, ...}"]
+        );
     }
 }

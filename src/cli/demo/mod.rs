@@ -50,7 +50,12 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     shown.map(|()| Exit::Done)
 }
 
-async fn show(stage: &Stage, page: &Page, once: bool, stop: &CancellationToken) -> Result<(), Failure> {
+async fn show(
+    stage: &Stage,
+    page: &Page,
+    once: bool,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     stage.introduce(page);
     let mut tale = Tale::new(stage, page)?;
     let present = unless_stopped(stop, story::tell(&mut tale)).await?;
@@ -68,7 +73,9 @@ async fn unless_stopped<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    stop.run_until_cancelled(work)
-        .await
-        .unwrap_or_else(|| Err(Failure::other("stopped before the end of the story; everything is removed")))
+    stop.run_until_cancelled(work).await.unwrap_or_else(|| {
+        Err(Failure::other(
+            "stopped before the end of the story; everything is removed",
+        ))
+    })
 }

@@ -26,7 +26,10 @@ impl Page {
     pub(super) fn stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colour: std::io::stdout().is_terminal() && !refused && !dumb, unread: Cell::new(false) }
+        Self {
+            colour: std::io::stdout().is_terminal() && !refused && !dumb,
+            unread: Cell::new(false),
+        }
     }
 
     /// Whether the reader has gone, as `head` does.
@@ -70,7 +73,10 @@ impl Page {
     /// The line of a request, broken before `?` or `&` where it is too long.
     pub(super) fn request(&self, line: &str) {
         for (place, part) in broken(line, WIDTH - 8).into_iter().enumerate() {
-            self.line(Style::Bold, &format!("  {} {part}", if place == 0 { ">" } else { "     " }));
+            self.line(
+                Style::Bold,
+                &format!("  {} {part}", if place == 0 { ">" } else { "     " }),
+            );
         }
     }
 
@@ -95,7 +101,10 @@ impl Page {
     }
 
     fn verdict(&self, style: Style, word: &str, what: &str) {
-        self.lines(style, &indented(2, wrap(&format!("{word} {what}"), WIDTH - 2)));
+        self.lines(
+            style,
+            &indented(2, wrap(&format!("{word} {what}"), WIDTH - 2)),
+        );
     }
 
     /// How wide a body may be.
@@ -126,7 +135,10 @@ impl Page {
 }
 
 fn indented(by: usize, lines: Vec<String>) -> Vec<String> {
-    lines.into_iter().map(|line| format!("{:by$}{line}", "")).collect()
+    lines
+        .into_iter()
+        .map(|line| format!("{:by$}{line}", ""))
+        .collect()
 }
 
 /// Breaks a text between its words.

@@ -49,8 +49,13 @@ impl Stage {
     /// Starts all three.
     pub(super) async fn start() -> Result<Self, Failure> {
         // Its errors say by themselves what to do.
-        let postgres = EmbeddedPostgres::start(None).await.map_err(Failure::other)?;
-        let simulated = Sim::new(SimConfig::new(sim_command::ACCESS_KEY, sim_command::SECRET.into()));
+        let postgres = EmbeddedPostgres::start(None)
+            .await
+            .map_err(Failure::other)?;
+        let simulated = Sim::new(SimConfig::new(
+            sim_command::ACCESS_KEY,
+            sim_command::SECRET.into(),
+        ));
         let sim = start_sim(simulated.clone()).await.map_err(Failure::other)?;
         let secret = new_key("webhook", "admin").map_err(Failure::other)?.key;
         let webhooks = WebhookArgs::at(secret.clone().into()).webhooks()?;
@@ -63,7 +68,11 @@ impl Stage {
         let config = AppConfig {
             database: DatabaseArgs::at(postgres.url().into()).options()?,
             store: StoreConfig::default(),
-            upstream: Upstream { base_url, credentials, timeout: Duration::from_secs(5) },
+            upstream: Upstream {
+                base_url,
+                credentials,
+                timeout: Duration::from_secs(5),
+            },
             limits: LimitArgs::default().limits()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
             restores: RestoreArgs::at("dropped").policy(&webhooks)?,
@@ -72,9 +81,16 @@ impl Stage {
         };
         let rejoin = start_rejoin(config).await?;
         let url = format!("http://{}{WEBHOOKS}", rejoin.address);
-        let target = WebhookTarget::new(&url, WebhookTarget::DEFAULT_HEADER, secret.into()).map_err(Failure::other)?;
+        let target = WebhookTarget::new(&url, WebhookTarget::DEFAULT_HEADER, secret.into())
+            .map_err(Failure::other)?;
         simulated.set_webhook_target(Some(target));
-        Ok(Self { postgres, sim, rejoin, key: key.key, hms_token })
+        Ok(Self {
+            postgres,
+            sim,
+            rejoin,
+            key: key.key,
+            hms_token,
+        })
     }
 
     /// Stops all three, whoever needs another first.
@@ -87,8 +103,14 @@ impl Stage {
     /// Says where they are.
     pub(super) fn introduce(&self, page: &Page) {
         page.text("");
-        page.fact("rejoin", &format!("{}{}", self.rejoin_url(), self.rejoin.elsewhere()));
-        page.fact("100ms", &format!("{}, simulated{}", self.hms_url(), self.sim.elsewhere()));
+        page.fact(
+            "rejoin",
+            &format!("{}{}", self.rejoin_url(), self.rejoin.elsewhere()),
+        );
+        page.fact(
+            "100ms",
+            &format!("{}, simulated{}", self.hms_url(), self.sim.elsewhere()),
+        );
         page.fact("Postgres", &format!("in {}", self.postgres.dir().display()));
     }
 
@@ -123,7 +145,12 @@ impl Running {
     ) -> io::Result<Self> {
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         let task = tokio::spawn(serve(listener, stop.clone()));
-        Ok(Self { address, usual, stop, task })
+        Ok(Self {
+            address,
+            usual,
+            stop,
+            task,
+        })
     }
 
     async fn stop(self) {
@@ -132,7 +159,11 @@ impl Running {
     }
 
     fn elsewhere(&self) -> String {
-        if self.address == self.usual { String::new() } else { format!(" ({} is taken)", self.usual.port()) }
+        if self.address == self.usual {
+            String::new()
+        } else {
+            format!(" ({} is taken)", self.usual.port())
+        }
     }
 }
 

@@ -24,7 +24,15 @@ pub(super) const WORLD: &str = "behind the scenes";
 
 pub(super) const PEER: &[&str] = &["id", "user_id", "metadata", "joined_at"];
 const LISTED: &[&str] = &["peers", "user_id", "metadata", "joined_at"];
-const KEPT: &[&str] = &["snapshots", "skipped", "user_id", "peer_id", "metadata", "first_observed_at", "source"];
+const KEPT: &[&str] = &[
+    "snapshots",
+    "skipped",
+    "user_id",
+    "peer_id",
+    "metadata",
+    "first_observed_at",
+    "source",
+];
 const RESUMED: &[&str] = &["peer_id", "metadata", "changed_at", "age_seconds"];
 const PROBLEM: &[&str] = &["code", "detail"];
 
@@ -60,21 +68,40 @@ pub(super) async fn join(tale: &mut Tale<'_>) -> Result<String, Failure> {
 
 async fn enter(tale: &Tale<'_>) -> Result<String, Failure> {
     let ask = Ask::hms(CLIENT, Method::POST, format!("/control/rooms/{ROOM}/peers"));
-    let answer = tale.ask(ask.body(json!({ "user_id": USER, "name": "Ada" })).show(PEER)).await?;
-    tale.check("she is in, and her metadata is empty", answer.is(201) && answer.at("/metadata") == "")?;
+    let answer = tale
+        .ask(
+            ask.body(json!({ "user_id": USER, "name": "Ada" }))
+                .show(PEER),
+        )
+        .await?;
+    tale.check(
+        "she is in, and her metadata is empty",
+        answer.is(201) && answer.at("/metadata") == "",
+    )?;
     tale.text("a peer id", answer.at("/id"))
 }
 
 /// She sets metadata.
 pub(super) async fn play(tale: &mut Tale<'_>, peer: &str) -> Result<(), Failure> {
-    tale.step("She plays", "Her client keeps her state in the metadata of her peer, as one string.");
+    tale.step(
+        "She plays",
+        "Her client keeps her state in the metadata of her peer, as one string.",
+    );
     set(tale, peer, STATE).await
 }
 
 async fn set(tale: &Tale<'_>, peer: &str, state: &str) -> Result<(), Failure> {
     let ask = Ask::hms(CLIENT, Method::PUT, controlled(peer, "metadata"));
-    let answer = tale.ask(ask.body(json!({ "metadata": state })).show(&["id", "metadata"])).await?;
-    tale.check("100ms has it, for as long as this peer is there", answer.is(200) && answer.at("/metadata") == state)
+    let answer = tale
+        .ask(
+            ask.body(json!({ "metadata": state }))
+                .show(&["id", "metadata"]),
+        )
+        .await?;
+    tale.check(
+        "100ms has it, for as long as this peer is there",
+        answer.is(200) && answer.at("/metadata") == state,
+    )
 }
 
 /// The game server has her peer kept.
@@ -83,51 +110,85 @@ pub(super) async fn keep(tale: &mut Tale<'_>, peer: &str) -> Result<(), Failure>
         "The game has rejoin keep it",
         "rejoin fetches the peer from 100ms now, and answers once the state is safely in Postgres.",
     );
-    let answer = tale.ask(Ask::rejoin(GAME, Method::POST, snapshots_of(peer)).show(KEPT)).await?;
-    let kept = answer.is(201) && answer.at("/user_id") == USER && answer.at("/metadata_raw") == STATE;
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::POST, snapshots_of(peer)).show(KEPT))
+        .await?;
+    let kept =
+        answer.is(201) && answer.at("/user_id") == USER && answer.at("/metadata_raw") == STATE;
     tale.check("her state is kept under her user id, byte for byte", kept)
 }
 
 /// Her connection is lost.
 pub(super) async fn drop(tale: &mut Tale<'_>, peer: &str) -> Result<(), Failure> {
-    tale.step("Her connection drops", "100ms does not know yet that she is gone: it keeps the peer for about 60 s.");
+    tale.step(
+        "Her connection drops",
+        "100ms does not know yet that she is gone: it keeps the peer for about 60 s.",
+    );
     let ask = Ask::hms(WORLD, Method::POST, controlled(peer, "drop"));
-    let answer = tale.ask(ask.show(&["id", "user_id", "ghost_until"])).await?;
-    tale.check("what is left of her is a ghost", answer.is(200) && answer.at("/ghost_until").is_string())
+    let answer = tale
+        .ask(ask.show(&["id", "user_id", "ghost_until"]))
+        .await?;
+    tale.check(
+        "what is left of her is a ghost",
+        answer.is(200) && answer.at("/ghost_until").is_string(),
+    )
 }
 
 /// She joins again; returns her new peer.
 pub(super) async fn come_back(tale: &mut Tale<'_>, ghost: &str) -> Result<String, Failure> {
-    tale.step("She comes back", "To 100ms this is somebody new: another peer, with nothing in its metadata.");
+    tale.step(
+        "She comes back",
+        "To 100ms this is somebody new: another peer, with nothing in its metadata.",
+    );
     let peer = enter(tale).await?;
     tale.check("it is not the peer she was", peer != ghost)?;
     Ok(peer)
 }
 
 /// 100ms lists the ghost beside the new peer.
-pub(super) async fn list_beside_ghost(tale: &mut Tale<'_>, ghost: &str, peer: &str) -> Result<(), Failure> {
+pub(super) async fn list_beside_ghost(
+    tale: &mut Tale<'_>,
+    ghost: &str,
+    peer: &str,
+) -> Result<(), Failure> {
     tale.step(
         "A ghost beside an empty peer",
         "Asked for Ada, 100ms answers with both: the ghost that holds her state, and the peer she plays with now.",
     );
     let path = format!("/v2/active-rooms/{ROOM}/peers?user_id={USER}");
-    let answer = tale.ask(Ask::hms(GAME, Method::GET, path).show(LISTED)).await?;
+    let answer = tale
+        .ask(Ask::hms(GAME, Method::GET, path).show(LISTED))
+        .await?;
     let metadata_of = |peer: &str| answer.at(&format!("/peers/{peer}/metadata"));
     let both = answer.is(200) && metadata_of(ghost) == STATE && metadata_of(peer) == "";
-    tale.check("100ms itself cannot say which of the two is Ada's state", both)
+    tale.check(
+        "100ms itself cannot say which of the two is Ada's state",
+        both,
+    )
 }
 
 /// The whole room is kept.
 pub(super) async fn keep_room(tale: &mut Tale<'_>, ghost: &str, peer: &str) -> Result<(), Failure> {
-    tale.step("rejoin keeps the whole room", "One call lists the room at 100ms and keeps everybody in it.");
-    let answer = tale.ask(Ask::rejoin(GAME, Method::POST, snapshots_of_room()).show(KEPT)).await?;
-    let both = kept(answer.at("/snapshots"), ghost) == STATE && kept(answer.at("/snapshots"), peer) == "";
-    tale.check("both peers are kept, each with its own metadata", answer.is(200) && both)
+    tale.step(
+        "rejoin keeps the whole room",
+        "One call lists the room at 100ms and keeps everybody in it.",
+    );
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::POST, snapshots_of_room()).show(KEPT))
+        .await?;
+    let both =
+        kept(answer.at("/snapshots"), ghost) == STATE && kept(answer.at("/snapshots"), peer) == "";
+    tale.check(
+        "both peers are kept, each with its own metadata",
+        answer.is(200) && both,
+    )
 }
 
 /// The exact metadata of one peer among snapshots.
 fn kept<'a>(snapshots: &'a Value, peer: &str) -> &'a Value {
-    let of_peer = snapshots.as_array().and_then(|all| all.iter().find(|one| one["peer_id"] == peer));
+    let of_peer = snapshots
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["peer_id"] == peer));
     of_peer.map_or(&Value::Null, |one| &one["metadata_raw"])
 }
 
@@ -138,19 +199,38 @@ pub(super) async fn resume(tale: &mut Tale<'_>, ghost: &str) -> Result<(), Failu
         "Resume is asked by user, not by peer. A new peer that never had metadata has nothing to say: its emptiness \
          replaces nothing.",
     );
-    let shown = ["user_id", "peer_id", "metadata", "metadata_raw", "changed_at", "age_seconds"];
-    let answer = tale.ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(&shown)).await?;
-    let back = answer.is(200) && answer.at("/peer_id") == ghost && answer.at("/metadata_raw") == STATE;
+    let shown = [
+        "user_id",
+        "peer_id",
+        "metadata",
+        "metadata_raw",
+        "changed_at",
+        "age_seconds",
+    ];
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(&shown))
+        .await?;
+    let back =
+        answer.is(200) && answer.at("/peer_id") == ghost && answer.at("/metadata_raw") == STATE;
     tale.check("level, gold and bag are back, byte for byte", back)
 }
 
 /// She goes on with her new peer, beside the ghost.
 pub(super) async fn play_on(tale: &mut Tale<'_>, ghost: &str, peer: &str) -> Result<(), Failure> {
-    tale.step("She plays on", "Her client sets what it got on the new peer, and the game goes on: she sells her rope.");
+    tale.step(
+        "She plays on",
+        "Her client sets what it got on the new peer, and the game goes on: she sells her rope.",
+    );
     set(tale, peer, LATER).await?;
-    let answer = tale.ask(Ask::rejoin(GAME, Method::POST, snapshots_of_room()).show(KEPT)).await?;
-    let both = kept(answer.at("/snapshots"), ghost) == STATE && kept(answer.at("/snapshots"), peer) == LATER;
-    tale.check("the new state is kept; the ghost was seen again, as it was", answer.is(200) && both)
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::POST, snapshots_of_room()).show(KEPT))
+        .await?;
+    let both = kept(answer.at("/snapshots"), ghost) == STATE
+        && kept(answer.at("/snapshots"), peer) == LATER;
+    tale.check(
+        "the new state is kept; the ghost was seen again, as it was",
+        answer.is(200) && both,
+    )
 }
 
 /// The ghost does not win.
@@ -159,8 +239,11 @@ pub(super) async fn resume_again(tale: &mut Tale<'_>, peer: &str) -> Result<(), 
         "The ghost does not win",
         "The latest change of metadata counts. The ghost was seen again just now, but nothing has changed on it.",
     );
-    let answer = tale.ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(RESUMED)).await?;
-    let newest = answer.is(200) && answer.at("/peer_id") == peer && answer.at("/metadata_raw") == LATER;
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(RESUMED))
+        .await?;
+    let newest =
+        answer.is(200) && answer.at("/peer_id") == peer && answer.at("/metadata_raw") == LATER;
     tale.check("resume gives what she has now", newest)
 }
 
@@ -172,22 +255,38 @@ pub(super) async fn exclude(tale: &mut Tale<'_>, ghost: &str, peer: &str) -> Res
          exclude_peer_id, and gets the state from before it.",
     );
     let path = format!("{}?exclude_peer_id={peer}", resume_path());
-    let answer = tale.ask(Ask::rejoin(GAME, Method::GET, path).show(RESUMED)).await?;
-    let before = answer.is(200) && answer.at("/peer_id") == ghost && answer.at("/metadata_raw") == STATE;
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::GET, path).show(RESUMED))
+        .await?;
+    let before =
+        answer.is(200) && answer.at("/peer_id") == ghost && answer.at("/metadata_raw") == STATE;
     tale.check("this is her state from before the new peer", before)
 }
 
 /// 100ms fails; resume does not.
 pub(super) async fn outage(tale: &mut Tale<'_>, peer: &str) -> Result<(), Failure> {
-    tale.step("100ms is down", "Nothing can be fetched then. But resume never asks 100ms.");
-    let down = Ask::hms(WORLD, Method::PUT, "/control/faults").body(json!([{ "fault": { "status": 503 } }]));
+    tale.step(
+        "100ms is down",
+        "Nothing can be fetched then. But resume never asks 100ms.",
+    );
+    let down = Ask::hms(WORLD, Method::PUT, "/control/faults")
+        .body(json!([{ "fault": { "status": 503 } }]));
     let answer = tale.ask(down).await?;
     tale.check("from here on 100ms answers 503", answer.is(204))?;
-    let answer = tale.ask(Ask::rejoin(GAME, Method::POST, snapshots_of(peer)).show(PROBLEM)).await?;
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::POST, snapshots_of(peer)).show(PROBLEM))
+        .await?;
     let told = answer.is(502) && answer.at("/code") == "upstream-unavailable";
     tale.check("a snapshot fails, and says why", told)?;
-    let answer = tale.ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(RESUMED)).await?;
-    tale.check("resume works as before", answer.is(200) && answer.at("/metadata_raw") == LATER)?;
-    let answer = tale.ask(Ask::hms(WORLD, Method::DELETE, "/control/faults")).await?;
+    let answer = tale
+        .ask(Ask::rejoin(GAME, Method::GET, resume_path()).show(RESUMED))
+        .await?;
+    tale.check(
+        "resume works as before",
+        answer.is(200) && answer.at("/metadata_raw") == LATER,
+    )?;
+    let answer = tale
+        .ask(Ask::hms(WORLD, Method::DELETE, "/control/faults"))
+        .await?;
     tale.check("100ms is back", answer.is(204))
 }

@@ -58,17 +58,30 @@ impl Whom {
 impl<'a> Ask<'a> {
     /// Asks rejoin, with the key.
     pub(super) fn rejoin(who: &'a str, method: Method, path: impl Into<String>) -> Self {
-        Self { who, whom: Whom::Rejoin, method, path: path.into(), body: None, shown: &[] }
+        Self {
+            who,
+            whom: Whom::Rejoin,
+            method,
+            path: path.into(),
+            body: None,
+            shown: &[],
+        }
     }
 
     /// Asks 100ms, with a management token.
     pub(super) fn hms(who: &'a str, method: Method, path: impl Into<String>) -> Self {
-        Self { whom: Whom::Hms, ..Self::rejoin(who, method, path) }
+        Self {
+            whom: Whom::Hms,
+            ..Self::rejoin(who, method, path)
+        }
     }
 
     /// With this JSON.
     pub(super) fn body(self, body: Value) -> Self {
-        Self { body: Some(body), ..self }
+        Self {
+            body: Some(body),
+            ..self
+        }
     }
 
     /// Which fields of the answer to show.
@@ -93,8 +106,17 @@ impl<'a> Tale<'a> {
     /// A tale that has not begun.
     pub(super) fn new(stage: &'a Stage, page: &'a Page) -> Result<Self, Failure> {
         // Everything is on this machine, whatever proxies there are; an answer that does not come is not as told.
-        let http = Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().map_err(Failure::other)?;
-        Ok(Self { stage, page, http, steps: 0 })
+        let http = Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .map_err(Failure::other)?;
+        Ok(Self {
+            stage,
+            page,
+            http,
+            steps: 0,
+        })
     }
 
     /// How many steps have begun.
@@ -118,7 +140,11 @@ impl<'a> Tale<'a> {
     }
 
     /// Asks again and again until the answer is as wanted, or is not for too long, and shows the last time.
-    pub(super) async fn ask_until(&self, ask: Ask<'_>, wanted: impl Fn(&Answer) -> bool) -> Result<Answer, Failure> {
+    pub(super) async fn ask_until(
+        &self,
+        ask: Ask<'_>,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer, Failure> {
         let start = Instant::now();
         let answer = loop {
             let answer = self.send(&ask).await?;
@@ -134,21 +160,37 @@ impl<'a> Tale<'a> {
 
     async fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let (base, token) = match ask.whom {
-            Whom::Rejoin => (self.stage.rejoin_url(), format!("Bearer {}", self.stage.key()).into_bytes()),
-            Whom::Hms => (self.stage.hms_url(), self.stage.hms_token().as_bytes().to_vec()),
+            Whom::Rejoin => (
+                self.stage.rejoin_url(),
+                format!("Bearer {}", self.stage.key()).into_bytes(),
+            ),
+            Whom::Hms => (
+                self.stage.hms_url(),
+                self.stage.hms_token().as_bytes().to_vec(),
+            ),
         };
         let url = format!("{base}{}", ask.path);
-        let request = self.http.request(ask.method.clone(), url).header(AUTHORIZATION, token);
+        let request = self
+            .http
+            .request(ask.method.clone(), url)
+            .header(AUTHORIZATION, token);
         let request = ask.body.iter().fold(request, RequestBuilder::json);
-        let failed = |error: reqwest::Error| Failure::other(format!("{} did not answer: {error}", ask.whom.name()));
+        let failed = |error: reqwest::Error| {
+            Failure::other(format!("{} did not answer: {error}", ask.whom.name()))
+        };
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let text = answer.text().await.map_err(failed)?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), is_empty: text.is_empty() })
+        Ok(Answer {
+            status,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            is_empty: text.is_empty(),
+        })
     }
 
     fn show_request(&self, ask: &Ask<'_>) {
-        self.page.caption(&format!("{} -> {}", ask.who, ask.whom.name()));
+        self.page
+            .caption(&format!("{} -> {}", ask.who, ask.whom.name()));
         self.page.request(&format!("{} {}", ask.method, ask.path));
         if let Some(body) = &ask.body {
             self.page.body(vec![body.to_string()]);
@@ -158,7 +200,8 @@ impl<'a> Tale<'a> {
     fn show_answer(&self, ask: &Ask<'_>, answer: &Answer) {
         self.page.status(&answer.status.to_string());
         if !answer.is_empty {
-            self.page.body(json::lay_out(&answer.body, ask.shown, Page::BODY_WIDTH));
+            self.page
+                .body(json::lay_out(&answer.body, ask.shown, Page::BODY_WIDTH));
         }
     }
 
@@ -169,14 +212,19 @@ impl<'a> Tale<'a> {
             return Ok(());
         }
         self.page.bad(what);
-        Err(Failure::other(format!("step {} was not as told", self.steps)))
+        Err(Failure::other(format!(
+            "step {} was not as told",
+            self.steps
+        )))
     }
 
     /// The text of an answer that the story goes on with; without `what` it ends here.
     pub(super) fn text(&self, what: &str, value: &Value) -> Result<String, Failure> {
         match value.as_str() {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => self.check(&format!("the answer has {what}"), false).map(|()| String::new()),
+            _ => self
+                .check(&format!("the answer has {what}"), false)
+                .map(|()| String::new()),
         }
     }
 }

@@ -37,10 +37,16 @@ pub(in crate::sim) fn state(now: DateTime<Utc>, tokens_seen: usize, state: &Stat
         .rooms()
         .iter()
         .map(|(id, room)| {
-            let peers: BTreeMap<&str, Value> =
-                room.peers.values().map(|peer| (peer.id.as_str(), summary(peer))).collect();
+            let peers: BTreeMap<&str, Value> = room
+                .peers
+                .values()
+                .map(|peer| (peer.id.as_str(), summary(peer)))
+                .collect();
             let session = &room.record.session;
-            (id.clone(), json!({ "name": session.room_name, "session_id": session.id, "peers": peers }))
+            (
+                id.clone(),
+                json!({ "name": session.room_name, "session_id": session.id, "peers": peers }),
+            )
         })
         .collect();
     json!({ "now": time(now), "tokens_seen": tokens_seen, "rooms": rooms })

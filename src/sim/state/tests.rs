@@ -8,11 +8,16 @@ use super::*;
 const ROOM: &str = "627cda81ab4f3b56a077dc33";
 
 fn at(second: i64) -> Now {
-    Utc.timestamp_opt(1_772_359_200 + second, 123_456_789).unwrap()
+    Utc.timestamp_opt(1_772_359_200 + second, 123_456_789)
+        .unwrap()
 }
 
 fn dropped(ghost: u64) -> Disconnect {
-    Disconnect { ghost: Duration::from_secs(ghost), reason: "websocket closed".into(), tell_now: false }
+    Disconnect {
+        ghost: Duration::from_secs(ghost),
+        reason: "websocket closed".into(),
+        tell_now: false,
+    }
 }
 
 fn names(state: &mut State) -> Vec<&'static str> {
@@ -35,15 +40,25 @@ fn a_room_is_active_from_the_first_join_until_the_last_leave() {
     let second = state.join(at(1), ROOM, Join::of("player-7")).unwrap();
     assert_ne!(first.id, second.id);
     assert_eq!(first.session_id.len(), 24);
-    state.remove(at(2), ROOM, &first.id, "client request", "").unwrap();
+    state
+        .remove(at(2), ROOM, &first.id, "client request", "")
+        .unwrap();
     assert!(state.room(ROOM).is_ok());
-    state.remove(at(3), ROOM, &second.id, "client request", "").unwrap();
+    state
+        .remove(at(3), ROOM, &second.id, "client request", "")
+        .unwrap();
     assert_eq!(state.peer(ROOM, &second.id), Err(SimError::RoomNotActive));
-    assert_eq!(names(&mut state), ["open", "join", "join", "leave", "leave", "close"]);
+    assert_eq!(
+        names(&mut state),
+        ["open", "join", "join", "leave", "leave", "close"]
+    );
 
     let (record, present) = state.session(&first.session_id).unwrap();
     assert_eq!(record.session.ended_at, Some(at(3)));
-    assert_eq!(record.left.iter().map(|left| left.1).collect::<Vec<_>>(), [at(2), at(3)]);
+    assert_eq!(
+        record.left.iter().map(|left| left.1).collect::<Vec<_>>(),
+        [at(2), at(3)]
+    );
     assert!(present.is_empty());
     let again = state.join(at(4), ROOM, Join::of("player-7")).unwrap();
     assert_ne!(again.session_id, first.session_id);
@@ -52,11 +67,20 @@ fn a_room_is_active_from_the_first_join_until_the_last_leave() {
 #[test]
 fn a_dropped_peer_lingers_with_its_metadata_and_leaves_at_the_end_of_its_ghost() {
     let mut state = State::default();
-    let old = state.join(at(0), ROOM, Join::of("p").with_metadata(WireMetadata::text("cave-3"))).unwrap();
+    let old = state
+        .join(
+            at(0),
+            ROOM,
+            Join::of("p").with_metadata(WireMetadata::text("cave-3")),
+        )
+        .unwrap();
     state.drop_peer(at(10), ROOM, &old.id, dropped(60)).unwrap();
     state.join(at(20), ROOM, Join::of("p")).unwrap();
     state.expire(at(69));
-    assert_eq!(state.peer(ROOM, &old.id).unwrap().metadata, WireMetadata::text("cave-3"));
+    assert_eq!(
+        state.peer(ROOM, &old.id).unwrap().metadata,
+        WireMetadata::text("cave-3")
+    );
     assert_eq!(state.next_expiry(), Some(at(70)));
     names(&mut state);
 
@@ -65,15 +89,29 @@ fn a_dropped_peer_lingers_with_its_metadata_and_leaves_at_the_end_of_its_ghost()
     let events = state.take_events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].at, at(70));
-    assert!(matches!(&events[0].kind, EventKind::PeerLeft { reason, .. } if reason == "websocket closed"));
+    assert!(
+        matches!(&events[0].kind, EventKind::PeerLeft { reason, .. } if reason == "websocket closed")
+    );
 }
 
 #[test]
 fn a_leave_told_at_the_drop_is_not_told_again() {
     let mut state = State::default();
     let peer = state.join(at(0), ROOM, Join::of("p")).unwrap();
-    state.drop_peer(at(1), ROOM, &peer.id, Disconnect { tell_now: true, ..dropped(60) }).unwrap();
-    state.drop_peer(at(2), ROOM, &peer.id, dropped(600)).unwrap();
+    state
+        .drop_peer(
+            at(1),
+            ROOM,
+            &peer.id,
+            Disconnect {
+                tell_now: true,
+                ..dropped(60)
+            },
+        )
+        .unwrap();
+    state
+        .drop_peer(at(2), ROOM, &peer.id, dropped(600))
+        .unwrap();
     assert_eq!(names(&mut state), ["open", "join", "leave"]);
     state.expire(at(61));
     assert_eq!(names(&mut state), ["close"]);
@@ -105,7 +143,9 @@ fn ending_a_room_removes_everyone_ghosts_included() {
     let mut state = State::default();
     let ghost = state.join(at(0), ROOM, Join::of("a")).unwrap();
     state.join(at(0), ROOM, Join::of("b")).unwrap();
-    state.drop_peer(at(1), ROOM, &ghost.id, dropped(60)).unwrap();
+    state
+        .drop_peer(at(1), ROOM, &ghost.id, dropped(60))
+        .unwrap();
     names(&mut state);
     state.end_room(at(2), ROOM, None).unwrap();
     assert_eq!(names(&mut state), ["end", "close"]);
@@ -120,11 +160,31 @@ fn updates_replace_whole_values_and_tell_of_roles_only() {
     let peer = state.join(at(0), ROOM, Join::of("p")).unwrap();
     names(&mut state);
     let metadata = Some(WireMetadata::json(r#""\ud800""#).unwrap());
-    let peer = state.update(at(1), ROOM, &peer.id, Update { metadata, ..Update::default() }).unwrap();
+    let peer = state
+        .update(
+            at(1),
+            ROOM,
+            &peer.id,
+            Update {
+                metadata,
+                ..Update::default()
+            },
+        )
+        .unwrap();
     assert_eq!(format!("{:?}", peer.metadata), r#""\ud800""#);
     assert!(names(&mut state).is_empty());
     for role in ["backstage", "backstage"] {
-        state.update(at(2), ROOM, &peer.id, Update { role: Some(role.into()), ..Update::default() }).unwrap();
+        state
+            .update(
+                at(2),
+                ROOM,
+                &peer.id,
+                Update {
+                    role: Some(role.into()),
+                    ..Update::default()
+                },
+            )
+            .unwrap();
     }
     assert_eq!(names(&mut state), ["role"]);
 }
@@ -132,7 +192,10 @@ fn updates_replace_whole_values_and_tell_of_roles_only() {
 #[test]
 fn a_given_peer_id_is_taken_once() {
     let mut state = State::default();
-    let join = Join { peer_id: Some("mine".into()), ..Join::of("p") };
+    let join = Join {
+        peer_id: Some("mine".into()),
+        ..Join::of("p")
+    };
     assert_eq!(state.join(at(0), ROOM, join.clone()).unwrap().id, "mine");
     assert_eq!(state.join(at(1), ROOM, join), Err(SimError::PeerExists));
     assert_eq!(names(&mut state), ["open", "join"]);
@@ -142,11 +205,30 @@ fn a_given_peer_id_is_taken_once() {
 fn filters_narrow_the_list() {
     let mut state = State::default();
     state.join(at(0), ROOM, Join::of("a")).unwrap();
-    state.join(at(0), ROOM, Join { role: Some("host".into()), ..Join::of("b") }).unwrap();
+    state
+        .join(
+            at(0),
+            ROOM,
+            Join {
+                role: Some("host".into()),
+                ..Join::of("b")
+            },
+        )
+        .unwrap();
     let count = |user: Option<&str>, role: Option<&str>| {
-        let filter = Filter { user_id: user.map(Into::into), role: role.map(Into::into) };
+        let filter = Filter {
+            user_id: user.map(Into::into),
+            role: role.map(Into::into),
+        };
         state.peers(ROOM, &filter).unwrap().len()
     };
-    assert_eq!((count(None, None), count(Some("a"), None), count(None, Some("host"))), (2, 1, 1));
+    assert_eq!(
+        (
+            count(None, None),
+            count(Some("a"), None),
+            count(None, Some("host"))
+        ),
+        (2, 1, 1)
+    );
     assert_eq!(count(Some("a"), Some("host")), 0);
 }

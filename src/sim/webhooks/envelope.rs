@@ -96,7 +96,11 @@ impl Envelope {
     /// The same event as a replay. Where the mark stands is not documented: at the top level or in `data`.
     pub(super) fn replayed(&self, in_data: bool) -> Self {
         let mut replayed = self.clone();
-        *(if in_data { &mut replayed.data.is_replay } else { &mut replayed.is_replay }) = Some(true);
+        *(if in_data {
+            &mut replayed.data.is_replay
+        } else {
+            &mut replayed.is_replay
+        }) = Some(true);
         replayed
     }
 }
@@ -105,14 +109,41 @@ impl Envelope {
 fn peer_part(kind: EventKind, at: DateTime<Utc>) -> (&'static str, Data) {
     match kind {
         EventKind::PeerJoined(peer) => ("peer.join.success", of_peer(peer)),
-        EventKind::PeerLeft { peer, reason, message } => {
+        EventKind::PeerLeft {
+            peer,
+            reason,
+            message,
+        } => {
             let duration = (at - peer.joined_at).num_seconds();
-            let leave = LeaveData { duration, left_at: time(at), reason, message };
-            ("peer.leave.success", Data { leave: Some(leave), ..of_peer(peer) })
+            let leave = LeaveData {
+                duration,
+                left_at: time(at),
+                reason,
+                message,
+            };
+            (
+                "peer.leave.success",
+                Data {
+                    leave: Some(leave),
+                    ..of_peer(peer)
+                },
+            )
         }
-        EventKind::RoleChanged { peer, previous_role } => {
-            let role_change = RoleData { previous_role, role_changed_at: time(at) };
-            ("role.change.success", Data { role_change: Some(role_change), ..of_peer(peer) })
+        EventKind::RoleChanged {
+            peer,
+            previous_role,
+        } => {
+            let role_change = RoleData {
+                previous_role,
+                role_changed_at: time(at),
+            };
+            (
+                "role.change.success",
+                Data {
+                    role_change: Some(role_change),
+                    ..of_peer(peer)
+                },
+            )
         }
         EventKind::SessionOpened => ("session.open.success", Data::default()),
         EventKind::SessionClosed => ("session.close.success", Data::default()),
@@ -130,5 +161,8 @@ fn of_peer(peer: Peer) -> Data {
         user_name: peer.name,
         user_data: peer.metadata.as_user_data(),
     };
-    Data { peer: Some(peer), ..Data::default() }
+    Data {
+        peer: Some(peer),
+        ..Data::default()
+    }
 }

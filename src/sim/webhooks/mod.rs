@@ -36,7 +36,10 @@ pub(super) struct Webhooks {
 
 impl Webhooks {
     pub(super) fn new(target: Option<WebhookTarget>) -> Self {
-        Self { outbox: Mutex::new(Outbox::new(target)), wake: Notify::new() }
+        Self {
+            outbox: Mutex::new(Outbox::new(target)),
+            wake: Notify::new(),
+        }
     }
 
     pub(super) fn set_target(&self, target: Option<WebhookTarget>) {
@@ -113,12 +116,21 @@ impl Webhooks {
 }
 
 fn new_client() -> reqwest::Client {
-    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
-    client.no_proxy().build().expect("this machine has certificates to trust")
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
+    client
+        .no_proxy()
+        .build()
+        .expect("this machine has certificates to trust")
 }
 
 /// One attempt.
-async fn deliver(client: reqwest::Client, target: WebhookTarget, parcel: Parcel) -> (Parcel, Attempt) {
+async fn deliver(
+    client: reqwest::Client,
+    target: WebhookTarget,
+    parcel: Parcel,
+) -> (Parcel, Attempt) {
     let at = time(Utc::now());
     let sent = client
         .post(target.url)

@@ -11,7 +11,11 @@ use super::envelope::Envelope;
 use super::settings::{Effect, Replay, WebhookSettings, WebhookTarget};
 
 /// When the retries follow, counted from the first attempt.
-const RETRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
+const RETRIES: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
 /// The wait between replayed events: 10 a second.
 const REPLAY_PACE: Duration = Duration::from_millis(100);
 /// How many events can be replayed.
@@ -114,14 +118,22 @@ impl Outbox {
         let fate = self.fate(event.kind);
         let body = body(&event);
         for _ in 0..fate.copies {
-            let state = if fate.group > 0 { DeliveryState::Held } else { DeliveryState::Pending };
+            let state = if fate.group > 0 {
+                DeliveryState::Held
+            } else {
+                DeliveryState::Pending
+            };
             let due = Instant::now() + fate.delay;
             self.add(
                 &event.id,
                 event.kind,
                 body.clone(),
                 false,
-                if fate.lost { DeliveryState::Lost } else { state },
+                if fate.lost {
+                    DeliveryState::Lost
+                } else {
+                    state
+                },
                 due,
             );
         }
@@ -136,12 +148,24 @@ impl Outbox {
 
     /// Sends past events again, untouched by the rules.
     pub(super) fn replay(&mut self, replay: &Replay) -> usize {
-        let events: Vec<_> = self.events.iter().filter(|event| replay.takes(&event.id, event.kind)).cloned().collect();
+        let events: Vec<_> = self
+            .events
+            .iter()
+            .filter(|event| replay.takes(&event.id, event.kind))
+            .cloned()
+            .collect();
         let pace = scaled(REPLAY_PACE, self.settings.time_scale);
         let mut due = Instant::now();
         for event in &events {
             let body = body(&event.replayed(replay.in_data));
-            self.add(&event.id, event.kind, body, true, DeliveryState::Pending, due);
+            self.add(
+                &event.id,
+                event.kind,
+                body,
+                true,
+                DeliveryState::Pending,
+                due,
+            );
             due += pace;
         }
         events.len()
@@ -159,7 +183,10 @@ impl Outbox {
 
     /// The next attempt, if one is due. Without a target it is lost.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Parcel, WebhookTarget)> {
-        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now)?;
+        let first = self
+            .waiting
+            .first_entry()
+            .filter(|first| first.key().0 <= now)?;
         let mut parcel = first.remove();
         let Some(target) = self.target.clone() else {
             self.mark(parcel.number, DeliveryState::Lost);
@@ -184,7 +211,10 @@ impl Outbox {
             None => self.mark(parcel.number, DeliveryState::Dropped),
             Some(wait) => {
                 parcel.attempts += 1;
-                self.enqueue(parcel.first_at + scaled(*wait, self.settings.time_scale), parcel);
+                self.enqueue(
+                    parcel.first_at + scaled(*wait, self.settings.time_scale),
+                    parcel,
+                );
             }
         }
     }
@@ -199,7 +229,12 @@ impl Outbox {
     }
 
     fn fate(&mut self, kind: &str) -> Fate {
-        let mut fate = Fate { lost: self.target.is_none(), copies: 1, delay: Duration::ZERO, group: 0 };
+        let mut fate = Fate {
+            lost: self.target.is_none(),
+            copies: 1,
+            delay: Duration::ZERO,
+            group: 0,
+        };
         for rule in &mut self.settings.rules {
             match rule.takes(kind).then_some(rule.effect) {
                 None => {}
@@ -209,19 +244,51 @@ impl Outbox {
                 Some(Effect::Reorder(group)) => fate.group = group,
             }
         }
-        if fate.lost { Fate { copies: 1, group: 0, ..fate } } else { fate }
+        if fate.lost {
+            Fate {
+                copies: 1,
+                group: 0,
+                ..fate
+            }
+        } else {
+            fate
+        }
     }
 
-    fn add(&mut self, id: &str, kind: &str, body: Bytes, is_replay: bool, state: DeliveryState, due: Instant) {
-        let state = if self.pending() < MAX_WAITING { state } else { DeliveryState::Lost };
+    fn add(
+        &mut self,
+        id: &str,
+        kind: &str,
+        body: Bytes,
+        is_replay: bool,
+        state: DeliveryState,
+        due: Instant,
+    ) {
+        let state = if self.pending() < MAX_WAITING {
+            state
+        } else {
+            DeliveryState::Lost
+        };
         self.numbers += 1;
         let number = self.numbers;
         let (id, kind) = (id.to_owned(), kind.to_owned());
-        self.log.push_back(Delivery { number, id, kind, is_replay, state, attempts: Vec::new() });
+        self.log.push_back(Delivery {
+            number,
+            id,
+            kind,
+            is_replay,
+            state,
+            attempts: Vec::new(),
+        });
         if self.log.len() > MAX_LOG {
             self.log.pop_front();
         }
-        let parcel = Parcel { body, number, attempts: 0, first_at: due };
+        let parcel = Parcel {
+            body,
+            number,
+            attempts: 0,
+            first_at: due,
+        };
         match state {
             DeliveryState::Held => self.held.push(parcel),
             DeliveryState::Pending => self.enqueue(due, parcel),
@@ -251,7 +318,8 @@ impl Outbox {
 
     fn entry(&mut self, number: u64) -> Option<&mut Delivery> {
         let first = self.log.front()?.number;
-        self.log.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+        self.log
+            .get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 }
 
@@ -265,7 +333,9 @@ struct Fate {
 }
 
 fn body(event: &Envelope) -> Bytes {
-    serde_json::to_vec(event).expect("an envelope has string keys only").into()
+    serde_json::to_vec(event)
+        .expect("an envelope has string keys only")
+        .into()
 }
 
 /// A wait as the settings stretch it; one that is no time is none.
@@ -278,18 +348,27 @@ mod tests {
     use super::*;
 
     fn outbox() -> Outbox {
-        Outbox::new(Some(WebhookTarget::new("http://127.0.0.1/", "x-secret", "s".into()).unwrap()))
+        Outbox::new(Some(
+            WebhookTarget::new("http://127.0.0.1/", "x-secret", "s".into()).unwrap(),
+        ))
     }
 
     fn answer(status: u16) -> Attempt {
-        Attempt { at: String::new(), status: Some(status), error: None }
+        Attempt {
+            at: String::new(),
+            status: Some(status),
+            error: None,
+        }
     }
 
     #[test]
     fn retries_are_due_1_3_and_10_seconds_after_the_first_attempt() {
         for scale in [1.0, 0.5] {
             let mut outbox = outbox();
-            outbox.set_settings(WebhookSettings { time_scale: scale, ..WebhookSettings::default() });
+            outbox.set_settings(WebhookSettings {
+                time_scale: scale,
+                ..WebhookSettings::default()
+            });
             outbox.send_raw("{}");
             let start = Instant::now();
             for due in [0, 1, 3, 10] {
@@ -309,6 +388,9 @@ mod tests {
         let mut outbox = Outbox::new(None);
         outbox.send_raw("{}");
         assert!(outbox.take_due(Instant::now()).is_none());
-        assert_eq!((outbox.pending(), outbox.deliveries()[0].state), (0, DeliveryState::Lost));
+        assert_eq!(
+            (outbox.pending(), outbox.deliveries()[0].state),
+            (0, DeliveryState::Lost)
+        );
     }
 }

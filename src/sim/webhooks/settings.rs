@@ -31,7 +31,11 @@ impl WebhookTarget {
         }
         let url = Url::parse(url).map_err(|error| invalid("url", error))?;
         let header = header.parse().map_err(|error| invalid("header", error))?;
-        Ok(Self { url, header, secret })
+        Ok(Self {
+            url,
+            header,
+            secret,
+        })
     }
 }
 
@@ -105,11 +109,16 @@ pub enum Effect {
 impl WebhookRule {
     /// Every event of these types (all when empty) suffers this.
     pub fn always(types: &[&str], effect: Effect) -> Self {
-        Self { types: types.iter().map(ToString::to_string).collect(), times: None, effect }
+        Self {
+            types: types.iter().map(ToString::to_string).collect(),
+            times: None,
+            effect,
+        }
     }
 
     pub(super) fn takes(&mut self, kind: &str) -> bool {
-        let matches = self.times != Some(0) && (self.types.is_empty() || self.types.iter().any(|own| own == kind));
+        let matches = self.times != Some(0)
+            && (self.types.is_empty() || self.types.iter().any(|own| own == kind));
         if matches {
             self.times = self.times.map(|times| times - 1);
         }
@@ -131,7 +140,8 @@ pub struct Replay {
 
 impl Replay {
     pub(super) fn takes(&self, id: &str, kind: &str) -> bool {
-        let among = |list: &[String], own: &str| list.is_empty() || list.iter().any(|item| item == own);
+        let among =
+            |list: &[String], own: &str| list.is_empty() || list.iter().any(|item| item == own);
         among(&self.ids, id) && among(&self.types, kind)
     }
 }

@@ -1,8 +1,8 @@
 //! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
-    Claimant, End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report, Requester, RestoreOutcome,
-    ResumeRecord, RoomId, Source, Timestamp, Tracks, UserId,
+    Claimant, End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report,
+    Requester, RestoreOutcome, ResumeRecord, RoomId, Source, Timestamp, Tracks, UserId,
 };
 use rejoin::store::{ResumeQuery, Store};
 
@@ -12,8 +12,16 @@ pub(super) fn at(time: &str) -> Timestamp {
 }
 
 fn seen(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> Observation {
-    let joined_at = at(if peer == "new-7" { "14:05:30" } else { "13:50:00" });
-    let (user, room, peer) = (UserId::parse(user), RoomId::parse("cave"), PeerId::parse(peer));
+    let joined_at = at(if peer == "new-7" {
+        "14:05:30"
+    } else {
+        "13:50:00"
+    });
+    let (user, room, peer) = (
+        UserId::parse(user),
+        RoomId::parse("cave"),
+        PeerId::parse(peer),
+    );
     Observation {
         key: PeerKey::new(user.unwrap(), room.unwrap(), peer.unwrap()).unwrap(),
         observed_at: at(time),
@@ -27,7 +35,13 @@ fn seen(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> O
 }
 
 fn player(time: &str, metadata: &str) -> Observation {
-    seen(time, "player-7", "old-7", "player", Metadata::from_text(metadata))
+    seen(
+        time,
+        "player-7",
+        "old-7",
+        "player",
+        Metadata::from_text(metadata),
+    )
 }
 
 /// By the peer endpoint, which knows of tracks.
@@ -35,15 +49,28 @@ fn with_microphone(muted: bool, observation: Observation) -> Observation {
     let tracks = format!(
         r#"{{"cam": {{"type": "video", "mute": false}}, "mic": {{"type": "audio", "mute": {muted}}}, "odd": 3, "none": null}}"#
     );
-    Observation { source: Source::Peer, tracks: Tracks::from_wire(&tracks), ..observation }
+    Observation {
+        source: Source::Peer,
+        tracks: Tracks::from_wire(&tracks),
+        ..observation
+    }
 }
 
 fn evening() -> Vec<Observation> {
     let text = Metadata::from_text;
     vec![
-        with_microphone(false, player("14:00:00", r#"{"checkpoint":"cave-2","hp":90}"#)),
-        with_microphone(true, player("14:01:30", r#"{"checkpoint":"cave-2","hp":90}"#)),
-        with_microphone(true, player("14:01:50", r#"{"checkpoint":"cave-2","hp":90}"#)),
+        with_microphone(
+            false,
+            player("14:00:00", r#"{"checkpoint":"cave-2","hp":90}"#),
+        ),
+        with_microphone(
+            true,
+            player("14:01:30", r#"{"checkpoint":"cave-2","hp":90}"#),
+        ),
+        with_microphone(
+            true,
+            player("14:01:50", r#"{"checkpoint":"cave-2","hp":90}"#),
+        ),
         player("14:02:00", r#"{"checkpoint":"cave-3","hp":71}"#),
         // Came late, from within the time of the second.
         player("14:01:45", r#"{"checkpoint":"cave-2","hp":85}"#),
@@ -51,9 +78,27 @@ fn evening() -> Vec<Observation> {
         player("14:05:31", r#"{"checkpoint":"cave-3","hp":71}"#),
         seen("14:05:31", "player-7", "new-7", "player", text("")),
         seen("14:05:40", "player-7", "new-7", "player", text("")),
-        seen("14:00:00", "host-1", "host", "on-stage", text(r#"{"topic":"boss"}"#)),
-        seen("14:20:00", "host-1", "host", "backstage", text(r#"{"topic":"boss"}"#)),
-        seen("14:00:00", "cleared-1", "clear", "player", text(r#"{"coins":3}"#)),
+        seen(
+            "14:00:00",
+            "host-1",
+            "host",
+            "on-stage",
+            text(r#"{"topic":"boss"}"#),
+        ),
+        seen(
+            "14:20:00",
+            "host-1",
+            "host",
+            "backstage",
+            text(r#"{"topic":"boss"}"#),
+        ),
+        seen(
+            "14:00:00",
+            "cleared-1",
+            "clear",
+            "player",
+            text(r#"{"coins":3}"#),
+        ),
         seen("14:10:00", "cleared-1", "clear", "player", text("")),
         seen("14:00:00", "empty-text", "empty", "player", text("")),
         seen("14:00:00", "empty-null", "empty", "player", Metadata::NONE),
@@ -62,17 +107,31 @@ fn evening() -> Vec<Observation> {
 
 /// What webhooks told: the first peer dropped, and the second is there. The leave event says nothing of metadata.
 fn told() -> [Report; 2] {
-    let drop = End { at: at("14:06:00"), kind: EndKind::Dropped, reason: Some(Label::new("websocket closed")) };
-    [("old-7", "13:50:00", "14:06:00", Some(drop)), ("new-7", "14:05:30", "14:06:10", None)].map(
-        |(peer, joined, time, ended)| {
-            let nothing = seen(time, "player-7", peer, "player", Metadata::from_text(""));
-            Report {
-                only_if_unknown: ended.is_some(),
-                presence: Presence { connected_since: Some(at(joined)), session_id: Some(Label::new("s1")), ended },
-                ..Observation { source: Source::Webhook, ..nothing }.into()
+    let drop = End {
+        at: at("14:06:00"),
+        kind: EndKind::Dropped,
+        reason: Some(Label::new("websocket closed")),
+    };
+    [
+        ("old-7", "13:50:00", "14:06:00", Some(drop)),
+        ("new-7", "14:05:30", "14:06:10", None),
+    ]
+    .map(|(peer, joined, time, ended)| {
+        let nothing = seen(time, "player-7", peer, "player", Metadata::from_text(""));
+        Report {
+            only_if_unknown: ended.is_some(),
+            presence: Presence {
+                connected_since: Some(at(joined)),
+                session_id: Some(Label::new("s1")),
+                ended,
+            },
+            ..Observation {
+                source: Source::Webhook,
+                ..nothing
             }
-        },
-    )
+            .into()
+        }
+    })
 }
 
 /// Metadata that some part of Postgres, of JSON or of a cast trips over, by the name of its user.
@@ -98,7 +157,9 @@ pub(super) fn odd() -> Vec<(&'static str, String)> {
 
 /// Saves all of it, each user's in order; returns the user that the pages speak of.
 pub(super) async fn save(store: &Store) -> UserId {
-    let odd = odd().into_iter().map(|(user, text)| seen("14:00:00", user, "odd", "player", Metadata::from_text(text)));
+    let odd = odd()
+        .into_iter()
+        .map(|(user, text)| seen("14:00:00", user, "odd", "player", Metadata::from_text(text)));
     for observation in evening().into_iter().chain(odd) {
         store.save(observation).await.unwrap();
     }
@@ -112,9 +173,16 @@ pub(super) async fn save(store: &Store) -> UserId {
 
 /// The state was claimed half a minute after the drop; the first restore failed, and the second did not.
 async fn resumes(store: &Store, user: &UserId) {
-    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    let query = ResumeQuery {
+        user_id: user.clone(),
+        room_id: None,
+        exclude_peer_id: None,
+    };
     let state = store.resume(query).await.unwrap().unwrap();
-    let to = PeerKey { peer_id: PeerId::parse("new-7").unwrap(), ..state.key.clone() };
+    let to = PeerKey {
+        peer_id: PeerId::parse("new-7").unwrap(),
+        ..state.key.clone()
+    };
     let record = |time: &str, requester: Requester| ResumeRecord {
         at: at(time),
         state: state.clone(),
@@ -122,14 +190,38 @@ async fn resumes(store: &Store, user: &UserId) {
         requester,
     };
     let server = Requester::Key(Some("game".into()));
-    store.claim(record("14:06:30", server), Claimant::parse("server-1").unwrap()).await.unwrap();
+    store
+        .claim(
+            record("14:06:30", server),
+            Claimant::parse("server-1").unwrap(),
+        )
+        .await
+        .unwrap();
     let failed = RestoreOutcome::Failed("upstream-unavailable");
-    store.record_restore(record("14:06:31", Requester::Join), failed).await.unwrap();
-    store.record_restore(record("14:06:40", Requester::Join), RestoreOutcome::Restored).await.unwrap();
+    store
+        .record_restore(record("14:06:31", Requester::Join), failed)
+        .await
+        .unwrap();
+    store
+        .record_restore(
+            record("14:06:40", Requester::Join),
+            RestoreOutcome::Restored,
+        )
+        .await
+        .unwrap();
 }
 
 /// The user joins once more, and a restore is wanted.
 pub(super) fn joined_again(now: Timestamp) -> Report {
-    let joined = seen("14:59:59", "player-7", "third-7", "player", Metadata::from_text(""));
-    Report { wants_restore: Some(now), ..joined.into() }
+    let joined = seen(
+        "14:59:59",
+        "player-7",
+        "third-7",
+        "player",
+        Metadata::from_text(""),
+    );
+    Report {
+        wants_restore: Some(now),
+        ..joined.into()
+    }
 }

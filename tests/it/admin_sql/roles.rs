@@ -21,15 +21,26 @@ impl Roles {
     /// Follows the recipe from an empty database to a migrated one.
     pub(super) async fn new() -> Self {
         let database = Some(postgres::empty_database().await);
-        let roles = Self { suffix: format!("_{}", Uuid::new_v4().simple()), database };
+        let roles = Self {
+            suffix: format!("_{}", Uuid::new_v4().simple()),
+            database,
+        };
         let blocks = pages::sql(OPERATIONS, "Roles");
-        let [create, connect, grant] = blocks.as_slice() else { panic!("the recipe has three blocks") };
-        let create = create.replace("CREATE DATABASE rejoin OWNER", "ALTER DATABASE rejoin OWNER TO");
+        let [create, connect, grant] = blocks.as_slice() else {
+            panic!("the recipe has three blocks")
+        };
+        let create = create.replace(
+            "CREATE DATABASE rejoin OWNER",
+            "ALTER DATABASE rejoin OWNER TO",
+        );
         roles.run(None, &create).await.unwrap();
         roles.run(None, connect).await.unwrap();
         let owner = roles.store("rejoin_owner");
         owner.migrate().await.unwrap();
-        owner.prepare_partitions(odd_rows::at("00:00:00")).await.unwrap();
+        owner
+            .prepare_partitions(odd_rows::at("00:00:00"))
+            .await
+            .unwrap();
         roles.run(Some("rejoin_owner"), grant).await.unwrap();
         roles
     }
@@ -42,19 +53,30 @@ impl Roles {
     fn url(&self, role: Option<&str>) -> Url {
         let mut url = Url::parse(self.database().url()).unwrap();
         if let Some(role) = role {
-            url.query_pairs_mut().append_pair("options", &format!("-c role={role}{}", self.suffix));
+            url.query_pairs_mut()
+                .append_pair("options", &format!("-c role={role}{}", self.suffix));
         }
         url
     }
 
     pub(super) async fn connect(&self, role: Option<&str>) -> PgConnection {
-        PgConnection::connect(self.url(role).as_str()).await.unwrap()
+        PgConnection::connect(self.url(role).as_str())
+            .await
+            .unwrap()
     }
 
     pub(super) fn store(&self, role: &str) -> Store {
         // With presence, as where webhooks are set up: a resume then reads more.
-        let lanes = StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() };
-        let config = StoreConfig { presence: true, ..lanes };
+        let lanes = StoreConfig {
+            save_lanes: 2,
+            resume_lanes: 1,
+            other_connections: 2,
+            ..StoreConfig::default()
+        };
+        let config = StoreConfig {
+            presence: true,
+            ..lanes
+        };
         Store::new(self.url(Some(role)).as_str().parse().unwrap(), config)
     }
 
@@ -66,7 +88,10 @@ impl Roles {
             sql = sql.replace(role, &format!("{role}{}", self.suffix));
         }
         let mut connection = self.connect(role).await;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map(|_| ())
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await
+            .map(|_| ())
     }
 }
 
@@ -80,12 +105,16 @@ impl Drop for Roles {
             .concat();
         let work = async move {
             if let Ok(mut connection) = PgConnection::connect(server.as_str()).await {
-                let _ = sqlx::raw_sql(AssertSqlSafe(drops)).execute(&mut connection).await;
+                let _ = sqlx::raw_sql(AssertSqlSafe(drops))
+                    .execute(&mut connection)
+                    .await;
             }
         };
         // A thread of its own: this one may be running the runtime of the test.
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
         let _ = std::thread::spawn(move || runtime.block_on(work)).join();
     }
 }
@@ -95,26 +124,51 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     let roles = Roles::new().await;
     let service = roles.store("rejoin_service");
     let user = odd_rows::save(&service).await;
-    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    let query = ResumeQuery {
+        user_id: user.clone(),
+        room_id: None,
+        exclude_peer_id: None,
+    };
     assert!(service.resume(query).await.unwrap().is_some());
-    for span in [Span::Between { since: None, until: None }, Span::At(odd_rows::at("14:03:00"))] {
-        let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
+    for span in [
+        Span::Between {
+            since: None,
+            until: None,
+        },
+        Span::At(odd_rows::at("14:03:00")),
+    ] {
+        let query = HistoryQuery {
+            user_id: user.clone(),
+            room_id: None,
+            peer_id: None,
+            span,
+            limit: 500,
+            after: None,
+        };
         assert!(!service.history(&query).await.unwrap().snapshots.is_empty());
     }
     let room = RoomId::parse("elsewhere").unwrap();
-    service.end_session(&room, None, odd_rows::at("15:00:00")).await.unwrap();
+    service
+        .end_session(&room, None, odd_rows::at("15:00:00"))
+        .await
+        .unwrap();
     // Restores and claims are recorded in what was saved; here is a job, from its join to its end.
     let now = odd_rows::at("15:00:00");
     service.report(odd_rows::joined_again(now)).await.unwrap();
     let jobs = service.take_restore_jobs(now, now, 10).await.unwrap();
-    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    let [job] = jobs.as_slice() else {
+        panic!("{jobs:?}")
+    };
     service.put_restore_job_back(job, now).await.unwrap();
     service.finish_restore_job(job).await.unwrap();
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
     service.ping().await.unwrap();
     // A month that is not there yet: the function makes it with its owner's rights.
-    service.prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400))).await.unwrap();
+    service
+        .prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400)))
+        .await
+        .unwrap();
 
     for forbidden in [
         "DELETE FROM peers",
@@ -135,9 +189,18 @@ async fn the_reader_role_reads_and_writes_nothing() {
     let roles = Roles::new().await;
     odd_rows::save(&roles.store("rejoin_service")).await;
     let mut reader = roles.connect(Some("rejoin_reader")).await;
-    for relation in ["resume_state", "snapshot_history", "peer_presence", "peers", "snapshots"] {
+    for relation in [
+        "resume_state",
+        "snapshot_history",
+        "peer_presence",
+        "peers",
+        "snapshots",
+    ] {
         let count = format!("SELECT count(*) FROM {relation}");
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut reader).await.unwrap();
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count))
+            .fetch_one(&mut reader)
+            .await
+            .unwrap();
         assert!(rows > 10, "{relation}");
     }
     for forbidden in [
@@ -158,7 +221,10 @@ async fn the_reader_role_reads_and_writes_nothing() {
 #[tokio::test]
 async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
     let roles = Roles::new().await;
-    roles.run(None, "GRANT TEMPORARY ON DATABASE rejoin TO rejoin_service").await.unwrap();
+    roles
+        .run(None, "GRANT TEMPORARY ON DATABASE rejoin TO rejoin_service")
+        .await
+        .unwrap();
     let mut service = roles.connect(Some("rejoin_service")).await;
     for sql in [
         "CREATE TEMP TABLE snapshots_default (LIKE snapshots INCLUDING DEFAULTS)",
@@ -168,13 +234,23 @@ async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
     ] {
         sqlx::raw_sql(sql).execute(&mut service).await.unwrap();
     }
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots").fetch_one(&mut service).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots")
+        .fetch_one(&mut service)
+        .await
+        .unwrap();
     assert_eq!(kept, 0);
 }
 
 /// 42501: insufficient privilege, or 55000: no such thing can be done to a view.
 async fn assert_denied(roles: &Roles, role: &str, sql: &str) {
     let error = roles.run(Some(role), sql).await.unwrap_err();
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
-    assert!(["42501", "55000"].contains(&code.as_str()), "{sql}: {error}");
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .unwrap_or_default()
+        .into_owned();
+    assert!(
+        ["42501", "55000"].contains(&code.as_str()),
+        "{sql}: {error}"
+    );
 }

@@ -26,13 +26,25 @@ type State = (
 async fn in_view(pool: &PgPool, user: &UserId) -> Option<State> {
     let sql = "SELECT room_id, peer_id, name, role, metadata_raw, joined_at, changed_at, last_observed_at, snapshot_id
                FROM resume_state WHERE user_id = $1";
-    sqlx::query_as(sql).bind(user.as_str()).fetch_optional(pool).await.unwrap()
+    sqlx::query_as(sql)
+        .bind(user.as_str())
+        .fetch_optional(pool)
+        .await
+        .unwrap()
 }
 
 async fn resumed(store: &Store, user: &UserId) -> Option<State> {
-    let query = ResumeQuery { user_id: user.clone(), room_id: None, exclude_peer_id: None };
+    let query = ResumeQuery {
+        user_id: user.clone(),
+        room_id: None,
+        exclude_peer_id: None,
+    };
     // As the service does: what is empty is nothing to resume.
-    let state = store.resume(query).await.unwrap().filter(|state| !state.metadata.is_empty())?;
+    let state = store
+        .resume(query)
+        .await
+        .unwrap()
+        .filter(|state| !state.metadata.is_empty())?;
     Some((
         state.key.room_id.to_string(),
         state.key.peer_id.to_string(),
@@ -63,16 +75,28 @@ async fn resume_state_has_every_user_once() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
     odd_rows::save(&store).await;
-    let users: Vec<String> = sqlx::query_scalar("SELECT DISTINCT user_id FROM peers").fetch_all(&pool).await.unwrap();
+    let users: Vec<String> = sqlx::query_scalar("SELECT DISTINCT user_id FROM peers")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     let mut expected = Vec::new();
     for user in users {
-        if resumed(&store, &UserId::parse(&user).unwrap()).await.is_some() {
+        if resumed(&store, &UserId::parse(&user).unwrap())
+            .await
+            .is_some()
+        {
             expected.push(user);
         }
     }
     expected.sort_unstable();
     let sql = "SELECT user_id FROM resume_state ORDER BY user_id";
-    assert_eq!(sqlx::query_scalar::<_, String>(sql).fetch_all(&pool).await.unwrap(), expected);
+    assert_eq!(
+        sqlx::query_scalar::<_, String>(sql)
+            .fetch_all(&pool)
+            .await
+            .unwrap(),
+        expected
+    );
 }
 
 /// Where the metadata is JSON for both, they agree; where not, it is the text.
@@ -83,22 +107,38 @@ async fn metadata_is_jsonb_where_postgres_can_hold_it() {
     odd_rows::save(&store(database.url())).await;
     for (user, raw) in odd_rows::odd() {
         let sql = "SELECT metadata::text, metadata_text, metadata_raw FROM resume_state WHERE user_id = $1";
-        let (shown, text, bytes): (Option<String>, Option<String>, Vec<u8>) =
-            sqlx::query_as(sql).bind(user).fetch_one(&pool).await.unwrap();
+        let (shown, text, bytes): (Option<String>, Option<String>, Vec<u8>) = sqlx::query_as(sql)
+            .bind(user)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
         assert_eq!(bytes, raw.as_bytes(), "{user}");
         let nul = raw.contains('\0');
         assert_eq!(text, (!nul).then(|| raw.clone()), "{user}");
-        let refused = ["odd-bell", "odd-deep", "odd-escaped-nul", "odd-exponent", "odd-half-pair", "odd-text"];
+        let refused = [
+            "odd-bell",
+            "odd-deep",
+            "odd-escaped-nul",
+            "odd-exponent",
+            "odd-half-pair",
+            "odd-text",
+        ];
         match shown {
             None => assert!(nul, "{user}"),
             Some(shown) if refused.contains(&user) => {
-                assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), raw, "{user}");
+                assert_eq!(
+                    serde_json::from_str::<String>(&shown).unwrap(),
+                    raw,
+                    "{user}"
+                );
             }
             Some(shown) if user == "odd-repeated" => assert_eq!(shown, r#"{"hp": 200}"#),
             Some(shown) if user == "odd-digits" => assert_eq!(shown, raw),
             Some(shown) => {
-                let (shown, told): (serde_json::Value, serde_json::Value) =
-                    (serde_json::from_str(&shown).unwrap(), serde_json::from_str(&raw).unwrap());
+                let (shown, told): (serde_json::Value, serde_json::Value) = (
+                    serde_json::from_str(&shown).unwrap(),
+                    serde_json::from_str(&raw).unwrap(),
+                );
                 assert_eq!(shown, told, "{user}");
             }
         }
@@ -126,13 +166,31 @@ impl Told {
 async fn told(pool: &PgPool, user: &UserId) -> Vec<Told> {
     let sql = "SELECT id, room_id, peer_id, valid_from, valid_to, first_observed_at, last_observed_at
                FROM snapshot_history WHERE user_id = $1 ORDER BY room_id, peer_id, valid_from, valid_to";
-    sqlx::query_as(sql).bind(user.as_str()).fetch_all(pool).await.unwrap()
+    sqlx::query_as(sql)
+        .bind(user.as_str())
+        .fetch_all(pool)
+        .await
+        .unwrap()
 }
 
 async fn in_force(store: &Store, user: &UserId, at: DateTime<Utc>) -> Vec<Uuid> {
     let span = Span::At(at.into());
-    let query = HistoryQuery { user_id: user.clone(), room_id: None, peer_id: None, span, limit: 500, after: None };
-    let mut ids: Vec<Uuid> = store.history(&query).await.unwrap().snapshots.iter().map(|row| row.id).collect();
+    let query = HistoryQuery {
+        user_id: user.clone(),
+        room_id: None,
+        peer_id: None,
+        span,
+        limit: 500,
+        after: None,
+    };
+    let mut ids: Vec<Uuid> = store
+        .history(&query)
+        .await
+        .unwrap()
+        .snapshots
+        .iter()
+        .map(|row| row.id)
+        .collect();
     ids.sort_unstable();
     ids
 }
@@ -147,20 +205,35 @@ fn snapshot_history_says_what_was_in_force_at_every_instant() {
         let rows = told(&pool, &user).await;
         for half_second in -2..28 {
             let instant = at(0).to_utc() + TimeDelta::milliseconds(500 * half_second);
-            let mut held: Vec<Uuid> = rows.iter().filter(|row| row.holds(instant)).map(|row| row.id).collect();
+            let mut held: Vec<Uuid> = rows
+                .iter()
+                .filter(|row| row.holds(instant))
+                .map(|row| row.id)
+                .collect();
             held.sort_unstable();
-            assert_eq!(held, in_force(&store, &user, instant).await, "at {instant}: {rows:#?}");
+            assert_eq!(
+                held,
+                in_force(&store, &user, instant).await,
+                "at {instant}: {rows:#?}"
+            );
         }
         for row in &rows {
             assert_eq!(row.valid_from, row.first_observed_at);
             if row.valid_to == Some(row.valid_from) {
-                assert_eq!(row.last_observed_at, row.first_observed_at, "only a late sight is within another row");
+                assert_eq!(
+                    row.last_observed_at, row.first_observed_at,
+                    "only a late sight is within another row"
+                );
             }
         }
         // The rows of a peer that are in force follow one another without a gap, and the last one still is.
-        let lasting: Vec<&Told> = rows.iter().filter(|row| row.valid_to != Some(row.valid_from)).collect();
+        let lasting: Vec<&Told> = rows
+            .iter()
+            .filter(|row| row.valid_to != Some(row.valid_from))
+            .collect();
         for pair in lasting.windows(2) {
-            let same_peer = (&pair[0].room_id, &pair[0].peer_id) == (&pair[1].room_id, &pair[1].peer_id);
+            let same_peer =
+                (&pair[0].room_id, &pair[0].peer_id) == (&pair[1].room_id, &pair[1].peer_id);
             assert_eq!(pair[0].valid_to, same_peer.then_some(pair[1].valid_from));
         }
         assert_eq!(lasting.last().unwrap().valid_to, None);
@@ -173,9 +246,15 @@ async fn a_sight_that_came_late_is_in_force_for_its_instant_only() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
     let user = odd_rows::save(&store).await;
-    let of_old: Vec<Told> = told(&pool, &user).await.into_iter().filter(|row| row.peer_id == "old-7").collect();
-    let times: Vec<(Timestamp, Option<Timestamp>)> =
-        of_old.iter().map(|row| (row.valid_from.into(), row.valid_to.map(Into::into))).collect();
+    let of_old: Vec<Told> = told(&pool, &user)
+        .await
+        .into_iter()
+        .filter(|row| row.peer_id == "old-7")
+        .collect();
+    let times: Vec<(Timestamp, Option<Timestamp>)> = of_old
+        .iter()
+        .map(|row| (row.valid_from.into(), row.valid_to.map(Into::into)))
+        .collect();
     assert_eq!(
         times,
         [
@@ -191,7 +270,10 @@ async fn a_sight_that_came_late_is_in_force_for_its_instant_only() {
 async fn every_table_view_column_and_function_is_explained() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
-    store.prepare_partitions(odd_rows::at("00:00:00")).await.unwrap();
+    store
+        .prepare_partitions(odd_rows::at("00:00:00"))
+        .await
+        .unwrap();
     let missing: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname || coalesce('.' || a.attname, '')
          FROM pg_class c

@@ -12,26 +12,54 @@ use crate::support::world::{Replica, World};
 async fn told() -> (World, Replica) {
     let (world, app) = World::with_app().await;
     for (room, peer) in [("cave", "a"), ("tower", "b")] {
-        world.sim.join(room, Join { peer_id: Some(peer.into()), ..Join::of("player-7") }).unwrap();
+        world
+            .sim
+            .join(
+                room,
+                Join {
+                    peer_id: Some(peer.into()),
+                    ..Join::of("player-7")
+                },
+            )
+            .unwrap();
     }
-    for (room, peer, metadata) in
-        [("cave", "a", "a0"), ("tower", "b", "b0"), ("cave", "a", "a1"), ("tower", "b", "b1"), ("cave", "a", "a2")]
-    {
-        world.sim.set_metadata(room, peer, WireMetadata::text(metadata)).unwrap();
-        app.post(&format!("/v1/rooms/{room}/snapshots")).await.expect(200);
+    for (room, peer, metadata) in [
+        ("cave", "a", "a0"),
+        ("tower", "b", "b0"),
+        ("cave", "a", "a1"),
+        ("tower", "b", "b1"),
+        ("cave", "a", "a2"),
+    ] {
+        world
+            .sim
+            .set_metadata(room, peer, WireMetadata::text(metadata))
+            .unwrap();
+        app.post(&format!("/v1/rooms/{room}/snapshots"))
+            .await
+            .expect(200);
         world.clock.pass(Duration::from_millis(500));
-        app.post(&format!("/v1/rooms/{room}/snapshots")).await.expect(200);
+        app.post(&format!("/v1/rooms/{room}/snapshots"))
+            .await
+            .expect(200);
         world.clock.pass(Duration::from_millis(500));
     }
     (world, app)
 }
 
 async fn page(app: &Replica, query: &str) -> Value {
-    app.get(&format!("/v1/users/player-7/snapshots{query}")).await.expect(200).json()
+    app.get(&format!("/v1/users/player-7/snapshots{query}"))
+        .await
+        .expect(200)
+        .json()
 }
 
 fn metadata(page: &Value) -> Vec<&str> {
-    page["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].as_str().unwrap()).collect()
+    page["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["metadata_raw"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -69,9 +97,18 @@ async fn history_is_newest_first_and_can_be_filtered() {
         ("?since=2026-12-01T12:00:03.000001Z", &["a2"]),
         ("?until=2026-12-01T12:00:01Z", &["a0"]),
         ("?until=2026-12-01T12:00:01.000001Z", &["b0", "a0"]),
-        ("?since=2026-12-01T12:00:01Z&until=2026-12-01T12:00:03Z", &["a1", "b0"]),
-        ("?since=2026-12-01T13:00:01%2B01:00&until=2026-12-01T13:00:03+01:00", &["a1", "b0"]),
-        ("?since=2026-12-01T12:00:03Z&until=2026-12-01T12:00:01Z", &[]),
+        (
+            "?since=2026-12-01T12:00:01Z&until=2026-12-01T12:00:03Z",
+            &["a1", "b0"],
+        ),
+        (
+            "?since=2026-12-01T13:00:01%2B01:00&until=2026-12-01T13:00:03+01:00",
+            &["a1", "b0"],
+        ),
+        (
+            "?since=2026-12-01T12:00:03Z&until=2026-12-01T12:00:01Z",
+            &[],
+        ),
     ];
     for (query, expected) in cases {
         assert_eq!(metadata(&page(&app, query).await), *expected, "{query}");
@@ -93,14 +130,28 @@ async fn at_gives_what_was_in_force() {
         ("23:00:00Z", &["a2", "b1"]),
     ];
     for (at, expected) in cases {
-        assert_eq!(metadata(&page(&app, &format!("?at=2026-12-01T{at}")).await), *expected, "{at}");
+        assert_eq!(
+            metadata(&page(&app, &format!("?at=2026-12-01T{at}")).await),
+            *expected,
+            "{at}"
+        );
     }
     let first = page(&app, "?at=2026-12-01T12:00:02.6Z&limit=1").await;
     assert_eq!(metadata(&first), ["a1"]);
     let cursor = first["next_cursor"].as_str().unwrap();
-    let second = page(&app, &format!("?at=2026-12-01T12:00:02.6Z&limit=1&cursor={cursor}")).await;
-    assert_eq!((metadata(&second), &second["next_cursor"]), (vec!["b0"], &Value::Null));
-    assert_eq!(metadata(&page(&app, "?at=2026-12-01T12:00:02.6Z&room_id=tower").await), ["b0"]);
+    let second = page(
+        &app,
+        &format!("?at=2026-12-01T12:00:02.6Z&limit=1&cursor={cursor}"),
+    )
+    .await;
+    assert_eq!(
+        (metadata(&second), &second["next_cursor"]),
+        (vec!["b0"], &Value::Null)
+    );
+    assert_eq!(
+        metadata(&page(&app, "?at=2026-12-01T12:00:02.6Z&room_id=tower").await),
+        ["b0"]
+    );
 }
 
 #[tokio::test]
@@ -113,11 +164,21 @@ async fn the_pages_have_every_row_exactly_once() {
     for round in 1..4 {
         app.snapshot_room().await.expect(200);
         for peer in 0..7 {
-            world.sim.set_metadata(crate::support::world::ROOM, &format!("peer-{peer}"), text(round)).unwrap();
+            world
+                .sim
+                .set_metadata(
+                    crate::support::world::ROOM,
+                    &format!("peer-{peer}"),
+                    text(round),
+                )
+                .unwrap();
         }
         world.clock.pass(Duration::from_secs(1));
     }
-    let all: Vec<Value> = page(&app, "").await["snapshots"].as_array().unwrap().clone();
+    let all: Vec<Value> = page(&app, "").await["snapshots"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert_eq!(all.len(), 21);
     for limit in [1, 2, 3, 7, 20, 21, 22, 500] {
         let (mut seen, mut query) = (Vec::new(), format!("?limit={limit}"));
@@ -126,7 +187,9 @@ async fn the_pages_have_every_row_exactly_once() {
             let rows = page["snapshots"].as_array().unwrap();
             assert!(rows.len() <= limit);
             seen.extend(rows.iter().cloned());
-            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            let Some(cursor) = page["next_cursor"].as_str() else {
+                break;
+            };
             assert_eq!(rows.len(), limit);
             query = format!("?limit={limit}&cursor={cursor}");
         }
@@ -135,7 +198,11 @@ async fn the_pages_have_every_row_exactly_once() {
 
     let first = page(&app, "?limit=10").await;
     app.snapshot_room().await.expect(200);
-    let rest = page(&app, &format!("?cursor={}", first["next_cursor"].as_str().unwrap())).await;
+    let rest = page(
+        &app,
+        &format!("?cursor={}", first["next_cursor"].as_str().unwrap()),
+    )
+    .await;
     assert_eq!(rest["snapshots"].as_array().unwrap(), &all[10..]);
 }
 
@@ -153,7 +220,10 @@ async fn the_limit_is_50_unless_told_and_500_at_most() {
     assert_eq!(metadata(&page(&app, "").await).len(), 50);
     assert_eq!(metadata(&page(&app, "?limit=500").await).len(), 51);
     for bad in ["0", "501", "-1", "1.5", "", "many", "99999999999"] {
-        let refused = app.get(&format!("/v1/users/player-7/snapshots?limit={bad}")).await.expect(400);
+        let refused = app
+            .get(&format!("/v1/users/player-7/snapshots?limit={bad}"))
+            .await
+            .expect(400);
         assert_eq!(refused.code(), "invalid-request", "{bad}");
     }
 }
@@ -162,8 +232,16 @@ async fn the_limit_is_50_unless_told_and_500_at_most() {
 #[tokio::test]
 async fn a_page_of_large_metadata_is_shorter_than_asked_for_and_the_next_goes_on() {
     let world = World::new().await;
-    let limits = rejoin::service::Limits { max_metadata_bytes: 2 << 20, store_names: true };
-    let app = world.replica(crate::support::world::Setup { limits, ..Default::default() }).await;
+    let limits = rejoin::service::Limits {
+        max_metadata_bytes: 2 << 20,
+        store_names: true,
+    };
+    let app = world
+        .replica(crate::support::world::Setup {
+            limits,
+            ..Default::default()
+        })
+        .await;
     world.join("player-7", "peer-1", "");
     for turn in 0..30 {
         world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
@@ -172,11 +250,15 @@ async fn a_page_of_large_metadata_is_shorter_than_asked_for_and_the_next_goes_on
     let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, String::new());
     loop {
         let page = page(&app, &format!("?limit=500{cursor}")).await;
-        let sizes = metadata(&page).into_iter().map(|text| text.trim_end_matches('x').parse::<usize>().unwrap());
+        let sizes = metadata(&page)
+            .into_iter()
+            .map(|text| text.trim_end_matches('x').parse::<usize>().unwrap());
         rows.extend(sizes);
         pages += 1;
         assert!(metadata(&page).len() <= 9);
-        let Some(next) = page["next_cursor"].as_str() else { break };
+        let Some(next) = page["next_cursor"].as_str() else {
+            break;
+        };
         cursor = format!("&cursor={next}");
     }
     assert_eq!(rows, (0..30).rev().collect::<Vec<_>>());

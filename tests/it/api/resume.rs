@@ -47,7 +47,10 @@ async fn resume_gives_the_saved_state_and_never_asks_100ms() {
 
 async fn conditional(app: &Replica, etags: &[&str]) -> Answer {
     let request = app.request(Method::GET, "/v1/users/player-7/resume");
-    Answer::to(etags.iter().fold(request, |request, etag| request.header("if-none-match", *etag))).await
+    Answer::to(etags.iter().fold(request, |request, etag| {
+        request.header("if-none-match", *etag)
+    }))
+    .await
 }
 
 #[tokio::test]
@@ -58,19 +61,41 @@ async fn a_known_state_is_not_sent_again() {
     let first = app.resume("player-7").await.expect(200);
     let etag = first.header("etag").to_owned();
     let strong = etag.trim_start_matches("W/").to_owned();
-    assert!(strong.len() > 2 && strong.starts_with('"') && strong.ends_with('"'), "{etag}");
+    assert!(
+        strong.len() > 2 && strong.starts_with('"') && strong.ends_with('"'),
+        "{etag}"
+    );
     assert!(first.header("cache-control").contains("no-cache"));
 
     // Seen again: the same state, though its age is another.
     world.clock.pass(Duration::from_secs(5));
     app.snapshot("peer-1").await.expect(200);
     let list = format!("\"x\", W/\"y,z\" ,{strong}");
-    for known in [vec![etag.as_str()], vec![&strong], vec![&list], vec!["*"], vec!["\"other\"", &etag]] {
+    for known in [
+        vec![etag.as_str()],
+        vec![&strong],
+        vec![&list],
+        vec!["*"],
+        vec!["\"other\"", &etag],
+    ] {
         let answer = conditional(&app, &known).await.expect(304);
-        assert_eq!((answer.text.as_str(), answer.header("etag")), ("", etag.as_str()), "{known:?}");
+        assert_eq!(
+            (answer.text.as_str(), answer.header("etag")),
+            ("", etag.as_str()),
+            "{known:?}"
+        );
     }
-    for unknown in [vec!["\"other\""], vec!["W/\"other\""], vec![""], vec![strong.trim_matches('"')]] {
-        assert_eq!(conditional(&app, &unknown).await.expect(200).header("etag"), etag, "{unknown:?}");
+    for unknown in [
+        vec!["\"other\""],
+        vec!["W/\"other\""],
+        vec![""],
+        vec![strong.trim_matches('"')],
+    ] {
+        assert_eq!(
+            conditional(&app, &unknown).await.expect(200).header("etag"),
+            etag,
+            "{unknown:?}"
+        );
     }
 
     world.set("peer-1", "two");
@@ -82,7 +107,10 @@ async fn a_known_state_is_not_sent_again() {
     // A failure is no state that anyone could know.
     world.set("peer-1", "");
     app.snapshot("peer-1").await.expect(201);
-    assert_eq!(conditional(&app, &["*"]).await.expect(404).code(), "no-saved-metadata");
+    assert_eq!(
+        conditional(&app, &["*"]).await.expect(404).code(),
+        "no-saved-metadata"
+    );
 }
 
 #[tokio::test]
@@ -91,8 +119,17 @@ async fn the_filters_choose_among_the_peers() {
     world.join("player-7", "peer-1", "in the cave");
     app.snapshot("peer-1").await.expect(201);
     world.clock.pass(Duration::from_secs(1));
-    let join = Join { peer_id: Some("peer/2".into()), ..Join::of("player-7") };
-    world.sim.join("tower", join.with_metadata(WireMetadata::text("in the tower"))).unwrap();
+    let join = Join {
+        peer_id: Some("peer/2".into()),
+        ..Join::of("player-7")
+    };
+    world
+        .sim
+        .join(
+            "tower",
+            join.with_metadata(WireMetadata::text("in the tower")),
+        )
+        .unwrap();
     app.post("/v1/rooms/tower/snapshots").await.expect(200);
 
     let cases = [
@@ -104,16 +141,26 @@ async fn the_filters_choose_among_the_peers() {
         ("?exclude_peer_id=peer-1".into(), Some("in the tower")),
         ("?exclude_peer_id=another".into(), Some("in the tower")),
         ("?room_id=tower&exclude_peer_id=peer%2F2".into(), None),
-        ("?room_id=tower&exclude_peer_id=peer-1&max_age=0".into(), Some("in the tower")),
+        (
+            "?room_id=tower&exclude_peer_id=peer-1&max_age=0".into(),
+            Some("in the tower"),
+        ),
     ];
     for (query, expected) in cases {
         let answer = app.get(&format!("/v1/users/player-7/resume{query}")).await;
         match expected {
-            Some(metadata) => assert_eq!(answer.expect(200).json()["metadata_raw"], metadata, "{query}"),
+            Some(metadata) => assert_eq!(
+                answer.expect(200).json()["metadata_raw"],
+                metadata,
+                "{query}"
+            ),
             None => assert_eq!(answer.expect(404).code(), "no-saved-metadata", "{query}"),
         }
     }
-    assert_eq!(app.resume("player-8").await.expect(404).code(), "no-saved-metadata");
+    assert_eq!(
+        app.resume("player-8").await.expect(404).code(),
+        "no-saved-metadata"
+    );
 }
 
 #[tokio::test]
@@ -122,10 +169,17 @@ async fn a_state_can_be_too_old() {
     world.join("player-7", "peer-1", "x");
     app.snapshot("peer-1").await.expect(201);
     world.clock.pass(Duration::from_millis(60_999));
-    let aged = app.get("/v1/users/player-7/resume?max_age=60").await.expect(200).json();
+    let aged = app
+        .get("/v1/users/player-7/resume?max_age=60")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(aged["age_seconds"], 60);
     world.clock.pass(Duration::from_millis(1));
-    let old = app.get("/v1/users/player-7/resume?max_age=60").await.expect(404);
+    let old = app
+        .get("/v1/users/player-7/resume?max_age=60")
+        .await
+        .expect(404);
     assert_json_snapshot!(old.json(), {".request_id" => "(random)"}, @r#"
     {
       "code": "saved-metadata-too-old",
@@ -136,13 +190,22 @@ async fn a_state_can_be_too_old() {
       "type": "about:blank"
     }
     "#);
-    app.get("/v1/users/player-7/resume?max_age=61").await.expect(200);
-    app.get("/v1/users/player-7/resume?max_age=18446744073709551615").await.expect(200);
+    app.get("/v1/users/player-7/resume?max_age=61")
+        .await
+        .expect(200);
+    app.get("/v1/users/player-7/resume?max_age=18446744073709551615")
+        .await
+        .expect(200);
 
     // Seen again unchanged: fresh again.
     app.snapshot("peer-1").await.expect(200);
-    app.get("/v1/users/player-7/resume?max_age=0").await.expect(200);
+    app.get("/v1/users/player-7/resume?max_age=0")
+        .await
+        .expect(200);
     // A clock that runs behind the one that dated the observation makes no negative age.
     world.clock.back(chrono::TimeDelta::seconds(10));
-    assert_eq!(app.resume("player-7").await.expect(200).json()["age_seconds"], 0);
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["age_seconds"],
+        0
+    );
 }

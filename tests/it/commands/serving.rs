@@ -17,10 +17,16 @@ fn app(served: &Program) -> Replica {
 async fn two_may_start_at_once_on_an_empty_database() {
     let (database, upstream) = (postgres::empty_database().await, Upstream::start().await);
     let variables = settings(database.url(), &upstream);
-    let (one, two) = tokio::join!(Program::start(&[], &variables), Program::start(&[], &variables));
+    let (one, two) = tokio::join!(
+        Program::start(&[], &variables),
+        Program::start(&[], &variables)
+    );
     for served in [&one, &two] {
         app(served).get("/health/ready").await.expect(200);
-        assert_eq!(app(served).resume("player-7").await.expect(404).code(), "no-saved-metadata");
+        assert_eq!(
+            app(served).resume("player-7").await.expect(404).code(),
+            "no-saved-metadata"
+        );
     }
     for served in [one, two] {
         let (status, said) = served.stop().await;
@@ -33,17 +39,45 @@ async fn without_migrations_an_empty_database_stays_empty() {
     let (database, upstream) = (postgres::empty_database().await, Upstream::start().await);
     let variables = settings(database.url(), &upstream);
     let served = Program::start(&["--no-migrate"], &variables).await;
-    assert_eq!(app(&served).resume("player-7").await.expect(500).code(), "internal");
+    assert_eq!(
+        app(&served).resume("player-7").await.expect(500).code(),
+        "internal"
+    );
     rejoin(&["migrate"], &variables).await.expect(0);
-    assert_eq!(app(&served).resume("player-7").await.expect(404).code(), "no-saved-metadata");
+    assert_eq!(
+        app(&served).resume("player-7").await.expect(404).code(),
+        "no-saved-metadata"
+    );
 }
 
 #[tokio::test]
 async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
     let (database, upstream) = scene().await;
-    join(&upstream, "player-7", "peer-1", "a state that is no one's business");
-    let made = rejoin(&["key", "new", "--name", "game-server", "--scopes", "snapshot+resume"], &[]).await.expect(0);
-    let [key, entry] = made.out.lines().collect::<Vec<_>>().try_into().expect("the key, and the line for the setting");
+    join(
+        &upstream,
+        "player-7",
+        "peer-1",
+        "a state that is no one's business",
+    );
+    let made = rejoin(
+        &[
+            "key",
+            "new",
+            "--name",
+            "game-server",
+            "--scopes",
+            "snapshot+resume",
+        ],
+        &[],
+    )
+    .await
+    .expect(0);
+    let [key, entry] = made
+        .out
+        .lines()
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("the key, and the line for the setting");
     assert!(entry.starts_with("game-server:snapshot+resume:") && !entry.contains(key));
 
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -51,23 +85,46 @@ async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
     let in_variable = [("REJOIN_API_KEYS", entry)];
     let in_file = [("REJOIN_API_KEYS_FILE", file.path().to_str().unwrap())];
     for keys in [in_variable, in_file] {
-        let served = Program::start(&[], &[&settings(database.url(), &upstream)[..], &keys].concat()).await;
+        let served = Program::start(
+            &[],
+            &[&settings(database.url(), &upstream)[..], &keys].concat(),
+        )
+        .await;
         let app = app(&served);
-        assert_eq!(app.resume("player-7").await.expect(401).code(), "unauthorized");
+        assert_eq!(
+            app.resume("player-7").await.expect(401).code(),
+            "unauthorized"
+        );
         let app = app.with_key(key);
         assert!(app.snapshot("peer-1").await.status.is_success());
         app.resume("player-7").await.expect(200);
-        assert_eq!(app.history("player-7").await.expect(403).code(), "forbidden");
+        assert_eq!(
+            app.history("player-7").await.expect(403).code(),
+            "forbidden"
+        );
         let (status, said) = served.stop().await;
         assert!(status.success(), "{said}");
-        assert!(said.contains("game-server") && said.contains("/v1/users/{user_id}/resume"), "{said}");
+        assert!(
+            said.contains("game-server") && said.contains("/v1/users/{user_id}/resume"),
+            "{said}"
+        );
         for secret in [key, SECRET, "player-7", "no one's business"] {
             assert!(!said.contains(secret), "{secret}: {said}");
         }
     }
-    let refused = rejoin(&["key", "new", "--name", "no spaces", "--scopes", "admin"], &[]).await.expect(2);
+    let refused = rejoin(
+        &["key", "new", "--name", "no spaces", "--scopes", "admin"],
+        &[],
+    )
+    .await
+    .expect(2);
     assert!(refused.err.contains("--name"), "{}", refused.err);
-    let refused = rejoin(&["key", "new", "--name", "n", "--scopes", "everything"], &[]).await.expect(2);
+    let refused = rejoin(
+        &["key", "new", "--name", "n", "--scopes", "everything"],
+        &[],
+    )
+    .await
+    .expect(2);
     assert!(refused.err.contains("--scopes"), "{}", refused.err);
 }
 
@@ -76,7 +133,10 @@ async fn an_embedded_database_keeps_its_data_over_a_restart() {
     let upstream = Upstream::start().await;
     join(&upstream, "player-7", "peer-1", "hp 71");
     // Where the tests run as root, Postgres runs as another user, who must get there too.
-    let dir = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+    let dir = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
     let data = dir.path().join("data");
     let arguments = ["--embedded-postgres", data.to_str().unwrap()];
     let mut variables = settings("", &upstream);
@@ -89,7 +149,10 @@ async fn an_embedded_database_keeps_its_data_over_a_restart() {
     assert!(status.success(), "{said}");
 
     let served = Program::start(&arguments, &variables).await;
-    assert_eq!(app(&served).history("player-7").await.expect(200).json(), saved);
+    assert_eq!(
+        app(&served).history("player-7").await.expect(200).json(),
+        saved
+    );
     app(&served).resume("player-7").await.expect(200);
     let (status, said) = served.stop().await;
     assert!(status.success(), "{said}");

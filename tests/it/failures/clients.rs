@@ -29,7 +29,9 @@ async fn hang_up(app: &Replica, request: &str, after: Duration) {
 }
 
 fn snapshot_of(peer: &str) -> String {
-    format!("POST /v1/rooms/{ROOM}/peers/{peer}/snapshots HTTP/1.1\r\nhost: rejoin\r\ncontent-length: 0\r\n\r\n")
+    format!(
+        "POST /v1/rooms/{ROOM}/peers/{peer}/snapshots HTTP/1.1\r\nhost: rejoin\r\ncontent-length: 0\r\n\r\n"
+    )
 }
 
 fn get(path: &str) -> String {
@@ -37,7 +39,10 @@ fn get(path: &str) -> String {
 }
 
 async fn nothing_is_left_open(pool: &PgPool) {
-    until("every statement ends", async || backends(pool, "state <> 'idle'").await == 0).await;
+    until("every statement ends", async || {
+        backends(pool, "state <> 'idle'").await == 0
+    })
+    .await;
     assert_eq!(backends(pool, "xact_start IS NOT NULL").await, 0);
 }
 
@@ -45,7 +50,15 @@ async fn nothing_is_left_open(pool: &PgPool) {
 async fn behind_a_proxy(world: &World) -> (Replica, Proxy) {
     let (proxy, url) = Proxy::before(world.database.url());
     let database_url = Some(recognised(&url));
-    (world.replica(Setup { database_url, ..Setup::default() }).await, proxy)
+    (
+        world
+            .replica(Setup {
+                database_url,
+                ..Setup::default()
+            })
+            .await,
+        proxy,
+    )
 }
 
 #[tokio::test]
@@ -56,7 +69,12 @@ async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
     world.set("peer-1", "never asked for");
     let asked = world.sim.request_count();
     let whole = snapshot_of("peer-1");
-    join_all((1..whole.len()).step_by(7).map(|sent| hang_up(&app, &whole[..sent], Duration::from_millis(20)))).await;
+    join_all(
+        (1..whole.len())
+            .step_by(7)
+            .map(|sent| hang_up(&app, &whole[..sent], Duration::from_millis(20))),
+    )
+    .await;
     let body_missing = whole.replace("content-length: 0", "content-length: 5");
     hang_up(&app, &body_missing, Duration::from_millis(20)).await;
     assert_eq!(resumed(&app, "player-7").await, "saved");
@@ -70,10 +88,15 @@ async fn a_snapshot_whose_client_hung_up_is_kept() {
     let (app, proxy) = behind_a_proxy(&world).await;
     let pool = world.database.pool().await;
     world.join("player-7", "peer-1", "0");
-    for (turn, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400].into_iter().enumerate() {
+    for (turn, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400]
+        .into_iter()
+        .enumerate()
+    {
         // While 100ms is slow, or while the database is.
         if turn % 2 == 0 {
-            world.sim.set_faults([FaultRule::always(Operation::Any, Fault::DelayMs(200))]);
+            world
+                .sim
+                .set_faults([FaultRule::always(Operation::Any, Fault::DelayMs(200))]);
             proxy.delay(Duration::ZERO);
         } else {
             world.sim.set_faults([]);
@@ -84,7 +107,10 @@ async fn a_snapshot_whose_client_hung_up_is_kept() {
         let asked = world.sim.request_count();
         hang_up(&app, &snapshot_of("peer-1"), Duration::from_millis(after)).await;
         if world.sim.request_count() > asked {
-            until("the snapshot is kept", async || resumed_if_any(&app, "player-7").await == state).await;
+            until("the snapshot is kept", async || {
+                resumed_if_any(&app, "player-7").await == state
+            })
+            .await;
         }
     }
     nothing_is_left_open(&pool).await;
@@ -92,7 +118,10 @@ async fn a_snapshot_whose_client_hung_up_is_kept() {
 }
 
 async fn resumed_if_any(app: &Replica, user: &str) -> String {
-    app.resume(user).await.json()["metadata_raw"].as_str().unwrap_or_default().to_owned()
+    app.resume(user).await.json()["metadata_raw"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -101,24 +130,53 @@ async fn hanging_up_while_the_database_works_spoils_no_connection() {
     let (app, proxy) = behind_a_proxy(&world).await;
     let pool = world.database.pool().await;
     for player in 0..8 {
-        world.join(&format!("player-{player}"), &format!("peer-{player}"), &format!("state {player}"));
+        world.join(
+            &format!("player-{player}"),
+            &format!("peer-{player}"),
+            &format!("state {player}"),
+        );
     }
-    join_all((0..8).map(async |player| app.snapshot(&format!("peer-{player}")).await.expect(201))).await;
+    join_all((0..8).map(async |player| app.snapshot(&format!("peer-{player}")).await.expect(201)))
+        .await;
     proxy.delay(Duration::from_millis(15));
-    let reads = ["/v1/users/player-1/resume", "/v1/users/player-1/snapshots", "/health/ready"].map(get);
+    let reads = [
+        "/v1/users/player-1/resume",
+        "/v1/users/player-1/snapshots",
+        "/health/ready",
+    ]
+    .map(get);
     for after in (0..90).step_by(6) {
         let writes = (0..8).map(|player| snapshot_of(&format!("peer-{player}")));
-        let all: Vec<String> = reads.iter().cloned().cycle().take(12).chain(writes).collect();
+        let all: Vec<String> = reads
+            .iter()
+            .cloned()
+            .cycle()
+            .take(12)
+            .chain(writes)
+            .collect();
         world.clock.pass(Duration::from_secs(1));
-        join_all(all.iter().map(|request| hang_up(&app, request, Duration::from_millis(after)))).await;
+        join_all(
+            all.iter()
+                .map(|request| hang_up(&app, request, Duration::from_millis(after))),
+        )
+        .await;
         join_all((0..8).map(async |player| {
-            assert_eq!(resumed(&app, &format!("player-{player}")).await, format!("state {player}"));
+            assert_eq!(
+                resumed(&app, &format!("player-{player}")).await,
+                format!("state {player}")
+            );
         }))
         .await;
     }
     nothing_is_left_open(&pool).await;
-    assert!(backends(&pool, "true").await <= 6, "no more connections than lanes, histories and a ping");
-    let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots").fetch_one(&pool).await.unwrap();
+    assert!(
+        backends(&pool, "true").await <= 6,
+        "no more connections than lanes, histories and a ping"
+    );
+    let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(rows, 8, "seen again and again, but never changed");
 }
 
@@ -130,13 +188,32 @@ async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
     app.snapshot("peer-1").await.expect(201);
     super::warm(&app).await;
     proxy.strand().await;
-    let requests = ["/v1/users/player-7/resume", "/v1/users/player-7/snapshots", "/health/ready"].map(get);
+    let requests = [
+        "/v1/users/player-7/resume",
+        "/v1/users/player-7/snapshots",
+        "/health/ready",
+    ]
+    .map(get);
     let many: Vec<&String> = requests.iter().cycle().take(60).collect();
-    join_all(many.iter().map(|request| hang_up(&app, request, Duration::from_millis(100)))).await;
+    join_all(
+        many.iter()
+            .map(|request| hang_up(&app, request, Duration::from_millis(100))),
+    )
+    .await;
     // The connections that were caught are given up in time, and there are enough for everyone again.
     let start = Instant::now();
-    until("all is well", async || every_call(&app).await.iter().all(|(_, answer)| answer.status.is_success())).await;
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    until("all is well", async || {
+        every_call(&app)
+            .await
+            .iter()
+            .all(|(_, answer)| answer.status.is_success())
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// What the service sends until it closes the connection, and when it does.
@@ -151,21 +228,32 @@ async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
 #[tokio::test]
 async fn slow_clients_are_closed_and_hold_nobody_up() {
     let world = World::new().await;
-    let app = world.replica(Setup { webhooks: WebhookArgs::at("secret".into()), ..Setup::default() }).await;
+    let app = world
+        .replica(Setup {
+            webhooks: WebhookArgs::at("secret".into()),
+            ..Setup::default()
+        })
+        .await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let _idle = join_all((0..200).map(|_| connect(&app))).await;
 
     let half_a_head = "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rej";
-    let half_a_body =
-        snapshot_of("peer-1").replace("content-length: 0", "content-length: 5\r\nconnection: close") + "ab";
+    let half_a_body = snapshot_of("peer-1").replace(
+        "content-length: 0",
+        "content-length: 5\r\nconnection: close",
+    ) + "ab";
     let half_an_event = "POST /v1/webhooks/100ms HTTP/1.1\r\nhost: rejoin\r\nx-rejoin-secret: secret\r\n\
                          content-length: 500\r\nconnection: close\r\n\r\n{\"type\":";
     let others = async {
         for _ in 0..20 {
             let start = Instant::now();
             all_succeed(every_call(&app).await);
-            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+            assert!(
+                start.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                start.elapsed()
+            );
         }
     };
     let (head, body, event, ()) = tokio::join!(
@@ -178,7 +266,10 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
         assert!(*took < Duration::from_secs(12), "{took:?}");
     }
     for (answer, _) in [body, event] {
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("invalid-request"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("invalid-request"),
+            "{answer}"
+        );
     }
 }
 
@@ -186,8 +277,16 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
 #[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_closed() {
     let world = World::new().await;
-    let limits = Limits { max_metadata_bytes: 2 << 20, store_names: true };
-    let app = world.replica(Setup { limits, ..Setup::default() }).await;
+    let limits = Limits {
+        max_metadata_bytes: 2 << 20,
+        store_names: true,
+    };
+    let app = world
+        .replica(Setup {
+            limits,
+            ..Setup::default()
+        })
+        .await;
     world.join("player-7", "peer-1", "");
     for turn in 0..10 {
         world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
@@ -196,10 +295,15 @@ async fn a_client_that_does_not_read_its_answer_is_closed() {
     let whole = app.history("player-7").await.expect(200).text.len();
     assert!(whole > 16_000_000, "{whole}");
     let mut client = connect(&app).await;
-    let request = get("/v1/users/player-7/snapshots").replace("host:", "connection: close\r\nhost:");
+    let request =
+        get("/v1/users/player-7/snapshots").replace("host:", "connection: close\r\nhost:");
     client.write_all(request.as_bytes()).await.unwrap();
     sleep(Duration::from_secs(23)).await;
     let mut received = Vec::new();
     let _ = client.read_to_end(&mut received).await;
-    assert!(received.starts_with(b"HTTP/1.1 200") && received.len() < whole, "{} of {whole}", received.len());
+    assert!(
+        received.starts_with(b"HTTP/1.1 200") && received.len() < whole,
+        "{} of {whole}",
+        received.len()
+    );
 }

@@ -16,7 +16,12 @@ const BOUND: Duration = Duration::from_secs(8);
 async fn behind_a_proxy() -> (World, Replica, Proxy) {
     let world = World::new().await;
     let (proxy, url) = Proxy::before(world.database.url());
-    let app = world.replica(Setup { database_url: Some(recognised(&url)), ..Setup::default() }).await;
+    let app = world
+        .replica(Setup {
+            database_url: Some(recognised(&url)),
+            ..Setup::default()
+        })
+        .await;
     world.join("player-7", "peer-1", "saved before");
     app.snapshot("peer-1").await.expect(201);
     (world, app, proxy)
@@ -40,7 +45,12 @@ async fn cut_and_healed_without_a_restart() {
         all_succeed(every_call(&app).await);
     }
     let kept = app.history("player-7").await.expect(200).json();
-    let kept: Vec<_> = kept["snapshots"].as_array().unwrap().iter().map(|row| row["metadata_raw"].clone()).collect();
+    let kept: Vec<_> = kept["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["metadata_raw"].clone())
+        .collect();
     assert_eq!(kept, ["second", "first", "saved before"]);
 }
 
@@ -58,7 +68,10 @@ async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
         .await
         .unwrap();
         assert!(ended >= 4, "{ended} connections");
-        until("the connections end", async || backends(&pool, "true").await == 0).await;
+        until("the connections end", async || {
+            backends(&pool, "true").await == 0
+        })
+        .await;
         world.set("peer-1", &format!("round {round}"));
         // Each kind is the very next request once.
         match round {
@@ -79,12 +92,25 @@ async fn waves(app: &Replica) {
         sleep(Duration::from_millis(after)).await;
         let start = Instant::now();
         for (call, answer) in every_call(app).await {
-            assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{call}: {}", answer.text);
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("retry-after")),
+                (503, "1"),
+                "{call}: {}",
+                answer.text
+            );
             // Pages of history wait for their turn behind those that hang.
             let full = call == "history" && after > 0 && answer.code() == "overloaded";
-            assert!(full || answer.code() == "database-unavailable", "{call}: {}", answer.text);
+            assert!(
+                full || answer.code() == "database-unavailable",
+                "{call}: {}",
+                answer.text
+            );
         }
-        assert!(start.elapsed() < BOUND, "{:?} for those after {after} ms", start.elapsed());
+        assert!(
+            start.elapsed() < BOUND,
+            "{:?} for those after {after} ms",
+            start.elapsed()
+        );
     }))
     .await;
 }
@@ -93,9 +119,19 @@ async fn waves(app: &Replica) {
 async fn no_answer_is_anothers(app: &Replica) {
     for _ in 0..5 {
         join_all((0..8).map(async |player| {
-            assert_eq!(resumed(app, &format!("player-{player}")).await, format!("state {player}"));
-            let history = app.history(&format!("player-{player}")).await.expect(200).json();
-            assert_eq!(history["snapshots"][0]["user_id"], format!("player-{player}"));
+            assert_eq!(
+                resumed(app, &format!("player-{player}")).await,
+                format!("state {player}")
+            );
+            let history = app
+                .history(&format!("player-{player}"))
+                .await
+                .expect(200)
+                .json();
+            assert_eq!(
+                history["snapshots"][0]["user_id"],
+                format!("player-{player}")
+            );
         }))
         .await;
     }
@@ -103,7 +139,11 @@ async fn no_answer_is_anothers(app: &Replica) {
 
 async fn eight_players(world: &World, app: &Replica) {
     for player in (0..8).filter(|player| *player != 7) {
-        world.join(&format!("player-{player}"), &format!("of-{player}"), &format!("state {player}"));
+        world.join(
+            &format!("player-{player}"),
+            &format!("of-{player}"),
+            &format!("state {player}"),
+        );
     }
     world.set("peer-1", "state 7");
     app.snapshot_room().await.expect(200);
@@ -136,7 +176,11 @@ async fn connections_whose_packets_are_lost_are_replaced() {
     let start = Instant::now();
     no_answer_is_anothers(&app).await;
     all_succeed(every_call(&app).await);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -144,18 +188,27 @@ async fn a_locked_table_piles_up_nothing_in_the_database() {
     let (world, app, _proxy) = behind_a_proxy().await;
     let pool = world.database.pool().await;
     let mut lock = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE peers, snapshots IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE peers, snapshots IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     world.set("peer-1", "under lock");
     let start = Instant::now();
-    let (snapshot, resume, history) =
-        tokio::join!(app.snapshot("peer-1"), app.resume("player-7"), app.history("player-7"));
+    let (snapshot, resume, history) = tokio::join!(
+        app.snapshot("peer-1"),
+        app.resume("player-7"),
+        app.history("player-7")
+    );
     for answer in [snapshot, resume, history] {
         assert_eq!(answer.expect(503).code(), "database-unavailable");
     }
     assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
     app.get("/health/ready").await.expect(200);
     // The server gives up what nobody waits for, though the lock is still held.
-    until("no statement waits", async || backends(&pool, "wait_event_type = 'Lock'").await == 0).await;
+    until("no statement waits", async || {
+        backends(&pool, "wait_event_type = 'Lock'").await == 0
+    })
+    .await;
     lock.rollback().await.unwrap();
     app.snapshot("peer-1").await.expect(201);
     assert_eq!(resumed(&app, "player-7").await, "under lock");

@@ -14,9 +14,16 @@ use crate::support::world::ROOM;
 const MOST_MIB: u64 = 160;
 
 async fn code(client: &Client, url: &str, post: bool) -> String {
-    let request = if post { client.post(url) } else { client.get(url) };
+    let request = if post {
+        client.post(url)
+    } else {
+        client.get(url)
+    };
     let answer = request.send().await.unwrap();
-    let (status, retry_after) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+    let (status, retry_after) = (
+        answer.status().as_u16(),
+        answer.headers().contains_key("retry-after"),
+    );
     let body: Value = answer.json().await.unwrap();
     let code = body["code"].as_str().unwrap_or_default().to_owned();
     assert_eq!((status, retry_after), (503, true), "{code}");
@@ -30,8 +37,14 @@ async fn full_queues_refuse_and_memory_stays_bounded() {
     let program = Program::serve(&url, &upstream).await;
     let large = "x".repeat(200 << 10);
     for peer in 0..20 {
-        let join = Join { peer_id: Some(format!("peer-{peer}")), ..Join::of("player-7") };
-        upstream.sim.join(ROOM, join.with_metadata(WireMetadata::text(&large))).unwrap();
+        let join = Join {
+            peer_id: Some(format!("peer-{peer}")),
+            ..Join::of("player-7")
+        };
+        upstream
+            .sim
+            .join(ROOM, join.with_metadata(WireMetadata::text(&large)))
+            .unwrap();
     }
     let client = Client::builder().no_proxy().build().unwrap();
     let before = program.resident_mib();
@@ -39,17 +52,39 @@ async fn full_queues_refuse_and_memory_stays_bounded() {
     // 600 times 200 KiB: nearly four times what the queue holds.
     let codes = join_all((0..600).map(async |number| {
         let peer = number % 20;
-        code(&client, &format!("{}/v1/rooms/{ROOM}/peers/peer-{peer}/snapshots", program.base), true).await
+        code(
+            &client,
+            &format!(
+                "{}/v1/rooms/{ROOM}/peers/peer-{peer}/snapshots",
+                program.base
+            ),
+            true,
+        )
+        .await
     }))
     .await;
     let during = program.resident_mib();
     let overloaded = codes.iter().filter(|code| *code == "overloaded").count();
     assert!(overloaded > 100, "{overloaded} of 600 were refused");
-    assert!(codes.iter().all(|code| code == "overloaded" || code == "database-unavailable"), "{codes:?}");
-    println!("resident: {before} MiB before, {during} MiB with full queues; {overloaded} of 600 refused");
-    assert!(during < MOST_MIB, "{before} MiB before, {during} MiB with full queues");
+    assert!(
+        codes
+            .iter()
+            .all(|code| code == "overloaded" || code == "database-unavailable"),
+        "{codes:?}"
+    );
+    println!(
+        "resident: {before} MiB before, {during} MiB with full queues; {overloaded} of 600 refused"
+    );
+    assert!(
+        during < MOST_MIB,
+        "{before} MiB before, {during} MiB with full queues"
+    );
     proxy.heal();
     let url = format!("{}/v1/rooms/{ROOM}/peers/peer-1/snapshots", program.base);
     let answer = client.post(url).send().await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    assert!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await.unwrap()
+    );
 }

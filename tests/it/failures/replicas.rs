@@ -14,7 +14,10 @@ use crate::support::world::{ROOM, Setup, World};
 #[tokio::test]
 async fn what_one_acknowledged_the_other_resumes_at_once() {
     let world = World::new().await;
-    let replicas = [world.replica(Setup::default()).await, world.replica(Setup::default()).await];
+    let replicas = [
+        world.replica(Setup::default()).await,
+        world.replica(Setup::default()).await,
+    ];
     world.join("player-7", "peer-1", "0");
     for turn in 1..=150 {
         world.set("peer-1", &turn.to_string());
@@ -29,7 +32,10 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
     const PLAYERS: usize = 4;
     const CHANGES: usize = 40;
     let world = World::new().await;
-    let replicas = [world.replica(Setup::default()).await, world.replica(Setup::default()).await];
+    let replicas = [
+        world.replica(Setup::default()).await,
+        world.replica(Setup::default()).await,
+    ];
     let done: Vec<AtomicUsize> = (0..PLAYERS).map(|_| AtomicUsize::new(0)).collect();
     for player in 0..PLAYERS {
         world.join(&format!("player-{player}"), &format!("peer-{player}"), "0");
@@ -39,7 +45,10 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
         for change in 1..=CHANGES {
             // No two sights of different states at one instant: which came first would be anybody's guess.
             world.clock.pass(Duration::from_millis(1));
-            world.sim.set_metadata(ROOM, &peer, WireMetadata::text(&change.to_string())).unwrap();
+            world
+                .sim
+                .set_metadata(ROOM, &peer, WireMetadata::text(&change.to_string()))
+                .unwrap();
             world.clock.pass(Duration::from_millis(1));
             let (one, other, room) = tokio::join!(
                 replicas[0].snapshot(&peer),
@@ -64,7 +73,11 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
             look += 1;
             let answer = replicas[look % 2].resume("player-0").await;
             if answer.status != 404 {
-                let now: usize = answer.expect(200).json()["metadata_raw"].as_str().unwrap().parse().unwrap();
+                let now: usize = answer.expect(200).json()["metadata_raw"]
+                    .as_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap();
                 assert!(now >= seen, "{now} after {seen}");
                 seen = now;
             }
@@ -75,11 +88,16 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
         let path = format!("/v1/users/player-{player}/snapshots?limit=500");
         let history = replicas[0].get(&path).await.expect(200).json();
         let rows = history["snapshots"].as_array().unwrap().iter();
-        let mut kept: Vec<usize> = rows.map(|row| row["metadata_raw"].as_str().unwrap().parse().unwrap()).collect();
+        let mut kept: Vec<usize> = rows
+            .map(|row| row["metadata_raw"].as_str().unwrap().parse().unwrap())
+            .collect();
         // A sight that arrived late is a row of its own, beside the one of the same state.
         kept.dedup();
         assert_eq!(
-            kept.iter().filter(|state| **state > 0).copied().collect::<Vec<_>>(),
+            kept.iter()
+                .filter(|state| **state > 0)
+                .copied()
+                .collect::<Vec<_>>(),
             (1..=CHANGES).rev().collect::<Vec<_>>()
         );
     }
@@ -88,11 +106,15 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
 #[tokio::test]
 async fn many_migrate_one_empty_database_at_once() {
     let database = postgres::empty_database().await;
-    let stores: Vec<Store> =
-        (0..4).map(|_| Store::new(database.url().parse().unwrap(), StoreConfig::default())).collect();
+    let stores: Vec<Store> = (0..4)
+        .map(|_| Store::new(database.url().parse().unwrap(), StoreConfig::default()))
+        .collect();
     join_all(stores.iter().map(async |store| {
         store.migrate().await.unwrap();
-        store.prepare_partitions(rejoin::domain::Clock::system().now()).await.unwrap();
+        store
+            .prepare_partitions(rejoin::domain::Clock::system().now())
+            .await
+            .unwrap();
     }))
     .await;
     let query = ResumeQuery {

@@ -13,7 +13,10 @@ const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 async fn saved_is_served(app: &Replica) {
     assert_eq!(resumed(app, "player-7").await, "saved");
-    assert_eq!(app.history("player-7").await.expect(200).json()["snapshots"][0]["metadata_raw"], "saved");
+    assert_eq!(
+        app.history("player-7").await.expect(200).json()["snapshots"][0]["metadata_raw"],
+        "saved"
+    );
     app.get("/health/ready").await.expect(200);
 }
 
@@ -24,7 +27,11 @@ async fn snapshots_fail(app: &Replica, status: u16, code: &str) {
     for answer in [peer, room] {
         assert_eq!(answer.expect(status).code(), code);
     }
-    assert!(start.elapsed() < TIMEOUT + Duration::from_secs(1), "{code}: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < TIMEOUT + Duration::from_secs(1),
+        "{code}: {:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -32,18 +39,28 @@ async fn cut_stalled_and_failing() {
     let world = World::new().await;
     let (mut proxy, upstream_url) = Proxy::before(&world.sim_url);
     let upstream_url = upstream_url.trim_end_matches('/').to_owned();
-    let setup = Setup { upstream_url: Some(upstream_url), timeout: TIMEOUT, ..Setup::default() };
+    let setup = Setup {
+        upstream_url: Some(upstream_url),
+        timeout: TIMEOUT,
+        ..Setup::default()
+    };
     let app = world.replica(setup).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
 
     proxy.cut().await;
-    tokio::join!(snapshots_fail(&app, 502, "upstream-unavailable"), saved_is_served(&app));
+    tokio::join!(
+        snapshots_fail(&app, 502, "upstream-unavailable"),
+        saved_is_served(&app)
+    );
     proxy.heal();
     all_succeed(every_call(&app).await);
 
     proxy.stall();
-    tokio::join!(snapshots_fail(&app, 504, "upstream-timeout"), saved_is_served(&app));
+    tokio::join!(
+        snapshots_fail(&app, 504, "upstream-timeout"),
+        saved_is_served(&app)
+    );
     proxy.heal();
     all_succeed(every_call(&app).await);
 
@@ -53,7 +70,9 @@ async fn cut_stalled_and_failing() {
         (Fault::Garbage, 502, "upstream-bad-response"),
         (Fault::Hang, 504, "upstream-timeout"),
     ] {
-        world.sim.set_faults([FaultRule::always(Operation::Any, fault)]);
+        world
+            .sim
+            .set_faults([FaultRule::always(Operation::Any, fault)]);
         tokio::join!(snapshots_fail(&app, status, code), saved_is_served(&app));
     }
     world.sim.set_faults([]);
@@ -64,25 +83,44 @@ async fn cut_stalled_and_failing() {
 async fn no_connection_to_the_database_is_held_while_100ms_hangs() {
     let world = World::new().await;
     let database_url = Some(recognised(world.database.url()));
-    let app = world.replica(Setup { database_url, timeout: Duration::from_secs(3), ..Setup::default() }).await;
+    let app = world
+        .replica(Setup {
+            database_url,
+            timeout: Duration::from_secs(3),
+            ..Setup::default()
+        })
+        .await;
     let pool = world.database.pool().await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let open = backends(&pool, "true").await;
     let asked = world.sim.request_count();
-    world.sim.set_faults([FaultRule::always(Operation::Any, Fault::Hang)]);
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Any, Fault::Hang)]);
 
     let hanging = join_all((0..200).map(async |_| app.snapshot("peer-1").await.expect(504)));
     let meanwhile = async {
-        until("the calls hang", async || world.sim.request_count() - asked >= 64).await;
+        until("the calls hang", async || {
+            world.sim.request_count() - asked >= 64
+        })
+        .await;
         assert_eq!(backends(&pool, "true").await, open);
         assert_eq!(backends(&pool, "state <> 'idle'").await, 0);
         for _ in 0..50 {
             let start = Instant::now();
             assert_eq!(resumed(&app, "player-7").await, "saved");
-            assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+            assert!(
+                start.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                start.elapsed()
+            );
         }
-        assert_eq!(world.sim.request_count() - asked, 64, "the calls still hang, and no more than 64");
+        assert_eq!(
+            world.sim.request_count() - asked,
+            64,
+            "the calls still hang, and no more than 64"
+        );
     };
     tokio::join!(hanging, meanwhile);
     world.sim.set_faults([]);

@@ -11,11 +11,16 @@ use crate::support::world::{Answer, Replica, World};
 const KIB: usize = 1 << 10;
 
 async fn post(app: &Replica, body: impl Into<Body>) -> Answer {
-    Answer::to(app.request(Method::POST, "/v1/rooms/r/peers/p/snapshots").body(body)).await
+    Answer::to(
+        app.request(Method::POST, "/v1/rooms/r/peers/p/snapshots")
+            .body(body),
+    )
+    .await
 }
 
 fn chunked(size: usize) -> Body {
-    let chunks = (0..size.div_ceil(KIB)).map(move |at| Ok::<_, Infallible>(vec![b'x'; (size - at * KIB).min(KIB)]));
+    let chunks = (0..size.div_ceil(KIB))
+        .map(move |at| Ok::<_, Infallible>(vec![b'x'; (size - at * KIB).min(KIB)]));
     Body::wrap_stream(stream::iter(chunks))
 }
 
@@ -33,7 +38,21 @@ async fn a_body_is_forgotten_up_to_64_kib_and_refused_beyond() {
     }
     let target = "/v1/rooms/r/snapshots";
     // Announced only.
-    problem(raw(&app, "POST", target, "content-length: 99999999999\r\n").await, 413, "payload-too-large");
+    problem(
+        raw(&app, "POST", target, "content-length: 99999999999\r\n").await,
+        413,
+        "payload-too-large",
+    );
     // An endless one, of which only the first chunk is announced and none is sent, waits; a broken one does not.
-    problem(raw(&app, "POST", target, "transfer-encoding: chunked\r\n\r\nnonsense\r\n").await, 400, "invalid-request");
+    problem(
+        raw(
+            &app,
+            "POST",
+            target,
+            "transfer-encoding: chunked\r\n\r\nnonsense\r\n",
+        )
+        .await,
+        400,
+        "invalid-request",
+    );
 }

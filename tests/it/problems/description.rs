@@ -10,8 +10,11 @@ use crate::support::world::{Answer, World};
 /// The codes of the description, with their statuses.
 pub(super) fn codes() -> BTreeMap<String, u16> {
     let description = rejoin::http::openapi().info.description.unwrap();
-    let rows = description.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    rows.map(|(code, rest)| (code.to_owned(), rest[..3].parse().unwrap())).collect()
+    let rows = description
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    rows.map(|(code, rest)| (code.to_owned(), rest[..3].parse().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -42,14 +45,23 @@ fn the_codes_are_those_of_the_contract() {
         ("overloaded", 503),
         ("internal", 500),
     ];
-    assert_eq!(codes(), contract.map(|(code, status)| (code.to_owned(), status)).into());
+    assert_eq!(
+        codes(),
+        contract
+            .map(|(code, status)| (code.to_owned(), status))
+            .into()
+    );
 }
 
 #[tokio::test]
 async fn every_route_is_described_and_every_description_is_a_route() {
     let (_world, app) = World::with_app().await;
     let served = app.get("/openapi.json").await.expect(200);
-    assert!(served.header("content-type").starts_with("application/json"));
+    assert!(
+        served
+            .header("content-type")
+            .starts_with("application/json")
+    );
     let described = served.json();
     let paths = described["paths"].as_object().unwrap();
     let expected: BTreeSet<&str> = [
@@ -63,20 +75,40 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "/metrics",
     ]
     .into();
-    assert_eq!(paths.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(
+        paths.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        expected
+    );
     for (path, methods) in paths {
-        let real = path.replace("{room_id}", "r").replace("{peer_id}", "p").replace("{user_id}", "u");
+        let real = path
+            .replace("{room_id}", "r")
+            .replace("{peer_id}", "p")
+            .replace("{user_id}", "u");
         for method in methods.as_object().unwrap().keys() {
-            let answer = Answer::to(app.request(method.to_uppercase().parse().unwrap(), &real)).await;
+            let answer =
+                Answer::to(app.request(method.to_uppercase().parse().unwrap(), &real)).await;
             let found = answer.status == 200
                 || ["room-not-active", "no-saved-metadata", "not-found"].contains(&&*answer.code());
             assert!(found, "{method} {path}: {}", answer.text);
         }
         // The router allows what is described (and HEAD, where there is a GET), and nothing else.
-        let refused = problem(Answer::to(app.request(reqwest::Method::PATCH, &real)).await, 405, "method-not-allowed");
+        let refused = problem(
+            Answer::to(app.request(reqwest::Method::PATCH, &real)).await,
+            405,
+            "method-not-allowed",
+        );
         let allowed = refused.header("allow").replace(",HEAD", "").to_lowercase();
         let allowed: BTreeSet<&str> = allowed.split(',').collect();
-        assert_eq!(methods.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>(), allowed, "{path}");
+        assert_eq!(
+            methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect::<BTreeSet<_>>(),
+            allowed,
+            "{path}"
+        );
     }
 }
 
@@ -99,10 +131,26 @@ async fn the_answers_have_the_fields_that_are_described() {
         ("Problem", failure),
     ];
     for (name, answer) in described {
-        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-        assert_eq!(names(&schemas[name]["properties"]), names(&answer), "{name}");
-        let required: BTreeSet<String> = serde_json::from_value(schemas[name]["required"].clone()).unwrap();
-        assert_eq!(required, names(&answer), "{name}: every field is always there");
+        let names = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            names(&schemas[name]["properties"]),
+            names(&answer),
+            "{name}"
+        );
+        let required: BTreeSet<String> =
+            serde_json::from_value(schemas[name]["required"].clone()).unwrap();
+        assert_eq!(
+            required,
+            names(&answer),
+            "{name}: every field is always there"
+        );
     }
 }
 
@@ -115,15 +163,29 @@ async fn the_page_loads_nothing_from_elsewhere() {
     assert!(page.header("content-type").starts_with("text/html"));
     let sources: Vec<&str> = ["src=\"", "href=\""]
         .iter()
-        .flat_map(|attribute| page.text.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap()))
+        .flat_map(|attribute| {
+            page.text
+                .split(attribute)
+                .skip(1)
+                .map(|rest| rest.split('"').next().unwrap())
+        })
         .collect();
     assert!(sources.len() >= 5, "{sources:?}");
     for source in sources {
         assert!(!source.contains("//"), "{source}");
-        app.get(&format!("/docs/{}", source.trim_start_matches("./"))).await.expect(200);
+        app.get(&format!("/docs/{}", source.trim_start_matches("./")))
+            .await
+            .expect(200);
     }
-    let settings = app.get("/docs/swagger-initializer.js").await.expect(200).text;
+    let settings = app
+        .get("/docs/swagger-initializer.js")
+        .await
+        .expect(200)
+        .text;
     // Where it is unset, the page sends the service's address to swagger.io.
     assert!(settings.contains(r#""validatorUrl": "none""#), "{settings}");
-    assert!(settings.contains("/openapi.json") && !settings.contains("://"), "{settings}");
+    assert!(
+        settings.contains("/openapi.json") && !settings.contains("://"),
+        "{settings}"
+    );
 }

@@ -35,24 +35,64 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
         (&longest, &"%E2%9A%94".repeat(256)),
     ];
     for (id, segment) in cases {
-        let join = Join { peer_id: Some(id.into()), ..Join::of(id).with_metadata(WireMetadata::text("x")) };
+        let join = Join {
+            peer_id: Some(id.into()),
+            ..Join::of(id).with_metadata(WireMetadata::text("x"))
+        };
         world.sim.join(id, join).unwrap();
         let path = encoded(id);
 
-        let peer = raw(&app, "POST", &format!("/v1/rooms/{path}/peers/{path}/snapshots"), "").await.expect(201).json();
+        let peer = raw(
+            &app,
+            "POST",
+            &format!("/v1/rooms/{path}/peers/{path}/snapshots"),
+            "",
+        )
+        .await
+        .expect(201)
+        .json();
         let sent = world.sim.requests().pop().unwrap();
-        assert_eq!((sent.path, sent.query), (format!("/v2/active-rooms/{segment}/peers/{segment}"), None), "{id}");
+        assert_eq!(
+            (sent.path, sent.query),
+            (format!("/v2/active-rooms/{segment}/peers/{segment}"), None),
+            "{id}"
+        );
         for name in ["room_id", "peer_id", "user_id"] {
             assert_eq!(peer[name], id);
         }
 
-        let room = raw(&app, "POST", &format!("/v1/rooms/{path}/snapshots?user_id={path}"), "").await.expect(200);
-        assert_eq!(world.sim.requests().pop().unwrap().path, format!("/v2/active-rooms/{segment}/peers"), "{id}");
+        let room = raw(
+            &app,
+            "POST",
+            &format!("/v1/rooms/{path}/snapshots?user_id={path}"),
+            "",
+        )
+        .await
+        .expect(200);
+        assert_eq!(
+            world.sim.requests().pop().unwrap().path,
+            format!("/v2/active-rooms/{segment}/peers"),
+            "{id}"
+        );
         assert_eq!(room.json()["snapshots"][0]["id"], peer["id"], "{id}");
 
-        let resumed = raw(&app, "GET", &format!("/v1/users/{path}/resume?room_id={path}"), "").await.expect(200);
+        let resumed = raw(
+            &app,
+            "GET",
+            &format!("/v1/users/{path}/resume?room_id={path}"),
+            "",
+        )
+        .await
+        .expect(200);
         assert_eq!(resumed.json()["snapshot_id"], peer["id"]);
-        let history = raw(&app, "GET", &format!("/v1/users/{path}/snapshots?peer_id={path}"), "").await.expect(200);
+        let history = raw(
+            &app,
+            "GET",
+            &format!("/v1/users/{path}/snapshots?peer_id={path}"),
+            "",
+        )
+        .await
+        .expect(200);
         assert_eq!(history.json()["snapshots"][0]["user_id"], id);
     }
 }
@@ -62,8 +102,8 @@ async fn what_is_no_id_is_refused_wherever_one_stands_and_100ms_is_not_asked() {
     let (world, app) = World::with_app().await;
     let too_long = "x".repeat(257);
     let bad_ids = [
-        "", ".", "..", "%2e", "%2E%2e", ".%2e", &too_long, "%00", "a%0ab", "a%0d%0aX", "%7f", "%c2%85", "%ff", "%zz",
-        "%", "%2",
+        "", ".", "..", "%2e", "%2E%2e", ".%2e", &too_long, "%00", "a%0ab", "a%0d%0aX", "%7f",
+        "%c2%85", "%ff", "%zz", "%", "%2",
     ];
     for id in bad_ids {
         for target in [
@@ -94,9 +134,34 @@ async fn what_is_no_id_is_refused_wherever_one_stands_and_100ms_is_not_asked() {
 async fn ids_that_are_together_too_large_are_refused() {
     let (world, app) = World::with_app().await;
     let id = "😀".repeat(256);
-    world.sim.join(&id, Join { peer_id: Some(id.clone()), ..Join::of(&id) }).unwrap();
+    world
+        .sim
+        .join(
+            &id,
+            Join {
+                peer_id: Some(id.clone()),
+                ..Join::of(&id)
+            },
+        )
+        .unwrap();
     let path = encoded(&id);
-    problem(raw(&app, "POST", &format!("/v1/rooms/{path}/peers/{path}/snapshots"), "").await, 400, "invalid-request");
-    let room = raw(&app, "POST", &format!("/v1/rooms/{path}/snapshots"), "").await.expect(200).json();
-    assert_eq!((&room["skipped"][0]["peer_id"], &room["skipped"][0]["code"]), (&id.into(), &"invalid-request".into()));
+    problem(
+        raw(
+            &app,
+            "POST",
+            &format!("/v1/rooms/{path}/peers/{path}/snapshots"),
+            "",
+        )
+        .await,
+        400,
+        "invalid-request",
+    );
+    let room = raw(&app, "POST", &format!("/v1/rooms/{path}/snapshots"), "")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&room["skipped"][0]["peer_id"], &room["skipped"][0]["code"]),
+        (&id.into(), &"invalid-request".into())
+    );
 }

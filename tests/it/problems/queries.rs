@@ -39,28 +39,70 @@ async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
         "cursor=99999999999999999999_01a23179-de00-7cbd-8ef0-1974a219aeff",
         "max_age=1",
     ];
-    let room = ["user=u", "user_id=a&user_id=b", "user_id=", "role=", "peer_id=p", "role=a&role=a"];
+    let room = [
+        "user=u",
+        "user_id=a&user_id=b",
+        "user_id=",
+        "role=",
+        "peer_id=p",
+        "role=a&role=a",
+    ];
     for query in resume {
-        problem(app.get(&format!("/v1/users/u/resume?{query}")).await, 400, "invalid-request");
+        problem(
+            app.get(&format!("/v1/users/u/resume?{query}")).await,
+            400,
+            "invalid-request",
+        );
     }
     for query in history {
-        problem(app.get(&format!("/v1/users/u/snapshots?{query}")).await, 400, "invalid-request");
+        problem(
+            app.get(&format!("/v1/users/u/snapshots?{query}")).await,
+            400,
+            "invalid-request",
+        );
     }
     for query in room {
-        problem(app.post(&format!("/v1/rooms/r/snapshots?{query}")).await, 400, "invalid-request");
+        problem(
+            app.post(&format!("/v1/rooms/r/snapshots?{query}")).await,
+            400,
+            "invalid-request",
+        );
     }
     for query in ["role=x", "user_id=u", "x"] {
-        problem(app.post(&format!("/v1/rooms/r/peers/p/snapshots?{query}")).await, 400, "invalid-request");
+        problem(
+            app.post(&format!("/v1/rooms/r/peers/p/snapshots?{query}"))
+                .await,
+            400,
+            "invalid-request",
+        );
     }
     assert_eq!(world.sim.request_count(), 0);
     // An empty query is none.
-    problem(app.get("/v1/users/u/resume?").await, 404, "no-saved-metadata");
-    problem(app.post("/v1/rooms/r/snapshots?").await, 404, "room-not-active");
-    problem(app.post("/v1/rooms/r/peers/p/snapshots?").await, 404, "room-not-active");
+    problem(
+        app.get("/v1/users/u/resume?").await,
+        404,
+        "no-saved-metadata",
+    );
+    problem(
+        app.post("/v1/rooms/r/snapshots?").await,
+        404,
+        "room-not-active",
+    );
+    problem(
+        app.post("/v1/rooms/r/peers/p/snapshots?").await,
+        404,
+        "room-not-active",
+    );
     // Times that no database holds are times all the same.
-    for time in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-12-31T23:59:60Z"] {
+    for time in [
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "2026-12-31T23:59:60Z",
+    ] {
         for name in ["since", "until", "at"] {
-            app.get(&format!("/v1/users/u/snapshots?{name}={time}")).await.expect(200);
+            app.get(&format!("/v1/users/u/snapshots?{name}={time}"))
+                .await
+                .expect(200);
         }
     }
     let farthest = i64::MAX;
@@ -68,7 +110,13 @@ async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
         format!("{farthest}_01a23179de007cbd8ef01974a219aeff"),
         "-62135596800000000_01a23179de007cbd8ef01974a219aeff".into(),
     ] {
-        let answer = app.get(&format!("/v1/users/u/snapshots?cursor={cursor}")).await;
-        assert!([200, 400].contains(&answer.status.as_u16()), "{cursor}: {}", answer.text);
+        let answer = app
+            .get(&format!("/v1/users/u/snapshots?cursor={cursor}"))
+            .await;
+        assert!(
+            [200, 400].contains(&answer.status.as_u16()),
+            "{cursor}: {}",
+            answer.text
+        );
     }
 }

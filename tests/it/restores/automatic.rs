@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use rejoin::config::{RestoreArgs, WebhookArgs};
 use rejoin::sim::{
-    DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings, WebhookTarget,
+    DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings,
+    WebhookTarget,
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -18,21 +19,34 @@ const SECRET: &str = "webhook-secret";
 async fn world(which: &str) -> (World, Replica) {
     let world = World::new().await;
     let app = replica(&world, which).await;
-    let target = WebhookTarget::new(&format!("{}/v1/webhooks/100ms", app.base), "x-rejoin-secret", SECRET.into());
+    let target = WebhookTarget::new(
+        &format!("{}/v1/webhooks/100ms", app.base),
+        "x-rejoin-secret",
+        SECRET.into(),
+    );
     world.sim.set_webhook_target(Some(target.unwrap()));
     (world, app)
 }
 
 async fn replica(world: &World, which: &str) -> Replica {
     let (webhooks, restores) = (WebhookArgs::at(SECRET.into()), RestoreArgs::at(which));
-    world.replica(Setup { webhooks, restores, ..Setup::default() }).await
+    world
+        .replica(Setup {
+            webhooks,
+            restores,
+            ..Setup::default()
+        })
+        .await
 }
 
 /// `old` plays and drops, which is told now or at the end of its ghost. Nobody has fetched it.
 async fn play_and_drop(world: &World, leave_at: LeaveAt) {
     world.join("player-7", "old", "");
     world.set("old", "hp 71");
-    let options = DropOptions { leave_at: Some(leave_at), ..DropOptions::default() };
+    let options = DropOptions {
+        leave_at: Some(leave_at),
+        ..DropOptions::default()
+    };
     world.sim.drop_peer(ROOM, "old", options).unwrap();
     told(world).await;
     world.clock.pass(Duration::from_secs(2));
@@ -40,25 +54,40 @@ async fn play_and_drop(world: &World, leave_at: LeaveAt) {
 
 /// Waits until everything that happened is told.
 async fn told(world: &World) {
-    passing(world, "everything is told", async || world.sim.pending_deliveries() == 0).await;
+    passing(world, "everything is told", async || {
+        world.sim.pending_deliveries() == 0
+    })
+    .await;
 }
 
 /// Waits until `condition` holds, while the time of the world passes ten times as fast as ours.
 async fn passing(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not in time");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{what}: not in time"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
         world.clock.pass(Duration::from_millis(200));
     }
 }
 
 async fn jobs(pool: &PgPool) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM restore_jobs").fetch_one(pool).await.unwrap()
+    sqlx::query_scalar("SELECT count(*) FROM restore_jobs")
+        .fetch_one(pool)
+        .await
+        .unwrap()
 }
 
 async fn one_job_waits(world: &World) {
-    assert_eq!((jobs(&world.database.pool().await).await, of(world, "new").as_str()), (1, ""));
+    assert_eq!(
+        (
+            jobs(&world.database.pool().await).await,
+            of(world, "new").as_str()
+        ),
+        (1, "")
+    );
 }
 
 async fn jobs_are_done(world: &World) {
@@ -67,9 +96,15 @@ async fn jobs_are_done(world: &World) {
 }
 
 async fn restored(world: &World, peer: &str) {
-    passing(world, "the state is back", async || of(world, peer) == "hp 71").await;
+    passing(world, "the state is back", async || {
+        of(world, peer) == "hp 71"
+    })
+    .await;
     jobs_are_done(world).await;
-    assert_eq!(rows(world).await.last(), Some(&json!(["restore", peer, "restored", null])));
+    assert_eq!(
+        rows(world).await.last(),
+        Some(&json!(["restore", peer, "restored", null]))
+    );
 }
 
 #[tokio::test]
@@ -80,14 +115,23 @@ async fn a_player_who_dropped_has_their_state_as_they_join_again() {
     world.join("player-7", "new", "");
     restored(&world, "new").await;
     let now = app.resume("player-7").await.expect(200).json();
-    assert_eq!((&now["peer_id"], &now["changed_at"]), (&json!("new"), &dropped["changed_at"]));
+    assert_eq!(
+        (&now["peer_id"], &now["changed_at"]),
+        (&json!("new"), &dropped["changed_at"])
+    );
     assert_eq!(updates(&world).len(), 1);
-    let away: bool = sqlx::query_scalar("SELECT automatic AND after_drop > interval '1 second' FROM resumes")
-        .fetch_one(&world.database.pool().await)
-        .await
-        .unwrap();
+    let away: bool =
+        sqlx::query_scalar("SELECT automatic AND after_drop > interval '1 second' FROM resumes")
+            .fetch_one(&world.database.pool().await)
+            .await
+            .unwrap();
     assert!(away);
-    assert!(app.get("/metrics").await.text.contains("rejoin_drop_to_resume_seconds_count"));
+    assert!(
+        app.get("/metrics")
+            .await
+            .text
+            .contains("rejoin_drop_to_resume_seconds_count")
+    );
 }
 
 #[tokio::test]
@@ -119,14 +163,21 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
         if leaves {
             world.sim.leave(ROOM, "old").unwrap();
         } else {
-            let options = DropOptions { leave_at: Some(LeaveAt::Drop), ..DropOptions::default() };
+            let options = DropOptions {
+                leave_at: Some(LeaveAt::Drop),
+                ..DropOptions::default()
+            };
             world.sim.drop_peer(ROOM, "old", options).unwrap();
         }
         told(&world).await;
         world.join("player-7", "new", "");
         told(&world).await;
         jobs_are_done(&world).await;
-        assert_eq!((of(&world, "new").as_str(), updates(&world).len()), ("", 0), "{which}");
+        assert_eq!(
+            (of(&world, "new").as_str(), updates(&world).len()),
+            ("", 0),
+            "{which}"
+        );
     }
 }
 
@@ -150,7 +201,10 @@ async fn who_has_metadata_by_then_keeps_it() {
     world.set("new", "a new game");
     world.clock.pass(Duration::from_mins(1));
     jobs_are_done(&world).await;
-    assert_eq!((of(&world, "new").as_str(), updates(&world).len()), ("a new game", 0));
+    assert_eq!(
+        (of(&world, "new").as_str(), updates(&world).len()),
+        ("a new game", 0)
+    );
 }
 
 #[tokio::test]
@@ -159,7 +213,11 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
     let other = replica(&world, "dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
     let twice = WebhookRule::always(&["peer.join.success"], Effect::Duplicate(20));
-    world.sim.set_webhook_settings(WebhookSettings { rules: vec![twice], parallel: 8, ..WebhookSettings::default() });
+    world.sim.set_webhook_settings(WebhookSettings {
+        rules: vec![twice],
+        parallel: 8,
+        ..WebhookSettings::default()
+    });
     world.join("player-7", "new", "");
     restored(&world, "new").await;
     told(&world).await;
@@ -169,7 +227,10 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
     assert_eq!(updates(&world).len(), 1);
     assert_eq!(rows(&world).await.len(), 1);
     for app in [app, other] {
-        assert_eq!(app.resume("player-7").await.expect(200).json()["peer_id"], "new");
+        assert_eq!(
+            app.resume("player-7").await.expect(200).json()["peer_id"],
+            "new"
+        );
     }
 }
 
@@ -178,7 +239,9 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
 async fn a_peer_that_cannot_be_fetched_yet_is_tried_again() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
-    world.sim.set_faults([FaultRule::times(Operation::Peer, 3, Fault::Status(404))]);
+    world
+        .sim
+        .set_faults([FaultRule::times(Operation::Peer, 3, Fault::Status(404))]);
     world.join("player-7", "new", "");
     restored(&world, "new").await;
 }
@@ -187,11 +250,16 @@ async fn a_peer_that_cannot_be_fetched_yet_is_tried_again() {
 async fn a_peer_that_is_gone_is_given_up_and_recorded() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
-    world.sim.set_faults([FaultRule::always(Operation::Peer, Fault::Status(404))]);
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Peer, Fault::Status(404))]);
     world.join("player-7", "new", "");
     told(&world).await;
     jobs_are_done(&world).await;
-    assert_eq!(rows(&world).await, [json!(["restore", "new", "failed", "peer-not-found"])]);
+    assert_eq!(
+        rows(&world).await,
+        [json!(["restore", "new", "failed", "peer-not-found"])]
+    );
 }
 
 #[tokio::test]
@@ -199,7 +267,9 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
     for operation in [Operation::Any, Operation::Update] {
         let (world, _app) = world("dropped").await;
         play_and_drop(&world, LeaveAt::Drop).await;
-        world.sim.set_faults([FaultRule::always(operation, Fault::Status(503))]);
+        world
+            .sim
+            .set_faults([FaultRule::always(operation, Fault::Status(503))]);
         world.join("player-7", "new", "");
         told(&world).await;
         for _ in 0..60 {
@@ -209,7 +279,10 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
         one_job_waits(&world).await;
         world.sim.set_faults([]);
         restored(&world, "new").await;
-        assert_eq!(rows(&world).await, [json!(["restore", "new", "restored", null])] as [Value; 1]);
+        assert_eq!(
+            rows(&world).await,
+            [json!(["restore", "new", "restored", null])] as [Value; 1]
+        );
     }
 }
 
@@ -218,11 +291,16 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
 async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
     let (world, app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
-    world.sim.set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
+    world
+        .sim
+        .set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
     world.join("player-7", "new", "");
     restored(&world, "new").await;
     let resumed = app.resume("player-7").await.expect(200).json();
-    assert_eq!((&resumed["peer_id"], &resumed["changed_at"]), (&json!("new"), &json!("2026-12-01T12:00:01.000000Z")));
+    assert_eq!(
+        (&resumed["peer_id"], &resumed["changed_at"]),
+        (&json!("new"), &json!("2026-12-01T12:00:01.000000Z"))
+    );
 }
 
 /// Of a returning player an old state is known, and the ghost's is not: that one is waited for.
@@ -234,7 +312,10 @@ async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
         world.set("older", "yesterday");
         app.snapshot("older").await.expect(201);
         if ends_by_drop {
-            let options = DropOptions { leave_at: Some(LeaveAt::Drop), ..DropOptions::default() };
+            let options = DropOptions {
+                leave_at: Some(LeaveAt::Drop),
+                ..DropOptions::default()
+            };
             world.sim.drop_peer(ROOM, "older", options).unwrap();
         } else {
             world.sim.leave(ROOM, "older").unwrap();
@@ -245,7 +326,10 @@ async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
         told(&world).await;
         jobs_are_done(&world).await;
         world.set("old", "hp 71");
-        world.sim.drop_peer(ROOM, "old", DropOptions::default()).unwrap();
+        world
+            .sim
+            .drop_peer(ROOM, "old", DropOptions::default())
+            .unwrap();
         world.clock.pass(Duration::from_secs(1));
         world.join("player-7", "new", "");
         told(&world).await;

@@ -20,21 +20,37 @@ async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
         restore(app, &by(&format!("server-{server}"))).await
     }))
     .await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
-    let [won] = won.as_slice() else { panic!("{} have won", won.len()) };
+    let (won, lost): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
+    let [won] = won.as_slice() else {
+        panic!("{} have won", won.len())
+    };
     let claim = won.json()["claim"].clone();
     assert_eq!(won.json()["metadata_raw"], "hp 71");
     assert_eq!(lost.len(), 49);
     for answer in lost {
         let answer = answer.expect(409);
-        assert_eq!((&answer.json()["claim"], answer.code().as_str()), (&claim, "already-claimed"));
+        assert_eq!(
+            (&answer.json()["claim"], answer.code().as_str()),
+            (&claim, "already-claimed")
+        );
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        assert!(["claimed_by", "claimed_at"].iter().all(|part| detail.contains(claim[part].as_str().unwrap())));
+        assert!(
+            ["claimed_by", "claimed_at"]
+                .iter()
+                .all(|part| detail.contains(claim[part].as_str().unwrap()))
+        );
     }
     world.clock.pass(std::time::Duration::from_secs(3));
     let winner = claim["claimed_by"].as_str().unwrap();
-    assert_eq!(restore(&two, &by(winner)).await.expect(200).json()["claim"], claim);
-    assert_eq!(rows(&world).await, [json!(["claim", null, "claimed", null])]);
+    assert_eq!(
+        restore(&two, &by(winner)).await.expect(200).json()["claim"],
+        claim
+    );
+    assert_eq!(
+        rows(&world).await,
+        [json!(["claim", null, "claimed", null])]
+    );
 }
 
 #[tokio::test]
@@ -42,21 +58,42 @@ async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     let body = json!({"room_id": ROOM, "peer_id": "new", "claimed_by": "server-1"});
     let answer = restore(&app, &body).await.expect(200).json();
-    assert_eq!((&answer["restored"], &answer["claim"]["claimed_by"]), (&json!(true), &json!("server-1")));
+    assert_eq!(
+        (&answer["restored"], &answer["claim"]["claimed_by"]),
+        (&json!(true), &json!("server-1"))
+    );
     world.clock.pass(std::time::Duration::from_secs(1));
     app.snapshot("new").await.expect(200);
-    assert_eq!(restore(&app, &by("server-2")).await.expect(409).code(), "already-claimed");
+    assert_eq!(
+        restore(&app, &by("server-2")).await.expect(409).code(),
+        "already-claimed"
+    );
 
     // And on the one after it.
-    world.sim.drop_peer(ROOM, "new", DropOptions::default()).unwrap();
+    world
+        .sim
+        .drop_peer(ROOM, "new", DropOptions::default())
+        .unwrap();
     world.join("player-7", "third", "");
-    assert_eq!(restore(&app, &to("third")).await.expect(200).json()["restored"], true);
-    assert_eq!(app.resume("player-7").await.expect(200).json()["peer_id"], "third");
-    assert_eq!(restore(&app, &by("server-2")).await.expect(409).code(), "already-claimed");
+    assert_eq!(
+        restore(&app, &to("third")).await.expect(200).json()["restored"],
+        true
+    );
+    assert_eq!(
+        app.resume("player-7").await.expect(200).json()["peer_id"],
+        "third"
+    );
+    assert_eq!(
+        restore(&app, &by("server-2")).await.expect(409).code(),
+        "already-claimed"
+    );
 
     world.set("third", "hp 50");
     app.snapshot("third").await.expect(201);
-    assert_eq!(restore(&app, &by("server-2")).await.expect(200).json()["claim"]["claimed_by"], "server-2");
+    assert_eq!(
+        restore(&app, &by("server-2")).await.expect(200).json()["claim"]["claimed_by"],
+        "server-2"
+    );
 }
 
 #[tokio::test]

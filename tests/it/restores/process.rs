@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rejoin::sim::{DropOptions, Fault, FaultRule, Join, LeaveAt, Operation, Sim, WebhookTarget, WireMetadata};
+use rejoin::sim::{
+    DropOptions, Fault, FaultRule, Join, LeaveAt, Operation, Sim, WebhookTarget, WireMetadata,
+};
 use rustix::process::Signal;
 use serde_json::value::RawValue;
 use sqlx::Row;
@@ -30,13 +32,23 @@ async fn start(database_url: &str, upstream: &Upstream) -> Program {
 }
 
 fn join(sim: &Sim, peer: &str) {
-    sim.join(ROOM, Join { peer_id: Some(peer.to_owned()), ..Join::of("player-7") }).unwrap();
+    sim.join(
+        ROOM,
+        Join {
+            peer_id: Some(peer.to_owned()),
+            ..Join::of("player-7")
+        },
+    )
+    .unwrap();
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_mins(1), "{what}: not within a minute");
+        assert!(
+            start.elapsed() < Duration::from_mins(1),
+            "{what}: not within a minute"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -47,25 +59,40 @@ async fn another_takes_up_what_a_killed_worker_has_begun() {
     let sim = &upstream.sim;
     let mut killed = start(database.url(), &upstream).await;
     join(sim, "old");
-    sim.set_metadata(ROOM, "old", WireMetadata::text("hp 71")).unwrap();
-    let options = DropOptions { leave_at: Some(LeaveAt::Drop), ..DropOptions::default() };
+    sim.set_metadata(ROOM, "old", WireMetadata::text("hp 71"))
+        .unwrap();
+    let options = DropOptions {
+        leave_at: Some(LeaveAt::Drop),
+        ..DropOptions::default()
+    };
     sim.drop_peer(ROOM, "old", options).unwrap();
     until("the drop is told", || sim.pending_deliveries() == 0).await;
 
     sim.set_faults([FaultRule::times(Operation::Update, 1, Fault::Hang)]);
     join(sim, "new");
-    let updates = || sim.requests().iter().filter(|request| request.operation == Some(Operation::Update)).count();
+    let updates = || {
+        sim.requests()
+            .iter()
+            .filter(|request| request.operation == Some(Operation::Update))
+            .count()
+    };
     until("the state is being sent", || updates() == 1).await;
     killed.signal(Signal::KILL);
     assert!(!killed.ended().await.success());
 
     let _another = start(database.url(), &upstream).await;
     let of_new = || sim.peer(ROOM, "new").unwrap().metadata;
-    until("the state is back", || of_new().as_raw().map(RawValue::get) == Some("\"hp 71\"")).await;
+    until("the state is back", || {
+        of_new().as_raw().map(RawValue::get) == Some("\"hp 71\"")
+    })
+    .await;
     assert_eq!(updates(), 2);
     let pool = database.pool().await;
     let rows = loop {
-        let rows = sqlx::query("SELECT outcome, to_peer_id FROM resumes").fetch_all(&pool).await.unwrap();
+        let rows = sqlx::query("SELECT outcome, to_peer_id FROM resumes")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
         if !rows.is_empty() {
             break rows;
         }

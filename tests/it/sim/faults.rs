@@ -9,8 +9,12 @@ use serde_json::json;
 use super::{ROOM, Running};
 
 async fn spoiled(sim: &Running, fault: Fault) -> Response {
-    sim.sim.set_faults([FaultRule::times(Operation::Room, 1, fault)]);
-    sim.rest(Method::GET, &format!("/active-rooms/{ROOM}")).send().await.unwrap()
+    sim.sim
+        .set_faults([FaultRule::times(Operation::Room, 1, fault)]);
+    sim.rest(Method::GET, &format!("/active-rooms/{ROOM}"))
+        .send()
+        .await
+        .unwrap()
 }
 
 async fn good(sim: &Running) -> bool {
@@ -32,20 +36,38 @@ async fn answers_can_be_errors_of_every_form() {
         (Fault::Empty(504), 504, ""),
         (Fault::Empty(200), 200, ""),
         (Fault::Garbage, 200, "{\"id\": \u{1}"),
-        (Fault::Unauthorized, 401, r#"{"code":401,"message":"Token validation error","details":["not found"]}"#),
+        (
+            Fault::Unauthorized,
+            401,
+            r#"{"code":401,"message":"Token validation error","details":["not found"]}"#,
+        ),
         (Fault::Forbidden, 403, r#"{"code":403,"#),
-        (Fault::Answer { status: 400, content_type: None, body: "exactly".into() }, 400, "exactly"),
+        (
+            Fault::Answer {
+                status: 400,
+                content_type: None,
+                body: "exactly".into(),
+            },
+            400,
+            "exactly",
+        ),
     ] {
         let response = spoiled(&sim, fault.clone()).await;
         assert_eq!(response.status().as_u16(), status, "{fault:?}");
         let body = response.text().await.unwrap();
-        assert!(body.starts_with(content) && body.is_empty() == content.is_empty(), "{fault:?}: {body}");
+        assert!(
+            body.starts_with(content) && body.is_empty() == content.is_empty(),
+            "{fault:?}: {body}"
+        );
         assert!(good(&sim).await, "after {fault:?}");
     }
     let response = spoiled(&sim, Fault::Redirect("http://elsewhere.example/".into())).await;
     assert_eq!(
         (response.status(), &response.headers()[header::LOCATION]),
-        (StatusCode::FOUND, &"http://elsewhere.example/".parse().unwrap(),)
+        (
+            StatusCode::FOUND,
+            &"http://elsewhere.example/".parse().unwrap(),
+        )
     );
     sim.stop().await;
 }
@@ -54,13 +76,28 @@ async fn answers_can_be_errors_of_every_form() {
 async fn rate_limits_come_in_three_forms() {
     let sim = with_a_peer().await;
     let response = spoiled(&sim, Fault::RateLimit(RateLimit::Header(3))).await;
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"3".parse().unwrap()));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            &response.headers()["retry-after"]
+        ),
+        (429, &"3".parse().unwrap())
+    );
     let response = spoiled(&sim, Fault::RateLimit(RateLimit::Message(45))).await;
     assert!(response.headers().get("retry-after").is_none());
     let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    assert_eq!(body["message"], "rate limit exceeded, retry after 45 seconds");
+    assert_eq!(
+        body["message"],
+        "rate limit exceeded, retry after 45 seconds"
+    );
     let response = spoiled(&sim, Fault::RateLimit(RateLimit::Bare)).await;
-    assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (429, ""));
+    assert_eq!(
+        (
+            response.status().as_u16(),
+            response.text().await.unwrap().as_str()
+        ),
+        (429, "")
+    );
     sim.stop().await;
 }
 
@@ -90,7 +127,10 @@ async fn a_flood_is_as_large_as_told() {
 async fn delays_come_on_top_of_what_else_happens() {
     let sim = with_a_peer().await;
     let (delay, fault) = (Fault::DelayMs(150), Fault::Status(500));
-    sim.sim.set_faults([FaultRule::always(Operation::Any, delay), FaultRule::times(Operation::Room, 1, fault)]);
+    sim.sim.set_faults([
+        FaultRule::always(Operation::Any, delay),
+        FaultRule::times(Operation::Room, 1, fault),
+    ]);
     let start = Instant::now();
     assert!(!good(&sim).await);
     assert!(start.elapsed() >= Duration::from_millis(150));
@@ -102,9 +142,16 @@ async fn delays_come_on_top_of_what_else_happens() {
 #[tokio::test]
 async fn a_hanging_request_gets_no_answer_and_holds_up_no_shutdown() {
     let sim = with_a_peer().await;
-    sim.sim.set_faults([FaultRule::always(Operation::Room, Fault::Hang)]);
+    sim.sim
+        .set_faults([FaultRule::always(Operation::Room, Fault::Hang)]);
     let request = sim.rest(Method::GET, &format!("/active-rooms/{ROOM}"));
-    let error = request.try_clone().unwrap().timeout(Duration::from_millis(200)).send().await.unwrap_err();
+    let error = request
+        .try_clone()
+        .unwrap()
+        .timeout(Duration::from_millis(200))
+        .send()
+        .await
+        .unwrap_err();
     assert!(error.is_timeout(), "{error}");
     assert_eq!(sim.sim.requests()[0].status, None);
     let hanging = tokio::spawn(request.send());
@@ -120,17 +167,27 @@ async fn rules_match_by_call_and_count() {
         { "operation": "peers", "skip": 1, "times": 2, "fault": { "status": 500 } },
         { "operation": "session", "fault": "unauthorized" },
     ]);
-    let (status, _) = sim.control(Method::PUT, "/faults", &rules.to_string()).await;
+    let (status, _) = sim
+        .control(Method::PUT, "/faults", &rules.to_string())
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     let mut seen = Vec::new();
     for _ in 0..4 {
         assert!(good(&sim).await);
-        seen.push(sim.get(&format!("/active-rooms/{ROOM}/peers")).await.0.as_u16());
+        seen.push(
+            sim.get(&format!("/active-rooms/{ROOM}/peers"))
+                .await
+                .0
+                .as_u16(),
+        );
     }
     assert_eq!(seen, [200, 500, 500, 200]);
     assert_eq!(sim.get("/sessions/any").await.0, StatusCode::UNAUTHORIZED);
     let (_, left) = sim.control(Method::GET, "/faults", "").await;
-    assert_eq!((&left[0]["times"], &left[0]["skip"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&left[0]["times"], &left[0]["skip"]),
+        (&json!(0), &json!(0))
+    );
     sim.control(Method::DELETE, "/faults", "").await;
     assert_eq!(sim.get("/sessions/any").await.0, StatusCode::NOT_FOUND);
     sim.stop().await;
@@ -143,11 +200,18 @@ async fn every_fault_can_be_written_as_documented() {
         {"rate_limit": "bare"}, {"html": 502}, {"empty": 503}, {"redirect": "http://x/"}, "garbage", "unauthorized", "forbidden",
         {"flood": 10}, {"answer": {"status": 200, "body": "{}"}}]"#;
     let faults: Vec<serde_json::Value> = serde_json::from_str(faults).unwrap();
-    let rules: Vec<_> = faults.iter().map(|fault| json!({ "fault": fault })).collect();
-    let (status, body) = sim.control(Method::PUT, "/faults", &json!(rules).to_string()).await;
+    let rules: Vec<_> = faults
+        .iter()
+        .map(|fault| json!({ "fault": fault }))
+        .collect();
+    let (status, body) = sim
+        .control(Method::PUT, "/faults", &json!(rules).to_string())
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
     assert_eq!(sim.sim.faults().len(), faults.len());
-    let (status, _) = sim.control(Method::PUT, "/faults", r#"[{"fault": "unheard-of"}]"#).await;
+    let (status, _) = sim
+        .control(Method::PUT, "/faults", r#"[{"fault": "unheard-of"}]"#)
+        .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     sim.stop().await;
 }

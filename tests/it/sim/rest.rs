@@ -39,26 +39,46 @@ fn documented(payload: &str) -> Value {
 }
 
 fn video() -> NewTrack {
-    NewTrack { id: None, kind: "video".into(), source: None, mute: false }
+    NewTrack {
+        id: None,
+        kind: "video".into(),
+        source: None,
+        mute: false,
+    }
 }
 
 #[tokio::test]
 async fn answers_have_the_documented_shapes() {
     let sim = Running::start().await;
-    let metadata = WireMetadata::json(r#"{ "Lower_hand": true, "business_user_id": "XYZ_1234" }"#).unwrap();
-    let join = Join { tracks: vec![video()], ..Join::of("player-7").with_metadata(metadata) };
+    let metadata =
+        WireMetadata::json(r#"{ "Lower_hand": true, "business_user_id": "XYZ_1234" }"#).unwrap();
+    let join = Join {
+        tracks: vec![video()],
+        ..Join::of("player-7").with_metadata(metadata)
+    };
     let peer = sim.sim.join(ROOM, join).unwrap();
 
-    let (status, body) = sim.get(&format!("/active-rooms/{ROOM}/peers/{}", peer.id)).await;
+    let (status, body) = sim
+        .get(&format!("/active-rooms/{ROOM}/peers/{}", peer.id))
+        .await;
     assert_eq!((status, shape(&body)), (StatusCode::OK, documented(PEER)));
     let joined_at = body["joined_at"].as_str().unwrap();
-    assert_eq!(joined_at.split_once('.').unwrap().1.len(), "123456789Z".len(), "{joined_at}");
+    assert_eq!(
+        joined_at.split_once('.').unwrap().1.len(),
+        "123456789Z".len(),
+        "{joined_at}"
+    );
 
     let (status, body) = sim.get(&format!("/active-rooms/{ROOM}")).await;
-    assert_eq!((status, shape(&body)), (StatusCode::OK, documented(ACTIVE_ROOM)));
+    assert_eq!(
+        (status, shape(&body)),
+        (StatusCode::OK, documented(ACTIVE_ROOM))
+    );
     assert_eq!(body["session"]["peers"], json!([peer.id]));
 
-    sim.sim.set_metadata(ROOM, &peer.id, WireMetadata::text("{}")).unwrap();
+    sim.sim
+        .set_metadata(ROOM, &peer.id, WireMetadata::text("{}"))
+        .unwrap();
     let (status, body) = sim.get(&format!("/active-rooms/{ROOM}/peers")).await;
     assert_eq!((status, shape(&body)), (StatusCode::OK, documented(LIST)));
 
@@ -68,7 +88,10 @@ async fn answers_have_the_documented_shapes() {
     assert_eq!(body["peers"][&peer.id]["left_at"], "0001-01-01T00:00:00Z");
     sim.sim.leave(ROOM, &peer.id).unwrap();
     let (status, body) = sim.get(&session).await;
-    assert_eq!((status, shape(&body)), (StatusCode::OK, documented(SESSION)));
+    assert_eq!(
+        (status, shape(&body)),
+        (StatusCode::OK, documented(SESSION))
+    );
     assert_eq!(body["active"], false);
     sim.stop().await;
 }
@@ -78,15 +101,33 @@ async fn what_is_not_there_is_404_in_the_documented_shape() {
     let sim = Running::start().await;
     let unknown = json!({ "code": 404, "message": "Not found", "details": ["not found"] });
     for path in ["", "/peers", "/peers/someone"] {
-        assert_eq!(sim.get(&format!("/active-rooms/{ROOM}{path}")).await, (StatusCode::NOT_FOUND, unknown.clone()));
+        assert_eq!(
+            sim.get(&format!("/active-rooms/{ROOM}{path}")).await,
+            (StatusCode::NOT_FOUND, unknown.clone())
+        );
     }
     sim.sim.join(ROOM, Join::of("player-7")).unwrap();
-    for path in [&format!("/active-rooms/{ROOM}/peers/someone"), "/sessions/633c22b420636a0cb361dea0", "/elsewhere"] {
-        assert_eq!(sim.get(path).await, (StatusCode::NOT_FOUND, unknown.clone()), "{path}");
+    for path in [
+        &format!("/active-rooms/{ROOM}/peers/someone"),
+        "/sessions/633c22b420636a0cb361dea0",
+        "/elsewhere",
+    ] {
+        assert_eq!(
+            sim.get(path).await,
+            (StatusCode::NOT_FOUND, unknown.clone()),
+            "{path}"
+        );
     }
     let list = |query: &str| format!("/active-rooms/{ROOM}/peers{query}");
-    for nobody in ["?user_id=nobody", "?role=host", "?user_id=player-7&role=host"] {
-        assert_eq!(sim.get(&list(nobody)).await, (StatusCode::OK, json!({ "peers": {} })));
+    for nobody in [
+        "?user_id=nobody",
+        "?role=host",
+        "?user_id=player-7&role=host",
+    ] {
+        assert_eq!(
+            sim.get(&list(nobody)).await,
+            (StatusCode::OK, json!({ "peers": {} }))
+        );
     }
     let (_, body) = sim.get(&list("?user_id=player-7&role=player")).await;
     assert_eq!(body["peers"].as_object().unwrap().len(), 1);
@@ -108,7 +149,8 @@ async fn tokens_are_verified() {
         let key = jsonwebtoken::EncodingKey::from_secret(b"another secret");
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims(sim.now()), &key).unwrap()
     };
-    let refused = json!({ "code": 401, "message": "Token validation error", "details": ["not found"] });
+    let refused =
+        json!({ "code": 401, "message": "Token validation error", "details": ["not found"] });
     for (what, token) in [
         ("key", changed("access_key", json!("other"))),
         ("version", changed("version", json!(1))),
@@ -120,12 +162,28 @@ async fn tokens_are_verified() {
         ("nonsense", "nonsense".to_owned()),
     ] {
         let answer = super::answer(sim.client.get(&url).bearer_auth(token)).await;
-        assert_eq!(answer, (StatusCode::UNAUTHORIZED, refused.clone()), "{what}");
+        assert_eq!(
+            answer,
+            (StatusCode::UNAUTHORIZED, refused.clone()),
+            "{what}"
+        );
     }
-    assert_eq!(super::answer(sim.client.get(&url)).await, (StatusCode::UNAUTHORIZED, refused));
-    let (status, body) = super::answer(sim.client.get(&url).bearer_auth(changed("type", json!("app")))).await;
-    assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!(403)));
-    let (status, _) = super::answer(sim.client.get(&url).bearer_auth(token(&claims(sim.now())))).await;
+    assert_eq!(
+        super::answer(sim.client.get(&url)).await,
+        (StatusCode::UNAUTHORIZED, refused)
+    );
+    let (status, body) = super::answer(
+        sim.client
+            .get(&url)
+            .bearer_auth(changed("type", json!("app"))),
+    )
+    .await;
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::FORBIDDEN, &json!(403))
+    );
+    let (status, _) =
+        super::answer(sim.client.get(&url).bearer_auth(token(&claims(sim.now())))).await;
     assert_eq!(status, StatusCode::OK);
     sim.stop().await;
 }
@@ -136,7 +194,15 @@ async fn revoked_tokens_are_refused_and_fresh_ones_are_not() {
     sim.sim.join(ROOM, Join::of("player-7")).unwrap();
     let url = format!("{}/v2/active-rooms/{ROOM}", sim.base);
     let old = token(&claims(sim.now()));
-    let status = async |token: &str| sim.client.get(&url).bearer_auth(token).send().await.unwrap().status();
+    let status = async |token: &str| {
+        sim.client
+            .get(&url)
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    };
     assert_eq!(status(&old).await, StatusCode::OK);
     sim.sim.revoke_tokens();
     assert_eq!(status(&old).await, StatusCode::UNAUTHORIZED);
@@ -148,21 +214,40 @@ async fn revoked_tokens_are_refused_and_fresh_ones_are_not() {
 #[tokio::test]
 async fn a_ghost_lingers_beside_the_new_peer_and_then_goes() {
     let sim = Running::start().await;
-    let old = sim.sim.join(ROOM, Join::of("player-7").with_metadata(WireMetadata::text("cave-3"))).unwrap();
-    sim.sim.drop_peer(ROOM, &old.id, DropOptions::default()).unwrap();
+    let old = sim
+        .sim
+        .join(
+            ROOM,
+            Join::of("player-7").with_metadata(WireMetadata::text("cave-3")),
+        )
+        .unwrap();
+    sim.sim
+        .drop_peer(ROOM, &old.id, DropOptions::default())
+        .unwrap();
     let new = sim.sim.join(ROOM, Join::of("player-7")).unwrap();
     sim.pass(Duration::from_secs(45));
     let list = format!("/active-rooms/{ROOM}/peers?user_id=player-7");
     let (_, body) = sim.get(&list).await;
     assert_eq!(body["peers"][&old.id]["metadata"], "cave-3");
     assert_eq!(body["peers"][&new.id]["metadata"], "");
-    let (status, _) = sim.get(&format!("/active-rooms/{ROOM}/peers/{}", old.id)).await;
+    let (status, _) = sim
+        .get(&format!("/active-rooms/{ROOM}/peers/{}", old.id))
+        .await;
     assert_eq!(status, StatusCode::OK);
 
     sim.pass(Duration::from_secs(16));
     let (_, body) = sim.get(&list).await;
-    assert_eq!(body["peers"].as_object().unwrap().keys().collect::<Vec<_>>(), [&new.id]);
-    let (status, _) = sim.get(&format!("/active-rooms/{ROOM}/peers/{}", old.id)).await;
+    assert_eq!(
+        body["peers"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
+        [&new.id]
+    );
+    let (status, _) = sim
+        .get(&format!("/active-rooms/{ROOM}/peers/{}", old.id))
+        .await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     sim.stop().await;
 }
@@ -172,9 +257,15 @@ async fn metadata_is_served_byte_for_byte() {
     let sim = Running::start().await;
     let peer = sim.sim.join(ROOM, Join::of("player-7")).unwrap();
     let digits = "7".repeat(400);
-    for wire in
-        [r#""\ud800""#, r#""a\u0000b\/\u00e9""#, r#"{ "b": 1,  "a": 2, "b": 3 }"#, &digits, "1e999", "null", r#""""#]
-    {
+    for wire in [
+        r#""\ud800""#,
+        r#""a\u0000b\/\u00e9""#,
+        r#"{ "b": 1,  "a": 2, "b": 3 }"#,
+        &digits,
+        "1e999",
+        "null",
+        r#""""#,
+    ] {
         let (status, _) = sim
             .control(
                 Method::PUT,
@@ -186,11 +277,18 @@ async fn metadata_is_served_byte_for_byte() {
         for path in [String::new(), format!("/{}", peer.id)] {
             let request = sim.rest(Method::GET, &format!("/active-rooms/{ROOM}/peers{path}"));
             let body = request.send().await.unwrap().text().await.unwrap();
-            assert!(body.contains(&format!(r#""metadata":{wire},"#)), "{wire}: {body}");
+            assert!(
+                body.contains(&format!(r#""metadata":{wire},"#)),
+                "{wire}: {body}"
+            );
         }
     }
-    sim.sim.set_metadata(ROOM, &peer.id, WireMetadata::absent()).unwrap();
-    let (_, body) = sim.get(&format!("/active-rooms/{ROOM}/peers/{}", peer.id)).await;
+    sim.sim
+        .set_metadata(ROOM, &peer.id, WireMetadata::absent())
+        .unwrap();
+    let (_, body) = sim
+        .get(&format!("/active-rooms/{ROOM}/peers/{}", peer.id))
+        .await;
     assert_eq!(body.get("metadata"), None);
     sim.stop().await;
 }
@@ -200,21 +298,51 @@ async fn update_peer_takes_strings_and_the_last_writer_wins() {
     let sim = Running::start().await;
     let peer = sim.sim.join(ROOM, Join::of("player-7")).unwrap();
     let path = format!("/active-rooms/{ROOM}/peers/{}", peer.id);
-    let update = async |body: &str| super::answer(sim.rest(Method::POST, &path).body(body.to_owned())).await;
-    for bad in [r#"{"metadata": {"hp": 71}}"#, r#"{"metadata": null}"#, r#"{"name": 7}"#, "[]", "nonsense", ""] {
+    let update =
+        async |body: &str| super::answer(sim.rest(Method::POST, &path).body(body.to_owned())).await;
+    for bad in [
+        r#"{"metadata": {"hp": 71}}"#,
+        r#"{"metadata": null}"#,
+        r#"{"name": 7}"#,
+        "[]",
+        "nonsense",
+        "",
+    ] {
         let (status, body) = update(bad).await;
-        assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!(400)), "{bad}");
-        assert!(body["message"].is_string() && body["details"].is_array(), "{body}");
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::BAD_REQUEST, &json!(400)),
+            "{bad}"
+        );
+        assert!(
+            body["message"].is_string() && body["details"].is_array(),
+            "{body}"
+        );
     }
     let (status, body) = update(r#"{"metadata": "first", "name": "seven", "role": "host"}"#).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!((&body["name"], &body["role"], &body["metadata"]), (&json!("seven"), &json!("host"), &json!("first")));
+    assert_eq!(
+        (&body["name"], &body["role"], &body["metadata"]),
+        (&json!("seven"), &json!("host"), &json!("first"))
+    );
     let (_, body) = update(r#"{"metadata": "second"}"#).await;
-    assert_eq!((&body["name"], &body["metadata"]), (&json!("seven"), &json!("second")));
+    assert_eq!(
+        (&body["name"], &body["metadata"]),
+        (&json!("seven"), &json!("second"))
+    );
     assert_eq!(sim.get(&path).await.1, body);
-    let sent: Vec<_> = sim.sim.requests().into_iter().filter_map(|request| request.body).collect();
+    let sent: Vec<_> = sim
+        .sim
+        .requests()
+        .into_iter()
+        .filter_map(|request| request.body)
+        .collect();
     assert_eq!(sent.last().unwrap(), r#"{"metadata": "second"}"#);
-    let (status, _) = super::answer(sim.rest(Method::POST, &format!("/active-rooms/{ROOM}/peers/x")).body("{}")).await;
+    let (status, _) = super::answer(
+        sim.rest(Method::POST, &format!("/active-rooms/{ROOM}/peers/x"))
+            .body("{}"),
+    )
+    .await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     sim.stop().await;
 }

@@ -29,14 +29,25 @@ impl Ended {
 /// Runs a command to its end, with these variables and no others.
 pub(crate) async fn rejoin(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = tokio::process::Command::from(command(arguments, variables));
-    let run = tokio::time::timeout(PATIENCE, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
+    let run = tokio::time::timeout(
+        PATIENCE,
+        command.stdin(Stdio::null()).kill_on_drop(true).output(),
+    )
+    .await;
     let output = run.expect("it ends").expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
-    Ended { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+    Ended {
+        code: output.status.code().expect("no signal"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 /// The variables that lead to this database and this 100ms.
-pub(crate) fn settings<'a>(database_url: &'a str, upstream: &'a Upstream) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn settings<'a>(
+    database_url: &'a str,
+    upstream: &'a Upstream,
+) -> Vec<(&'a str, &'a str)> {
     vec![
         ("DATABASE_URL", database_url),
         ("HMS_BASE_URL", &upstream.url),
@@ -50,6 +61,10 @@ pub(super) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
     let kept = ["PATH", "HOME", "TMPDIR", "PG_BIN"].into_iter();
     let kept = kept.filter_map(|name| Some((name, std::env::var_os(name)?)));
-    command.args(arguments).env_clear().envs(kept).envs(variables.iter().copied());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(kept)
+        .envs(variables.iter().copied());
     command
 }

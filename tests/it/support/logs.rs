@@ -17,7 +17,9 @@ thread_local! {
 pub(crate) fn capture() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(|| ThisThread);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_writer(|| ThisThread);
         subscriber.with_ansi(false).init();
     });
     LINES.set(Some(Vec::new()));

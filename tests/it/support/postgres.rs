@@ -45,7 +45,11 @@ pub(crate) async fn empty_database() -> Database {
 impl Database {
     async fn create(server: Url, template: &str) -> Self {
         let name = format!("t_{}", Uuid::new_v4().simple());
-        execute(&mut connect(&server).await, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        execute(
+            &mut connect(&server).await,
+            &format!("CREATE DATABASE {name} TEMPLATE {template}"),
+        )
+        .await;
         let url = with_database(&server, &name).into();
         Self { server, name, url }
     }
@@ -57,7 +61,9 @@ impl Database {
 
     /// A pool of a few connections to it.
     pub(crate) async fn pool(&self) -> PgPool {
-        PgPool::connect(self.url()).await.expect("a new database accepts connections")
+        PgPool::connect(self.url())
+            .await
+            .expect("a new database accepts connections")
     }
 }
 
@@ -72,12 +78,16 @@ impl Drop for Database {
 async fn drop_database(server: Url, name: String) {
     if let Ok(mut connection) = PgConnection::connect(server.as_str()).await {
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        let _ = sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut connection).await;
+        let _ = sqlx::query(sqlx::AssertSqlSafe(drop))
+            .execute(&mut connection)
+            .await;
     }
 }
 
 fn block_on(work: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime can be made").block_on(work);
 }
 
@@ -96,40 +106,72 @@ async fn server() -> Url {
 async fn template(server: &Url) -> String {
     let name = format!("rejoin_template_{:016x}", fingerprint(&MIGRATOR));
     let mut connection = connect(server).await;
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut connection).await.expect("a lock");
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(&mut connection)
+        .await
+        .expect("a lock");
     let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(&name);
-    if there.fetch_optional(&mut connection).await.expect("the catalog can be read").is_none() {
+    if there
+        .fetch_optional(&mut connection)
+        .await
+        .expect("the catalog can be read")
+        .is_none()
+    {
         make_template(server, &mut connection, &name).await;
     }
-    connection.close().await.expect("a connection can be closed");
+    connection
+        .close()
+        .await
+        .expect("a connection can be closed");
     name
 }
 
 /// Migrates under another name first: an interrupted template is never used.
 async fn make_template(server: &Url, connection: &mut PgConnection, name: &str) {
     let unfinished = format!("{name}_new");
-    execute(connection, &format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)")).await;
+    execute(
+        connection,
+        &format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)"),
+    )
+    .await;
     execute(connection, &format!("CREATE DATABASE {unfinished}")).await;
     let mut inside = connect(&with_database(server, &unfinished)).await;
-    MIGRATOR.run(&mut inside).await.expect("the migrations run on an empty database");
+    MIGRATOR
+        .run(&mut inside)
+        .await
+        .expect("the migrations run on an empty database");
     inside.close().await.expect("a connection can be closed");
-    execute(connection, &format!("ALTER DATABASE {unfinished} RENAME TO {name}")).await;
+    execute(
+        connection,
+        &format!("ALTER DATABASE {unfinished} RENAME TO {name}"),
+    )
+    .await;
 }
 
 fn fingerprint(migrator: &Migrator) -> u64 {
     let mut hasher = DefaultHasher::new();
-    migrator.iter().for_each(|migration| (migration.version, &migration.checksum).hash(&mut hasher));
+    migrator
+        .iter()
+        .for_each(|migration| (migration.version, &migration.checksum).hash(&mut hasher));
     hasher.finish()
 }
 
 async fn connect(url: &Url) -> PgConnection {
-    let options = url.as_str().parse::<sqlx::postgres::PgConnectOptions>().expect("a database URL");
+    let options = url
+        .as_str()
+        .parse::<sqlx::postgres::PgConnectOptions>()
+        .expect("a database URL");
     let connected = PgConnection::connect_with(&options.disable_statement_logging()).await;
-    connected.unwrap_or_else(|error| panic!("the Postgres for tests does not answer ({error}): is it still running?"))
+    connected.unwrap_or_else(|error| {
+        panic!("the Postgres for tests does not answer ({error}): is it still running?")
+    })
 }
 
 async fn execute(connection: &mut PgConnection, statement: &str) {
-    let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await;
+    let done = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .execute(connection)
+        .await;
     done.unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 

@@ -28,7 +28,11 @@ impl Upstream {
         let url = format!("http://{}/v2", listener.local_addr().expect("it is bound"));
         let stop = CancellationToken::new();
         tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
-        Self { sim, url, _stop: stop.drop_guard() }
+        Self {
+            sim,
+            url,
+            _stop: stop.drop_guard(),
+        }
     }
 }
 
@@ -53,7 +57,10 @@ impl Program {
     pub(crate) async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut command = command(&arguments, variables);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let (said, listening) = tokio::sync::oneshot::channel();
@@ -69,21 +76,32 @@ impl Program {
             all
         });
         let Ok(base) = listening.await else {
-            panic!("it did not start:\n{}", log.join().expect("the log is read"));
+            panic!(
+                "it did not start:\n{}",
+                log.join().expect("the log is read")
+            );
         };
-        Self { child, base, log: Some(log) }
+        Self {
+            child,
+            base,
+            log: Some(log),
+        }
     }
 
     /// Tells it to stop, waits for its end, and returns what it logged.
     pub(crate) async fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
         let status = self.ended().await;
-        let log = self.log.take().map(|log| log.join().expect("the log is read"));
+        let log = self
+            .log
+            .take()
+            .map(|log| log.join().expect("the log is read"));
         (status, log.unwrap_or_default())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = Pid::from_raw(self.child.id().try_into().expect("a process id")).expect("not zero");
+        let id =
+            Pid::from_raw(self.child.id().try_into().expect("a process id")).expect("not zero");
         kill_process(id, signal).expect("the program can be told");
     }
 
@@ -94,16 +112,27 @@ impl Program {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "the program does not end");
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "the program does not end"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
     /// The memory it has in use, in MiB.
     pub(crate) fn resident_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running program");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("a running program");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("its memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            >> 10
     }
 }
 

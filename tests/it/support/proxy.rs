@@ -42,7 +42,14 @@ impl Proxy {
         let reserved = socket("127.0.0.1:0".parse().unwrap());
         let address = reserved.local_addr().unwrap();
         let (mode, open) = (watch::Sender::new(Mode::Open), watch::Sender::new(()));
-        let mut proxy = Self { upstream, _reserved: reserved, address, mode, listening: None, open };
+        let mut proxy = Self {
+            upstream,
+            _reserved: reserved,
+            address,
+            mode,
+            listening: None,
+            open,
+        };
         proxy.listen();
         proxy
     }
@@ -50,11 +57,16 @@ impl Proxy {
     /// A proxy in front of the server that `url` names, and the URL that leads through it.
     pub(crate) fn before(url: &str) -> (Self, String) {
         let mut url = Url::parse(url).expect("a URL");
-        let host = url.host_str().expect("a server that is reached by TCP").to_owned();
+        let host = url
+            .host_str()
+            .expect("a server that is reached by TCP")
+            .to_owned();
         let port = url.port_or_known_default().unwrap_or(5432);
         let proxy = Self::to(format!("{host}:{port}"));
-        url.set_host(Some("127.0.0.1")).expect("an address is a host");
-        url.set_port(Some(proxy.address.port())).expect("a URL with a host has a port");
+        url.set_host(Some("127.0.0.1"))
+            .expect("an address is a host");
+        url.set_port(Some(proxy.address.port()))
+            .expect("a URL with a host has a port");
         (proxy, url.into())
     }
 
@@ -87,7 +99,10 @@ impl Proxy {
         let stranded = std::mem::replace(&mut self.mode, watch::Sender::new(Mode::Open));
         stranded.send_replace(Mode::Stalled);
         // Never dropped: the old connections stay as they are.
-        std::mem::forget((stranded, std::mem::replace(&mut self.open, watch::Sender::new(()))));
+        std::mem::forget((
+            stranded,
+            std::mem::replace(&mut self.open, watch::Sender::new(())),
+        ));
         self.listen();
     }
 
@@ -101,7 +116,12 @@ impl Proxy {
 
     fn listen(&mut self) {
         let listener = socket(self.address).listen(1024).unwrap();
-        let accepting = accept(listener, self.upstream.clone(), self.mode.subscribe(), self.open.subscribe());
+        let accepting = accept(
+            listener,
+            self.upstream.clone(),
+            self.mode.subscribe(),
+            self.open.subscribe(),
+        );
         self.listening = Some(tokio::spawn(accepting));
     }
 }
@@ -122,7 +142,12 @@ fn socket(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn accept(listener: TcpListener, upstream: String, mode: watch::Receiver<Mode>, open: watch::Receiver<()>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: String,
+    mode: watch::Receiver<Mode>,
+    open: watch::Receiver<()>,
+) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         tokio::spawn(carry(client, upstream.clone(), mode.clone(), open.clone()));
@@ -130,14 +155,25 @@ async fn accept(listener: TcpListener, upstream: String, mode: watch::Receiver<M
 }
 
 /// Carries a connection until it ends or is cut.
-async fn carry(client: TcpStream, upstream: String, mode: watch::Receiver<Mode>, mut open: watch::Receiver<()>) {
-    let Ok(server) = TcpStream::connect(&upstream).await else { return };
+async fn carry(
+    client: TcpStream,
+    upstream: String,
+    mode: watch::Receiver<Mode>,
+    mut open: watch::Receiver<()>,
+) {
+    let Ok(server) = TcpStream::connect(&upstream).await else {
+        return;
+    };
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
     let both = async {
-        tokio::join!(one_way(from_client, to_server, mode.clone()), one_way(from_server, to_client, mode.clone()));
+        tokio::join!(
+            one_way(from_client, to_server, mode.clone()),
+            one_way(from_server, to_client, mode.clone())
+        );
     };
     tokio::select! {
         () = both => {}
@@ -150,7 +186,13 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watc
     let mut chunk = vec![0; 16 << 10];
     loop {
         let read = from.read(&mut chunk).await.unwrap_or(0);
-        let Ok(now) = mode.wait_for(|mode| *mode != Mode::Stalled).await.map(|mode| *mode) else { return };
+        let Ok(now) = mode
+            .wait_for(|mode| *mode != Mode::Stalled)
+            .await
+            .map(|mode| *mode)
+        else {
+            return;
+        };
         if let Mode::Delayed(by) = now {
             tokio::time::sleep(by).await;
         }

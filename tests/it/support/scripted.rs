@@ -21,11 +21,16 @@ pub(crate) struct Received {
 
 impl Received {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn bearer(&self) -> &str {
-        self.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default()
+        self.header("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default()
     }
 }
 
@@ -57,7 +62,12 @@ enum Fault {
 
 impl Answer {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: String::new(), body: body.into(), fault: Fault::None }
+        Self {
+            status,
+            headers: String::new(),
+            body: body.into(),
+            fault: Fault::None,
+        }
     }
 
     pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
@@ -70,27 +80,45 @@ impl Answer {
     }
 
     pub(crate) fn cut(self) -> Self {
-        Self { fault: Fault::Cut, ..self }
+        Self {
+            fault: Fault::Cut,
+            ..self
+        }
     }
 
     pub(crate) fn stalled(self) -> Self {
-        Self { fault: Fault::Stall, ..self }
+        Self {
+            fault: Fault::Stall,
+            ..self
+        }
     }
 
     pub(crate) fn delayed(self, by: Duration) -> Self {
-        Self { fault: Fault::Delay(by), ..self }
+        Self {
+            fault: Fault::Delay(by),
+            ..self
+        }
     }
 
     pub(crate) fn chunked(self) -> Self {
-        Self { fault: Fault::Chunked, ..self }
+        Self {
+            fault: Fault::Chunked,
+            ..self
+        }
     }
 
     pub(crate) fn gone() -> Self {
-        Self { fault: Fault::Gone, ..Self::new(0, "") }
+        Self {
+            fault: Fault::Gone,
+            ..Self::new(0, "")
+        }
     }
 
     pub(crate) fn hang() -> Self {
-        Self { fault: Fault::Hang, ..Self::new(0, "") }
+        Self {
+            fault: Fault::Hang,
+            ..Self::new(0, "")
+        }
     }
 }
 
@@ -125,7 +153,11 @@ impl Scripted {
     pub(crate) async fn with(script: impl FnMut(&Received) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(State { script: Box::new(script), received: Vec::new(), connections: 0 }));
+        let state = Arc::new(Mutex::new(State {
+            script: Box::new(script),
+            received: Vec::new(),
+            connections: 0,
+        }));
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -133,7 +165,11 @@ impl Scripted {
                 tokio::spawn(serve(stream, Arc::clone(&shared)));
             }
         });
-        Self { port, state, accepting }
+        Self {
+            port,
+            state,
+            accepting,
+        }
     }
 
     /// All requests so far, in the order in which they came.
@@ -148,7 +184,10 @@ impl Scripted {
 
     /// Method and target of all requests so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.received().iter().map(|request| format!("{} {}", request.method, request.target)).collect()
+        self.received()
+            .iter()
+            .map(|request| format!("{} {}", request.method, request.target))
+            .collect()
     }
 }
 
@@ -185,10 +224,19 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Received> {
         }
     }
     let mut first = lines.first()?.split(' ').map(ToOwned::to_owned);
-    let mut request = Received { method: first.next()?, target: first.next()?, ..Received::default() };
-    request.headers =
-        lines[1..].iter().filter_map(|line| line.split_once(": ")).map(|(k, v)| (k.into(), v.into())).collect();
-    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut request = Received {
+        method: first.next()?,
+        target: first.next()?,
+        ..Received::default()
+    };
+    request.headers = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(k, v)| (k.into(), v.into()))
+        .collect();
+    let length = request
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     request.body = String::from_utf8(body).ok()?;
@@ -197,7 +245,12 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Received> {
 
 /// Writes the answer; `None` when the connection is over with it.
 async fn write(stream: &mut BufReader<TcpStream>, answer: Answer) -> Option<()> {
-    let Answer { status, headers, body, fault } = answer;
+    let Answer {
+        status,
+        headers,
+        body,
+        fault,
+    } = answer;
     match fault {
         Fault::Gone => return None,
         Fault::Hang => std::future::pending().await,
@@ -221,7 +274,10 @@ async fn write(stream: &mut BufReader<TcpStream>, answer: Answer) -> Option<()> 
         }
         Fault::Chunked => {
             for chunk in body.chunks(1000) {
-                stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await.ok()?;
+                stream
+                    .write_all(format!("{:x}\r\n", chunk.len()).as_bytes())
+                    .await
+                    .ok()?;
                 stream.write_all(chunk).await.ok()?;
                 stream.write_all(b"\r\n").await.ok()?;
             }

@@ -43,11 +43,17 @@ impl ManualClock {
     }
 
     pub(crate) fn pass(&self, time: Duration) {
-        self.0.fetch_add(time.as_micros().try_into().expect("a short time"), Ordering::SeqCst);
+        self.0.fetch_add(
+            time.as_micros().try_into().expect("a short time"),
+            Ordering::SeqCst,
+        );
     }
 
     pub(crate) fn back(&self, time: TimeDelta) {
-        self.0.fetch_sub(time.num_microseconds().expect("a short time"), Ordering::SeqCst);
+        self.0.fetch_sub(
+            time.num_microseconds().expect("a short time"),
+            Ordering::SeqCst,
+        );
     }
 
     /// This clock for the app.
@@ -81,8 +87,16 @@ impl Default for Setup {
             database_url: None,
             upstream_url: None,
             timeout: Duration::from_secs(5),
-            limits: Limits { max_metadata_bytes: 262_144, store_names: true },
-            store: StoreConfig { save_lanes: 2, resume_lanes: 1, other_connections: 2, ..StoreConfig::default() },
+            limits: Limits {
+                max_metadata_bytes: 262_144,
+                store_names: true,
+            },
+            store: StoreConfig {
+                save_lanes: 2,
+                resume_lanes: 1,
+                other_connections: 2,
+                ..StoreConfig::default()
+            },
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
         }
@@ -107,11 +121,20 @@ impl World {
             let clock = clock.clone();
             SimClock::from_fn(move || clock.now())
         };
-        let sim = Sim::new(SimConfig { clock: sim_clock, ..SimConfig::new(ACCESS_KEY, SECRET.into()) });
+        let sim = Sim::new(SimConfig {
+            clock: sim_clock,
+            ..SimConfig::new(ACCESS_KEY, SECRET.into())
+        });
         let (listener, sim_url) = listen().await;
         let stop = CancellationToken::new();
         tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
-        Self { sim, clock, sim_url, _stop: stop.drop_guard(), database: postgres::database().await }
+        Self {
+            sim,
+            clock,
+            sim_url,
+            _stop: stop.drop_guard(),
+            database: postgres::database().await,
+        }
     }
 
     /// A world with one replica of the usual set-up.
@@ -150,7 +173,10 @@ impl World {
             drop(app.start_chores(stop.clone()));
         }
         tokio::spawn(server::serve(listener, app.router(), stop.clone()));
-        Replica { _stop: Some(Arc::new(stop.drop_guard())), ..Replica::at(base) }
+        Replica {
+            _stop: Some(Arc::new(stop.drop_guard())),
+            ..Replica::at(base)
+        }
     }
 
     /// Lets a peer of a chosen id into [`ROOM`].
@@ -169,7 +195,9 @@ impl World {
     /// Sets a peer's metadata, a second later.
     pub(crate) fn set(&self, peer: &str, metadata: &str) {
         self.clock.pass(Duration::from_secs(1));
-        self.sim.set_metadata(ROOM, peer, WireMetadata::text(metadata)).expect("the peer is there");
+        self.sim
+            .set_metadata(ROOM, peer, WireMetadata::text(metadata))
+            .expect("the peer is there");
     }
 }
 
@@ -186,12 +214,20 @@ pub(crate) struct Replica {
 impl Replica {
     /// One that is served elsewhere.
     pub(crate) fn at(base: String) -> Self {
-        Self { base, key: None, client: client(), _stop: None }
+        Self {
+            base,
+            key: None,
+            client: client(),
+            _stop: None,
+        }
     }
 
     /// The same app, asked with an API key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..self.clone() }
+        Self {
+            key: Some(key.to_owned()),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -209,7 +245,8 @@ impl Replica {
 
     /// Takes a snapshot of a peer in [`ROOM`].
     pub(crate) async fn snapshot(&self, peer: &str) -> Answer {
-        self.post(&format!("/v1/rooms/{ROOM}/peers/{peer}/snapshots")).await
+        self.post(&format!("/v1/rooms/{ROOM}/peers/{peer}/snapshots"))
+            .await
     }
 
     /// Takes a snapshot of [`ROOM`].
@@ -239,7 +276,11 @@ impl Answer {
         let response = request.send().await.expect("the app answers");
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("the answer is whole");
-        Self { status, headers, text }
+        Self {
+            status,
+            headers,
+            text,
+        }
     }
 
     /// The same, where its status is this one.
@@ -257,7 +298,9 @@ impl Answer {
 
     /// A header as text; empty where there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("plain text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("plain text"))
     }
 
     /// The problem code of a failure.
@@ -268,7 +311,9 @@ impl Answer {
 }
 
 fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none());
     client.build().expect("a client can be built")
 }
 

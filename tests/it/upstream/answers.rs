@@ -9,20 +9,47 @@ fn is_bad<T: std::fmt::Debug>(outcome: &Result<T, HmsError>) -> bool {
 #[tokio::test]
 async fn a_404_asks_whether_the_room_is_active() {
     let both = [PEER_LINE, ROOM_LINE];
-    for body in [NOT_FOUND, "", "<html>not found</html>", r#"{"data":{"description":"not found"}}"#] {
+    for body in [
+        NOT_FOUND,
+        "",
+        "<html>not found</html>",
+        r#"{"data":{"description":"not found"}}"#,
+    ] {
         let missing = || Answer::new(404, body);
-        let (gone, lines) = outcome([missing(), Answer::ok(r#"{"id":"x","session":{"peers":[]}}"#)]).await;
-        assert_eq!((gone, lines), (Err(HmsError::PeerNotFound), both.map(str::to_owned).to_vec()));
+        let (gone, lines) = outcome([
+            missing(),
+            Answer::ok(r#"{"id":"x","session":{"peers":[]}}"#),
+        ])
+        .await;
+        assert_eq!(
+            (gone, lines),
+            (
+                Err(HmsError::PeerNotFound),
+                both.map(str::to_owned).to_vec()
+            )
+        );
         let (inactive, lines) = outcome([missing(), missing()]).await;
-        assert_eq!((inactive, lines), (Err(HmsError::RoomNotActive), both.map(str::to_owned).to_vec()));
+        assert_eq!(
+            (inactive, lines),
+            (
+                Err(HmsError::RoomNotActive),
+                both.map(str::to_owned).to_vec()
+            )
+        );
     }
 }
 
 #[tokio::test]
 async fn a_failing_question_after_a_404_fails_the_operation() {
     let missing = || Answer::new(404, NOT_FOUND);
-    assert_eq!(outcome([missing(), Answer::new(500, "")]).await.0, Err(HmsError::Unavailable));
-    assert_eq!(outcome([missing(), Answer::new(403, "")]).await.0, Err(HmsError::Unauthorized));
+    assert_eq!(
+        outcome([missing(), Answer::new(500, "")]).await.0,
+        Err(HmsError::Unavailable)
+    );
+    assert_eq!(
+        outcome([missing(), Answer::new(403, "")]).await.0,
+        Err(HmsError::Unauthorized)
+    );
     assert!(is_bad(&outcome([missing(), Answer::new(410, "")]).await.0));
     let server = Scripted::answers([missing(), Answer::hang()]).await;
     assert_eq!(ask(&hasty(&server)).await, Err(HmsError::Timeout));
@@ -40,7 +67,16 @@ async fn a_404_of_a_list_means_the_room() {
 
 #[tokio::test]
 async fn an_unexpected_body_is_refused_without_asking_again() {
-    let bodies = ["", "<html>hello</html>", "null", "[]", "\"text\"", r#"{"id":"#, r#"{"id":"another"}"#, "\u{feff}{}"];
+    let bodies = [
+        "",
+        "<html>hello</html>",
+        "null",
+        "[]",
+        "\"text\"",
+        r#"{"id":"#,
+        r#"{"id":"another"}"#,
+        "\u{feff}{}",
+    ];
     for body in bodies {
         let (refused, lines) = outcome([Answer::ok(body)]).await;
         assert!(is_bad(&refused), "{body}: {refused:?}");
@@ -58,7 +94,10 @@ async fn an_unexpected_status_is_named_and_no_more() {
     for status in [301, 302, 307, 308, 304, 400, 405, 409, 410, 422] {
         let answer = Answer::new(status, "secret").header("location", elsewhere);
         let (refused, lines) = outcome([answer]).await;
-        assert_eq!(refused, Err(HmsError::BadResponse(format!("status {status}"))));
+        assert_eq!(
+            refused,
+            Err(HmsError::BadResponse(format!("status {status}")))
+        );
         assert_eq!(lines, [PEER_LINE], "a redirect is not followed");
     }
 }
@@ -68,14 +107,23 @@ async fn bodies_are_capped() {
     let long = format!(r#"{{"metadata":"{}"}}"#, "x".repeat(10_000));
     for answer in [Answer::ok(long.clone()), Answer::ok(long.clone()).chunked()] {
         let server = Scripted::answers([answer]).await;
-        let small = ClientConfig { peer_body_limit: long.len() - 1, ..config(&server) };
+        let small = ClientConfig {
+            peer_body_limit: long.len() - 1,
+            ..config(&server)
+        };
         assert!(is_bad(&ask(&Client::new(small).unwrap()).await));
-        let enough = ClientConfig { peer_body_limit: long.len(), ..config(&server) };
+        let enough = ClientConfig {
+            peer_body_limit: long.len(),
+            ..config(&server)
+        };
         assert!(ask(&Client::new(enough).unwrap()).await.is_ok());
         assert_eq!(server.lines().len(), 2, "neither asks again");
     }
     let server = Scripted::answers([Answer::ok(r#"{"peers":{}}"#)]).await;
-    let small = ClientConfig { list_body_limit: 5, ..config(&server) };
+    let small = ClientConfig {
+        list_body_limit: 5,
+        ..config(&server)
+    };
     assert!(is_bad(&ask_for_all(&Client::new(small).unwrap()).await));
 }
 
@@ -90,17 +138,26 @@ async fn a_body_without_end_is_not_awaited() {
 #[tokio::test]
 async fn a_large_list_keeps_its_odd_peers_apart() {
     let fill = "x".repeat(100);
-    let mut entries: Vec<_> =
-        (0..5000).map(|n| format!(r#""p{n}":{{"id":"p{n}","user_id":"u{n}","metadata":"{fill}{n}"}}"#)).collect();
-    entries[17] = r#""p17":{"id":"p17","user_id":"u17","name":"\ud800","metadata":"\udc00"}"#.to_owned();
-    let server = Scripted::answers([Answer::ok(format!(r#"{{"peers":{{{}}}}}"#, entries.join(",")))]).await;
+    let mut entries: Vec<_> = (0..5000)
+        .map(|n| format!(r#""p{n}":{{"id":"p{n}","user_id":"u{n}","metadata":"{fill}{n}"}}"#))
+        .collect();
+    entries[17] =
+        r#""p17":{"id":"p17","user_id":"u17","name":"\ud800","metadata":"\udc00"}"#.to_owned();
+    let server = Scripted::answers([Answer::ok(format!(
+        r#"{{"peers":{{{}}}}}"#,
+        entries.join(",")
+    ))])
+    .await;
     let peers = ask_for_all(&client(&server)).await.unwrap().value;
     assert_eq!(peers.len(), 5000);
     for (n, peer) in peers.iter().enumerate() {
         assert_eq!(peer.user_id, format!("u{n}"));
         assert_eq!(peer.metadata.is_err(), n == 17);
     }
-    assert_eq!(peers[4999].metadata.as_ref().unwrap().raw().unwrap(), format!("{fill}4999"));
+    assert_eq!(
+        peers[4999].metadata.as_ref().unwrap().raw().unwrap(),
+        format!("{fill}4999")
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ use super::*;
 fn claims(jwt: &str) -> Value {
     let mut checks = Validation::new(Algorithm::HS256);
     (checks.validate_nbf, checks.leeway) = (true, 0);
-    decode::<Value>(jwt, &DecodingKey::from_secret(b"secret"), &checks).unwrap().claims
+    decode::<Value>(jwt, &DecodingKey::from_secret(b"secret"), &checks)
+        .unwrap()
+        .claims
 }
 
 #[tokio::test]
@@ -23,7 +25,11 @@ async fn the_token_is_the_documented_one_and_shared() {
     let client = client(&server);
     let (one, two) = tokio::join!(ask(&client), ask(&client));
     one.and(two).unwrap();
-    let sent: HashSet<_> = server.received().iter().map(|request| request.bearer().to_owned()).collect();
+    let sent: HashSet<_> = server
+        .received()
+        .iter()
+        .map(|request| request.bearer().to_owned())
+        .collect();
     assert_eq!(sent.len(), 1);
     let claims = claims(sent.iter().next().unwrap());
     assert_eq!(
@@ -31,10 +37,21 @@ async fn the_token_is_the_documented_one_and_shared() {
         (&"access".into(), &"management".into(), &2.into())
     );
     assert_eq!(claims["iat"], claims["nbf"]);
-    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 24 * 3600 + 10);
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        24 * 3600 + 10
+    );
     let age = chrono::Utc::now().timestamp() - claims["iat"].as_i64().unwrap();
     assert!((10..40).contains(&age), "{age}");
-    assert_eq!(claims["jti"].as_str().unwrap().parse::<uuid::Uuid>().unwrap().get_version_num(), 4);
+    assert_eq!(
+        claims["jti"]
+            .as_str()
+            .unwrap()
+            .parse::<uuid::Uuid>()
+            .unwrap()
+            .get_version_num(),
+        4
+    );
     assert_eq!(claims.as_object().unwrap().len(), 7);
 }
 
@@ -43,7 +60,11 @@ async fn a_refusal_gets_one_fresh_token_and_one_retry() {
     for status in [401, 403] {
         let server = Scripted::answers([Answer::new(status, ""), Answer::ok(PEER_BODY)]).await;
         ask(&client(&server)).await.unwrap();
-        let sent: Vec<_> = server.received().iter().map(|request| claims(request.bearer())["jti"].clone()).collect();
+        let sent: Vec<_> = server
+            .received()
+            .iter()
+            .map(|request| claims(request.bearer())["jti"].clone())
+            .collect();
         assert_eq!(sent.len(), 2);
         assert_ne!(sent[0], sent[1]);
 
@@ -56,8 +77,13 @@ async fn a_refusal_gets_one_fresh_token_and_one_retry() {
 
 #[tokio::test]
 async fn refusals_and_failures_each_have_their_own_retries() {
-    let (peer, lines) =
-        outcome([Answer::new(500, ""), Answer::new(401, ""), Answer::new(500, ""), Answer::ok(PEER_BODY)]).await;
+    let (peer, lines) = outcome([
+        Answer::new(500, ""),
+        Answer::new(401, ""),
+        Answer::new(500, ""),
+        Answer::ok(PEER_BODY),
+    ])
+    .await;
     assert!(peer.is_ok());
     assert_eq!(lines.len(), 4);
 }
@@ -68,7 +94,11 @@ async fn concurrent_refusals_renew_once() {
     let mut first = None;
     let server = Scripted::with(move |request| {
         let refused = first.get_or_insert_with(|| request.bearer().to_owned()) == request.bearer();
-        let answer = if refused { Answer::new(401, "") } else { Answer::ok(PEER_BODY) };
+        let answer = if refused {
+            Answer::new(401, "")
+        } else {
+            Answer::ok(PEER_BODY)
+        };
         answer.delayed(Duration::from_millis(20))
     })
     .await;
@@ -82,7 +112,11 @@ async fn concurrent_refusals_renew_once() {
     for answer in asked {
         answer.await.unwrap().unwrap();
     }
-    let tokens: HashSet<_> = server.received().iter().map(|request| request.bearer().to_owned()).collect();
+    let tokens: HashSet<_> = server
+        .received()
+        .iter()
+        .map(|request| request.bearer().to_owned())
+        .collect();
     assert_eq!(tokens.len(), 2);
 }
 
@@ -90,9 +124,19 @@ async fn concurrent_refusals_renew_once() {
 async fn a_ready_token_is_sent_and_never_renewed() {
     for status in [401, 403] {
         let server = Scripted::answers([Answer::new(status, "")]).await;
-        let ready = ClientConfig { credentials: Credentials::token("ready.made.token"), ..config(&server) };
-        assert_eq!(ask(&Client::new(ready).unwrap()).await, Err(HmsError::Unauthorized));
-        let sent: Vec<_> = server.received().iter().map(|request| request.bearer().to_owned()).collect();
+        let ready = ClientConfig {
+            credentials: Credentials::token("ready.made.token"),
+            ..config(&server)
+        };
+        assert_eq!(
+            ask(&Client::new(ready).unwrap()).await,
+            Err(HmsError::Unauthorized)
+        );
+        let sent: Vec<_> = server
+            .received()
+            .iter()
+            .map(|request| request.bearer().to_owned())
+            .collect();
         assert_eq!(sent, ["ready.made.token"]);
     }
 }
@@ -103,8 +147,16 @@ async fn a_token_is_renewed_before_it_expires() {
     let start = chrono::Utc::now().timestamp();
     let seconds = Arc::new(AtomicI64::new(start));
     let shared = Arc::clone(&seconds);
-    let now = move || chrono::DateTime::from_timestamp_secs(shared.load(Ordering::SeqCst)).unwrap().into();
-    let client = Client::new(ClientConfig { clock: Clock::from_fn(now), ..config(&server) }).unwrap();
+    let now = move || {
+        chrono::DateTime::from_timestamp_secs(shared.load(Ordering::SeqCst))
+            .unwrap()
+            .into()
+    };
+    let client = Client::new(ClientConfig {
+        clock: Clock::from_fn(now),
+        ..config(&server)
+    })
+    .unwrap();
     for later in [0, 24 * 3600 - 31, 24 * 3600 - 30] {
         seconds.store(start + later, Ordering::SeqCst);
         ask(&client).await.unwrap();

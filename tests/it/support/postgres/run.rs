@@ -56,14 +56,29 @@ async fn shared(run: &str) -> Result<Url, String> {
 fn hand_over(lifeline: Option<ChildStdin>, nextest: Pid, notes: &Path) -> std::io::Result<Child> {
     let nextest = nextest.as_raw_nonzero().to_string();
     let mut holder = Command::new("sh");
-    holder.args(["-c", r#"trap '' HUP INT TERM; while kill -0 "$1"; do sleep 0.2; done; rm -rf "$2""#, "sh", &nextest]);
-    holder.arg(notes).process_group(0).stdin(Stdio::null()).stderr(Stdio::null());
-    holder.stdout(lifeline.map_or_else(Stdio::null, Stdio::from)).spawn()
+    holder.args([
+        "-c",
+        r#"trap '' HUP INT TERM; while kill -0 "$1"; do sleep 0.2; done; rm -rf "$2""#,
+        "sh",
+        &nextest,
+    ]);
+    holder
+        .arg(notes)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    holder
+        .stdout(lifeline.map_or_else(Stdio::null, Stdio::from))
+        .spawn()
 }
 
 async fn start() -> Result<Server, String> {
     let server = server::start().await?;
     // Past the capture of the test harness: which server it was matters for every test.
-    let _ = writeln!(std::io::stderr(), "postgres for tests: {}", server.description);
+    let _ = writeln!(
+        std::io::stderr(),
+        "postgres for tests: {}",
+        server.description
+    );
     Ok(server)
 }

@@ -39,7 +39,9 @@ impl Choice {
             Some("url") => Ok(Some(Self::Url)),
             Some("docker") => Ok(Some(Self::Docker)),
             Some("embedded") => Ok(Some(Self::Embedded)),
-            Some(other) => Err(format!("TEST_POSTGRES is `{other}`, and it should be `url`, `docker` or `embedded`")),
+            Some(other) => Err(format!(
+                "TEST_POSTGRES is `{other}`, and it should be `url`, `docker` or `embedded`"
+            )),
         }
     }
 
@@ -66,7 +68,10 @@ pub(crate) async fn start() -> Result<Server, String> {
     };
     let embedded = Choice::Embedded.start().await;
     let described = embedded.map(|server| Server {
-        description: format!("{} (Docker was passed over: {no_docker})", server.description),
+        description: format!(
+            "{} (Docker was passed over: {no_docker})",
+            server.description
+        ),
         ..server
     });
     described.map_err(|why| format!("no Postgres for tests: {why}; and of Docker: {no_docker}"))
@@ -75,21 +80,42 @@ pub(crate) async fn start() -> Result<Server, String> {
 async fn given() -> Result<Server, String> {
     let given = variable("TEST_DATABASE_URL")
         .ok_or("TEST_POSTGRES=url needs TEST_DATABASE_URL: set it to postgres://user:password@host/database")?;
-    let url =
-        Url::parse(&given).map_err(|_| "TEST_DATABASE_URL should be like postgres://user:password@host/database")?;
-    let failed =
-        |error| format!("TEST_DATABASE_URL cannot be used ({error}): start that server, or unset the variable");
-    PgConnection::connect(&given).await.map_err(failed)?.close().await.map_err(failed)?;
-    let description = format!("TEST_DATABASE_URL, {}", url.host_str().unwrap_or("by socket"));
-    Ok(Server { url, lifeline: None, description })
+    let url = Url::parse(&given)
+        .map_err(|_| "TEST_DATABASE_URL should be like postgres://user:password@host/database")?;
+    let failed = |error| {
+        format!(
+            "TEST_DATABASE_URL cannot be used ({error}): start that server, or unset the variable"
+        )
+    };
+    PgConnection::connect(&given)
+        .await
+        .map_err(failed)?
+        .close()
+        .await
+        .map_err(failed)?;
+    let description = format!(
+        "TEST_DATABASE_URL, {}",
+        url.host_str().unwrap_or("by socket")
+    );
+    Ok(Server {
+        url,
+        lifeline: None,
+        description,
+    })
 }
 
 async fn embedded() -> Result<Server, String> {
-    let options = Options::default().durability(Durability::None).max_connections(MAX_CONNECTIONS);
+    let options = Options::default()
+        .durability(Durability::None)
+        .max_connections(MAX_CONNECTIONS);
     let postgres = options.start().await.map_err(|error| error.to_string())?;
     let url = Url::parse(postgres.url()).expect("the embedded Postgres gives a URL");
     let description = format!("embedded, in {}", postgres.dir().display());
-    Ok(Server { url, lifeline: postgres.release(), description })
+    Ok(Server {
+        url,
+        lifeline: postgres.release(),
+        description,
+    })
 }
 
 pub(super) fn variable(name: &str) -> Option<String> {
