@@ -14,11 +14,10 @@ use crate::domain::Clock;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::restorer::Restorer;
 use crate::service::{Limits, RestorePolicy, Service};
+use crate::service::{Restorer, Restores, Webhooks};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry;
-use crate::webhooks::{Restores, Webhooks};
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]

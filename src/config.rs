@@ -17,8 +17,8 @@ use url::Url;
 use crate::hms::Credentials;
 use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
+use crate::service::DROP_REASONS;
 use crate::service::{Limits, RestorePolicy, When};
-use crate::webhooks::DROP_REASONS;
 
 /// A setting that is missing or cannot be used, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use rejoin::embedded::EmbeddedPostgres;
+use embedded_postgres::EmbeddedPostgres;
 use rejoin::store::{Store, StoreConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;

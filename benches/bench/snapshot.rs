@@ -1,6 +1,6 @@
 //! What an on-demand snapshot adds to the upstream's own time.
 
-use rejoin::sim::{self, Join, Sim, SimConfig};
+use hms_sim::{Join, Sim, SimConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::SPELL;
@@ -19,7 +19,7 @@ pub(crate) async fn added_latency(server: &Server) {
         .expect("a port");
     let upstream = listener.local_addr().expect("it is bound");
     let stop = CancellationToken::new();
-    let simulator = tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
+    let simulator = tokio::spawn(hms_sim::serve(listener, sim.clone(), stop.clone()));
     let service = Service::with_upstream(&database.url, &format!("http://{upstream}/v2"));
 
     let path = format!("/v1/rooms/room/peers/{}/snapshots", peer.id);

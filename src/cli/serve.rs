@@ -10,9 +10,9 @@ use crate::config::{
     ConfigError, DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs,
 };
 use crate::domain::Clock;
-use crate::embedded::EmbeddedPostgres;
 use crate::server;
 use crate::store::StoreConfig;
+use embedded_postgres::EmbeddedPostgres;
 
 const EXAMPLES: &str = "Examples:
   DATABASE_URL=postgres://rejoin@localhost/rejoin HMS_ACCESS_KEY=... HMS_SECRET=... rejoin serve

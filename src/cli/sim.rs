@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure, print_out};
 use crate::server;
-use crate::sim::{self, Sim, SimConfig, WebhookTarget};
+use hms_sim::{Sim, SimConfig, WebhookTarget};
 
 /// The access key where none is given.
 pub(super) const ACCESS_KEY: &str = "sim-access-key";
@@ -109,7 +109,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
             SECRET
         }
     ))?;
-    sim::serve(listener, Sim::new(config), shutdown)
+    hms_sim::serve(listener, Sim::new(config), shutdown)
         .await
         .map_err(Failure::other)?;
     Ok(Exit::Done)

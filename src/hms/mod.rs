@@ -12,6 +12,7 @@ mod peer;
 mod send;
 mod token;
 mod url;
+pub mod webhook;
 mod wire;
 
 pub use client::{Client, Fetched, PeerUpdate};

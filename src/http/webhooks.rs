@@ -11,7 +11,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::error::{ApiError, Code, Problem};
 use super::extract::whole_body;
-use crate::webhooks::{WebhookError, Webhooks};
+use crate::service::{WebhookError, Webhooks};
 
 /// The largest event that is taken.
 const MAX_EVENT_BYTES: usize = 1 << 20;

@@ -3,8 +3,8 @@
 //! The request handlers and the commands both call this. Nothing here holds a database connection while 100ms is asked.
 //! `restore` sends states back and has them claimed, `auto` does so by itself when a player joins again.
 
-mod auto;
 mod restore;
+mod webhook;
 
 use crate::domain::{
     Clock, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey, RoleName,
@@ -12,8 +12,10 @@ use crate::domain::{
 };
 use crate::hms::{self, Fetched, HmsError, UpstreamPeer};
 use crate::store::{ResumeQuery, Saved, Store, StoreError};
-pub use auto::{Progress, RestorePolicy, Waiting, When};
-pub use restore::{Restore, RestoreError, RestoreRequest};
+pub use restore::{
+    Progress, Restore, RestoreError, RestorePolicy, RestoreRequest, Restorer, Waiting, When,
+};
+pub use webhook::{DROP_REASONS, Outcome, Restores, WebhookError, Webhooks};
 
 /// What is kept of a peer.
 #[derive(Debug, Clone, Copy)]

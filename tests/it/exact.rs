@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use hms_sim::WireMetadata;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rejoin::sim::WireMetadata;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

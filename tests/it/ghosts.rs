@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use hms_sim::{DropOptions, Join, WireMetadata};
 use rejoin::service::Limits;
-use rejoin::sim::{DropOptions, Join, WireMetadata};
 use serde_json::Value;
 use sqlx::Row;
 
@@ -264,9 +264,9 @@ async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be
 
     let mut answers = vec![app.snapshot("peer-1").await.expect(201)];
     after(&world, 1);
-    let renamed = rejoin::sim::Update {
+    let renamed = hms_sim::Update {
         name: Some(format!("{NAME} again")),
-        ..rejoin::sim::Update::default()
+        ..hms_sim::Update::default()
     };
     world.sim.update(ROOM, "peer-1", renamed).unwrap();
     // Another name is no change where there are none.

@@ -15,12 +15,12 @@ use crate::app::{App, AppConfig};
 use crate::cli::{Failure, sim as sim_command};
 use crate::config::{DatabaseArgs, LimitArgs, RestoreArgs, Upstream, WebhookArgs};
 use crate::domain::Clock;
-use crate::embedded::EmbeddedPostgres;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
 use crate::server;
-use crate::sim::{self, Sim, SimConfig, WebhookTarget};
 use crate::store::StoreConfig;
+use embedded_postgres::EmbeddedPostgres;
+use hms_sim::{Sim, SimConfig, WebhookTarget};
 
 /// The usual address of rejoin.
 const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -170,7 +170,7 @@ impl Running {
 async fn start_sim(sim: Sim) -> io::Result<Running> {
     let listener = listen(sim_command::LISTEN).await?;
     Running::start(listener, sim_command::LISTEN, async |listener, stop| {
-        if let Err(error) = sim::serve(listener, sim, stop).await {
+        if let Err(error) = hms_sim::serve(listener, sim, stop).await {
             tracing::error!(%error, "the simulated 100ms has ended");
         }
     })

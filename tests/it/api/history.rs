@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use hms_sim::{Join, WireMetadata};
 use insta::assert_json_snapshot;
-use rejoin::sim::{Join, WireMetadata};
 use serde_json::Value;
 
 use crate::support::world::{Replica, World};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use hms_sim::{Join, WireMetadata};
 use insta::{assert_json_snapshot, assert_snapshot};
-use rejoin::sim::{Join, WireMetadata};
 use reqwest::Method;
 
 use crate::support::world::{Answer, ROOM, Replica, World};

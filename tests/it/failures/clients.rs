@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use hms_sim::{Fault, FaultRule, Operation};
 use rejoin::config::WebhookArgs;
 use rejoin::service::Limits;
-use rejoin::sim::{Fault, FaultRule, Operation};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

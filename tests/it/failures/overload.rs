@@ -1,7 +1,7 @@
 //! More work than the database takes: it is refused, not piled up.
 
 use futures_util::future::join_all;
-use rejoin::sim::{Join, WireMetadata};
+use hms_sim::{Join, WireMetadata};
 use reqwest::Client;
 use serde_json::Value;
 

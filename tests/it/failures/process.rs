@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use rejoin::sim::{Fault, FaultRule, Join, Operation, WireMetadata};
+use hms_sim::{Fault, FaultRule, Join, Operation, WireMetadata};
 use reqwest::{Client, StatusCode};
 use rustix::process::Signal;
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rejoin::sim::WireMetadata;
+use hms_sim::WireMetadata;
 use rejoin::store::{ResumeQuery, Store, StoreConfig};
 
 use super::resumed;

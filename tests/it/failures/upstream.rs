@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rejoin::sim::{Fault, FaultRule, Operation};
+use hms_sim::{Fault, FaultRule, Operation};
 
 use super::{all_succeed, backends, every_call, recognised, resumed, until};
 use crate::support::proxy::Proxy;

@@ -1,6 +1,6 @@
 //! Ids: opaque, percent-encoded in and out, and never a way to another path of 100ms.
 
-use rejoin::sim::{Join, WireMetadata};
+use hms_sim::{Join, WireMetadata};
 
 use super::{problem, raw};
 use crate::support::world::World;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rejoin::config::{RestoreArgs, WebhookArgs};
-use rejoin::sim::{
+use hms_sim::{
     DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings,
     WebhookTarget,
 };
+use rejoin::config::{RestoreArgs, WebhookArgs};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -221,7 +221,7 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
     world.join("player-7", "new", "");
     restored(&world, "new").await;
     told(&world).await;
-    world.sim.replay(&rejoin::sim::Replay::default());
+    world.sim.replay(&hms_sim::Replay::default());
     told(&world).await;
     jobs_are_done(&world).await;
     assert_eq!(updates(&world).len(), 1);

@@ -1,7 +1,7 @@
 //! Claims: of many who want a state, one gets it.
 
 use futures_util::future::join_all;
-use rejoin::sim::DropOptions;
+use hms_sim::DropOptions;
 use serde_json::{Value, json};
 
 use super::{dropped_and_back, of, restore, rows, to, updates};

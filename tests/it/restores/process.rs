@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rejoin::sim::{
+use hms_sim::{
     DropOptions, Fault, FaultRule, Join, LeaveAt, Operation, Sim, WebhookTarget, WireMetadata,
 };
 use rustix::process::Signal;

@@ -5,7 +5,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rejoin::sim::{self, Sim, SimConfig};
+use hms_sim::{Sim, SimConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,7 +27,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/v2", listener.local_addr().expect("it is bound"));
         let stop = CancellationToken::new();
-        tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
+        tokio::spawn(hms_sim::serve(listener, sim.clone(), stop.clone()));
         Self {
             sim,
             url,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hms_sim::{Join, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
 use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
 use rejoin::domain::Clock;
@@ -12,7 +13,6 @@ use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
 use rejoin::server;
 use rejoin::service::Limits;
-use rejoin::sim::{self, Join, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::store::StoreConfig;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -127,7 +127,7 @@ impl World {
         });
         let (listener, sim_url) = listen().await;
         let stop = CancellationToken::new();
-        tokio::spawn(sim::serve(listener, sim.clone(), stop.clone()));
+        tokio::spawn(hms_sim::serve(listener, sim.clone(), stop.clone()));
         Self {
             sim,
             clock,

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::ChildStdin;
 
-use rejoin::embedded::{Durability, Options};
+use embedded_postgres::{Durability, Options};
 use sqlx::{Connection, PgConnection};
 use url::Url;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rejoin::sim::{Fault, FaultRule, Join, Operation, RateLimit};
+use hms_sim::{Fault, FaultRule, Join, Operation, RateLimit};
 use reqwest::{Method, Response, StatusCode, header};
 use serde_json::json;
 

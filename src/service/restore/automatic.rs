@@ -2,12 +2,13 @@
 
 use chrono::TimeDelta;
 
-use super::{RestoreError, Service};
+use super::RestoreError;
 use crate::domain::{
     ChangeId, PeerKey, PresenceJson, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
     SavedState, Source, Status, Timestamp, WhyNot,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
+use crate::service::Service;
 use crate::store::{ResumeQuery, StoreError};
 
 /// Which states are restored by themselves, and how long after the drop.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rejoin::sim::{DropOptions, Join, NewTrack, WireMetadata};
+use hms_sim::{DropOptions, Join, NewTrack, WireMetadata};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

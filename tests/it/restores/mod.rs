@@ -4,8 +4,8 @@ mod automatic;
 mod claims;
 mod process;
 
+use hms_sim::{DropOptions, Fault, FaultRule, Join, Operation, Update, WireMetadata};
 use rejoin::service::Limits;
-use rejoin::sim::{DropOptions, Fault, FaultRule, Join, Operation, Update, WireMetadata};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use hms_sim::{Sim, SimClock, SimConfig, serve};
 use jsonwebtoken::{EncodingKey, Header, encode};
-use rejoin::sim::{Sim, SimClock, SimConfig, serve};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -5,9 +5,9 @@ mod resume;
 
 use std::time::Duration;
 
+use hms_sim::{Join, NewTrack, WireMetadata};
 use insta::assert_json_snapshot;
 use rejoin::service::Limits;
-use rejoin::sim::{Join, NewTrack, WireMetadata};
 
 use crate::support::world::{ROOM, Setup, World};
 
@@ -97,7 +97,7 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
     app.snapshot("p").await.expect(201);
     world.clock.pass(Duration::from_secs(1));
     app.snapshot_room().await.expect(200);
-    let change = |name: Option<&str>, role: Option<&str>| rejoin::sim::Update {
+    let change = |name: Option<&str>, role: Option<&str>| hms_sim::Update {
         name: name.map(ToOwned::to_owned),
         role: role.map(ToOwned::to_owned),
         metadata: None,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
-use rejoin::sim::{
+use hms_sim::{
     DeliveryState, DropOptions, Effect, Join, LeaveAt, Replay, WebhookRule, WebhookSettings,
     WebhookTarget, WireMetadata,
 };

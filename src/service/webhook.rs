@@ -3,8 +3,6 @@
 //! Nobody signs them, they come at least once or not at all, late, twice and in any order. So an event is only ever one
 //! more report: a sight of a peer at the event's own time, and what it says of presence. Facts: 100ms's webhook pages.
 
-mod event;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,10 +13,9 @@ use tokio::sync::Notify;
 use crate::domain::{
     Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source, Timestamp,
 };
+use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
 use crate::service::Limits;
 use crate::store::{Store, StoreError};
-pub use event::NotAnEvent;
-use event::{Event, PeerEvent};
 
 /// Why 100ms says it lost a connection.
 pub const DROP_REASONS: [&str; 3] = [

@@ -18,7 +18,7 @@ pub struct NotAnEvent;
 
 /// What an event tells.
 #[derive(Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// Something of a peer.
     Peer(Box<PeerEvent>),
     /// The end of a session, or of a room.
@@ -34,20 +34,20 @@ pub(super) enum Event {
 }
 
 #[derive(Debug)]
-pub(super) struct PeerEvent {
-    pub(super) user_id: UserId,
-    pub(super) room_id: RoomId,
-    pub(super) peer_id: PeerId,
-    pub(super) session_id: Option<Label>,
+pub struct PeerEvent {
+    pub user_id: UserId,
+    pub room_id: RoomId,
+    pub peer_id: PeerId,
+    pub session_id: Option<Label>,
     /// When it happened.
-    pub(super) at: Timestamp,
-    pub(super) joined_at: Option<Timestamp>,
-    pub(super) ended: Option<End>,
-    pub(super) name: Option<Label>,
-    pub(super) role: Option<Label>,
-    pub(super) user_data: Option<Box<RawValue>>,
+    pub at: Timestamp,
+    pub joined_at: Option<Timestamp>,
+    pub ended: Option<End>,
+    pub name: Option<Label>,
+    pub role: Option<Label>,
+    pub user_data: Option<Box<RawValue>>,
     /// Whether it is this that the event tells: the peer has joined.
-    pub(super) is_join: bool,
+    pub is_join: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -114,7 +114,7 @@ const KINDS: [&str; 8] = [
 ];
 
 /// Reads a body that came at `now`: its type (`other` where it is not known) and what it tells.
-pub(super) fn read(
+pub fn read(
     body: &[u8],
     now: Timestamp,
     drop_reasons: &BTreeSet<String>,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn read_one(body: &str) -> Event {
-        let drops = crate::webhooks::DROP_REASONS.map(ToOwned::to_owned).into();
+        let drops = crate::service::DROP_REASONS.map(ToOwned::to_owned).into();
         read(body.as_bytes(), now(), &drops).unwrap().1
     }
 

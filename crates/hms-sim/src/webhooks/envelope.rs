@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::sim::metadata::WireMetadata;
-use crate::sim::model::{Event, EventKind, Peer};
-use crate::sim::wire::time;
+use crate::metadata::WireMetadata;
+use crate::model::{Event, EventKind, Peer};
+use crate::wire::time;
 
 /// The account that all simulated rooms belong to.
 const ACCOUNT_ID: &str = "60b8e13a6eb86d8101b57354";

@@ -1,5 +1,8 @@
 //! Restores and claims: a saved state goes back to a peer at 100ms, or is taken by one of many who want it.
 
+mod automatic;
+mod worker;
+
 use super::{Refusal, Service, key_of};
 use crate::domain::{
     Claim, Claimant, Metadata, Observation, PeerId, PeerKey, Report, Requester, RestoreMark,
@@ -7,6 +10,8 @@ use crate::domain::{
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
+pub use automatic::{Progress, RestorePolicy, Waiting, When};
+pub use worker::Restorer;
 
 /// What is to be done with a user's saved state.
 #[derive(Debug, Clone)]

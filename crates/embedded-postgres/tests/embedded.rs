@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rejoin::embedded::{Durability, EmbeddedError, EmbeddedPostgres, Options};
+use embedded_postgres::{Durability, EmbeddedError, EmbeddedPostgres, Options};
 use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 

@@ -2,7 +2,7 @@
 
 mod serving;
 
-use rejoin::sim::{Fault, FaultRule, Join, Operation, WireMetadata};
+use hms_sim::{Fault, FaultRule, Join, Operation, WireMetadata};
 use serde_json::Value;
 
 use crate::support::command::{Ended, rejoin, settings};

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::sim::model::Peer;
-use crate::sim::state::State;
-use crate::sim::wire::{PeerJson, time};
+use crate::model::Peer;
+use crate::state::State;
+use crate::wire::{PeerJson, time};
 
 /// A peer with what the REST API does not tell.
 #[derive(Serialize)]
-pub(in crate::sim) struct ControlPeer<'a> {
+pub(crate) struct ControlPeer<'a> {
     #[serde(flatten)]
     peer: PeerJson<'a>,
     room_id: &'a str,
@@ -21,7 +21,7 @@ pub(in crate::sim) struct ControlPeer<'a> {
 }
 
 impl<'a> ControlPeer<'a> {
-    pub(in crate::sim) fn new(peer: &'a Peer) -> Self {
+    pub(crate) fn new(peer: &'a Peer) -> Self {
         Self {
             peer: PeerJson::with_tracks(peer),
             room_id: &peer.room_id,
@@ -32,7 +32,7 @@ impl<'a> ControlPeer<'a> {
 }
 
 /// Everyone everywhere. Metadata is shown as its wire text, which need not be a value that can be parsed.
-pub(in crate::sim) fn state(now: DateTime<Utc>, tokens_seen: usize, state: &State) -> Value {
+pub(crate) fn state(now: DateTime<Utc>, tokens_seen: usize, state: &State) -> Value {
     let rooms: Map<String, Value> = state
         .rooms()
         .iter()

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::sim::model::SimError;
+use crate::model::SimError;
 
 /// The receiver of all webhooks.
 #[derive(Debug, Clone)]
