@@ -42,6 +42,7 @@
 //! same as a job in the transaction that keeps the join; [`restorer::Restorer`] of any replica takes it.
 
 pub mod app;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -7,11 +7,16 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::HmsError;
+use crate::backoff::Backoff;
 use crate::domain::{Clock, Timestamp};
 
-/// The first wait when 100ms names none; it doubles with each 429 that follows without a success between.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_GUESS: Duration = Duration::from_mins(1);
+/// The waits where 100ms names none; they grow with each 429 until a request succeeds.
+const GUESSES: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_mins(1),
+    factor: 2,
+    jitter: 0.25,
+};
 /// No answer can close the gate for longer: a mistaken `Retry-After` must not stop the service for days.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
@@ -22,7 +27,8 @@ pub(super) struct Gate(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     closed_until: Option<Instant>,
-    last_guess: Option<Duration>,
+    /// How many waits were guessed since the last success.
+    guesses: u32,
 }
 
 impl State {
@@ -62,7 +68,7 @@ impl Gate {
     pub(super) fn answered(&self, now: Instant) {
         let mut state = self.lock();
         if state.remaining(now).is_none() {
-            state.last_guess = None;
+            state.guesses = 0;
         }
     }
 
@@ -73,12 +79,9 @@ impl Gate {
 
 impl State {
     fn guess(&mut self) -> Duration {
-        let base = self
-            .last_guess
-            .map_or(FIRST_WAIT, |last| (last * 2).min(LONGEST_GUESS));
-        self.last_guess = Some(base);
-        // Jitter, so that replicas do not come back in step.
-        base + rand::random_range(Duration::ZERO..=base / 4)
+        let guess = GUESSES.pause(self.guesses);
+        self.guesses = self.guesses.saturating_add(1);
+        guess
     }
 }
 

@@ -13,10 +13,18 @@ use url::Url;
 use super::limits::{self, Gate};
 use super::token::{Token, Tokens};
 use super::{ClientConfig, Fetched, HmsError, InvalidConfig};
+use crate::backoff::Backoff;
 use crate::domain::Clock;
 
-/// The pauses before the second and the third attempt; up to half of each is added at random.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+/// How many more attempts a transient failure gets.
+const MAX_RETRIES: u32 = 2;
+/// The pauses before them.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_millis(200),
+    factor: 4,
+    jitter: 0.5,
+};
 /// How much of the body of a 429 is searched for the wait.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
@@ -95,7 +103,7 @@ impl Transport {
         request: &Request,
         deadline: Instant,
     ) -> Result<Fetched<Answer>, HmsError> {
-        let (mut pauses, mut renewed) = (PAUSES.into_iter(), false);
+        let (mut retries, mut renewed) = (0, false);
         loop {
             match self.attempt(request, deadline).await {
                 Ok(fetched) => {
@@ -111,7 +119,11 @@ impl Transport {
                 }
                 Err(Trouble::Passing(what)) => {
                     tracing::debug!(what, "a request to 100ms failed");
-                    pause(pauses.next(), deadline).await?;
+                    if retries == MAX_RETRIES {
+                        return Err(HmsError::Unavailable);
+                    }
+                    pause(BACKOFF.pause(retries), deadline).await?;
+                    retries += 1;
                 }
             }
         }
@@ -197,10 +209,8 @@ impl Transport {
     }
 }
 
-/// Waits before the next attempt, if there is to be one and time for it.
-async fn pause(pause: Option<Duration>, deadline: Instant) -> Result<(), HmsError> {
-    let pause = pause.ok_or(HmsError::Unavailable)?;
-    let pause = pause + rand::random_range(Duration::ZERO..=pause / 2);
+/// Waits before the next attempt, if there is time for it.
+async fn pause(pause: Duration, deadline: Instant) -> Result<(), HmsError> {
     if Instant::now() + pause >= deadline {
         return Err(HmsError::Unavailable);
     }

@@ -15,11 +15,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::StoreError;
 use super::error::is_outage;
+use crate::backoff::Backoff;
 
 /// How long opening a connection may take, while the server is tried again and again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pauses between these tries: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// The pauses between these tries.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(250),
+    factor: 2,
+    jitter: 0.0,
+};
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or cut off.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Every statement of the service is a look-up by index. Planned once for any arguments it stays one; planned anew for
@@ -100,7 +106,7 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`], whatever the reason: nothing can be done with the database.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let (mut pause, longest) = PAUSES;
+        let mut retry = 0;
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let mut failure = format!("no connection within {CONNECT_TIMEOUT:?}");
         loop {
@@ -111,11 +117,12 @@ impl Database {
                 Ok(Err(error)) => return Err(StoreError::Unavailable(error.to_string())),
                 Err(_) => return Err(StoreError::Unavailable(failure)),
             }
+            let pause = BACKOFF.pause(retry);
             if Instant::now() + pause >= deadline {
                 return Err(StoreError::Unavailable(failure));
             }
             sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            retry += 1;
         }
     }
 

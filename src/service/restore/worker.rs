@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::domain::RestoreJob;
 use crate::service::{Progress, RestorePolicy, Service, Waiting};
 use crate::store::StoreError;
@@ -25,8 +26,13 @@ const FOR_PEER: TimeDelta = TimeDelta::seconds(30);
 /// How long a job waits for the state of the peer before, or for its drop, to be told: a ghost stays for about 60 s, and
 /// its leave may be retried for another 10.
 const FOR_STATE: TimeDelta = TimeDelta::seconds(120);
-/// The pauses between the attempts of a job: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// The pauses between the attempts of a job.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(5),
+    factor: 2,
+    jitter: 0.25,
+};
 /// What a job needs beside its two calls to 100ms.
 const BESIDE_CALLS: Duration = Duration::from_secs(5);
 
@@ -132,11 +138,7 @@ impl Restorer {
     }
 
     async fn put_back(&self, job: &RestoreJob) -> Result<(), StoreError> {
-        let (first, longest) = PAUSES;
-        let doublings = u32::try_from(job.attempts - 1).unwrap_or_default().min(16);
-        let pause = (first * 2u32.pow(doublings)).min(longest);
-        // Jitter, so that those that dropped together do not come back in step.
-        let pause = pause + rand::random_range(Duration::ZERO..=pause / 4);
+        let pause = BACKOFF.pause(u32::try_from(job.attempts - 1).unwrap_or_default());
         let due = self
             .service
             .now()
