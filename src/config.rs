@@ -15,9 +15,9 @@ use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
 use crate::hms::Credentials;
+use crate::hms::webhook::DROP_REASONS;
 use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
-use crate::service::DROP_REASONS;
 use crate::service::{Limits, RestorePolicy, When};
 
 /// A setting that is missing or cannot be used, as one sentence.

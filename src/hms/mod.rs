@@ -1,22 +1,19 @@
-//! The client of 100ms's REST API: peers in, [`HmsError`]s that say what to do out.
+//! Everything of 100ms's wire: the client of its REST API, and the events that it sends.
 //!
-//! `client` has one method per question, `send` the one way a request leaves the process (token, retries, rate limit, body
-//! caps), `token` the management token, `limits` the gate that a 429 closes, `peer` the reading of peers, `url` the paths.
-//! Knows neither axum nor sqlx, and keeps nothing but the token and the gate.
+//! - `rest`: the client; requests out, answers in.
+//! - [`webhook`]: reads events. What they mean for presence is decided in `service`.
+//! - `wire`: the one lenient reader of JSON, for answers and events alike.
+//! - `error`: why 100ms gave no usable answer, as actions for the caller.
+//! - `config`: what the client needs to know.
+//!
+//! Nothing here knows axum or sqlx, and nothing is stored but the token and the rate limit's gate.
 
-mod client;
 mod config;
 mod error;
-mod limits;
-mod peer;
-mod send;
-mod token;
-mod url;
+mod rest;
 pub mod webhook;
 mod wire;
 
-pub use client::{Client, Fetched, PeerUpdate};
 pub use config::{ClientConfig, Credentials, InvalidConfig};
 pub use error::HmsError;
-pub use peer::UpstreamPeer;
-pub use token::authorization;
+pub use rest::{Client, Fetched, PeerUpdate, UpstreamPeer, authorization};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// The text of a body. Bytes that are no UTF-8 become escapes that no string can be read from exactly, so that they harm
 /// the string they stand in and nothing else.
-pub(super) fn text(body: Vec<u8>) -> String {
+pub(in crate::hms) fn text(body: Vec<u8>) -> String {
     // Two, because one could complete a surrogate pair with an escape before it; after a backslash one is left over.
     const NO_TEXT: &str = r"\udfff\udfff";
     String::from_utf8(body).unwrap_or_else(|not_utf8| {
@@ -33,7 +33,7 @@ pub(super) fn text(body: Vec<u8>) -> String {
 ///
 /// # Errors
 /// When `json` is no object, or breaks off; entries before that have been given.
-pub(super) fn each_entry<'a>(
+pub(in crate::hms) fn each_entry<'a>(
     json: &'a str,
     each: impl FnMut(Text, &'a RawValue),
 ) -> Result<(), serde_json::Error> {
@@ -61,21 +61,21 @@ impl<'de, F: FnMut(Text, &'de RawValue)> Visitor<'de> for Entries<F> {
 
 /// The content of a JSON string: UTF-8, but for lone surrogates, which stand in it as their three bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Text(Vec<u8>);
+pub(in crate::hms) struct Text(Vec<u8>);
 
 impl Text {
     /// The content of `value`, if it is a string.
-    pub(super) fn of(value: &RawValue) -> Option<Self> {
+    pub(in crate::hms) fn of(value: &RawValue) -> Option<Self> {
         serde_json::from_str(value.get()).ok()
     }
 
     /// The text, unless it holds a lone surrogate.
-    pub(super) fn exact(self) -> Option<String> {
+    pub(in crate::hms) fn exact(self) -> Option<String> {
         String::from_utf8(self.0).ok()
     }
 
     /// The text, with U+FFFD for each lone surrogate.
-    pub(super) fn lossy(self) -> String {
+    pub(in crate::hms) fn lossy(self) -> String {
         String::from_utf8(self.0).unwrap_or_else(|odd| {
             // Each of a surrogate's three bytes is a chunk of its own; the first is always 0xED.
             let mark = |invalid: &[u8]| if invalid == [0xED] { "\u{fffd}" } else { "" };
@@ -87,7 +87,7 @@ impl Text {
     }
 
     /// Whether this is exactly `text`.
-    pub(super) fn is(&self, text: &str) -> bool {
+    pub(in crate::hms) fn is(&self, text: &str) -> bool {
         self.0 == text.as_bytes()
     }
 }

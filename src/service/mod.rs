@@ -15,7 +15,7 @@ use crate::store::{ResumeQuery, Saved, Store, StoreError};
 pub use restore::{
     Progress, Restore, RestoreError, RestorePolicy, RestoreRequest, Restorer, Waiting, When,
 };
-pub use webhook::{DROP_REASONS, Outcome, Restores, WebhookError, Webhooks};
+pub use webhook::{Outcome, Restores, WebhookError, Webhooks};
 
 /// What is kept of a peer.
 #[derive(Debug, Clone, Copy)]

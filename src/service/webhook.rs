@@ -17,13 +17,6 @@ use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
 use crate::service::Limits;
 use crate::store::{Store, StoreError};
 
-/// Why 100ms says it lost a connection.
-pub const DROP_REASONS: [&str; 3] = [
-    "websocket closed",
-    "ice connection state closed",
-    "server removed peer",
-];
-
 /// Keeps what webhooks tell.
 #[derive(Clone)]
 pub struct Webhooks {

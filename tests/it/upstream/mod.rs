@@ -2,8 +2,8 @@
 
 mod answers;
 mod faults;
-mod limits;
 mod observed;
+mod rate_limit;
 mod requests;
 mod tokens;
 

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::send::{Answer, Request, Transport};
 use super::url::Base;
-use super::{ClientConfig, HmsError, InvalidConfig, UpstreamPeer, peer};
+use super::{UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig};
 
 /// A budget is never longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);

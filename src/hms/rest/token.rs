@@ -9,8 +9,8 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Credentials;
 use crate::domain::{Clock, Timestamp};
+use crate::hms::Credentials;
 
 /// For clocks that differ: what 100ms's own SDK subtracts from `iat` and `nbf`.
 const BACKDATED: TimeDelta = TimeDelta::seconds(10);

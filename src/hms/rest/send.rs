@@ -10,11 +10,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use super::limits::{self, Gate};
+use super::Fetched;
+use super::rate_limit::{self, Gate};
 use super::token::{Token, Tokens};
-use super::{ClientConfig, Fetched, HmsError, InvalidConfig};
 use crate::backoff::Backoff;
 use crate::domain::Clock;
+use crate::hms::{ClientConfig, HmsError, InvalidConfig};
 
 /// How many more attempts a transient failure gets.
 const MAX_RETRIES: u32 = 2;
@@ -194,7 +195,7 @@ impl Transport {
 
     /// The wait that a 429 names. A body that hangs must not keep the gate open, so it gets half of the time that is left.
     async fn wait_named_in(&self, mut response: Response, deadline: Instant) -> Option<Duration> {
-        if let Some(wait) = limits::in_header(response.headers(), &self.clock) {
+        if let Some(wait) = rate_limit::in_header(response.headers(), &self.clock) {
             return Some(wait);
         }
         let now = Instant::now();
@@ -205,7 +206,7 @@ impl Transport {
         {
             message.extend_from_slice(&chunk);
         }
-        limits::in_body(&message)
+        rate_limit::in_body(&message)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::HmsError;
-use super::wire::{Text, each_entry, text};
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, Timestamp, Tracks};
+use crate::hms::HmsError;
+use crate::hms::wire::{Text, each_entry, text};
 
 /// A peer as upstream tells it. Ids are not parsed yet: what is wrong with them concerns this peer alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

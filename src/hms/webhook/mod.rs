@@ -11,6 +11,13 @@ use crate::domain::{End, EndKind, Label, PeerId, RoomId, Timestamp, UserId};
 /// A time of an event that is further ahead of our clock than this is taken for our clock's.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
 
+/// The reasons of a leave that mean that the connection was lost, as 100ms documents them.
+pub const DROP_REASONS: [&str; 3] = [
+    "websocket closed",
+    "ice connection state closed",
+    "server removed peer",
+];
+
 /// The body is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not JSON")]
@@ -238,7 +245,7 @@ mod tests {
     }
 
     fn read_one(body: &str) -> Event {
-        let drops = crate::service::DROP_REASONS.map(ToOwned::to_owned).into();
+        let drops = DROP_REASONS.map(ToOwned::to_owned).into();
         read(body.as_bytes(), now(), &drops).unwrap().1
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
-use super::HmsError;
 use crate::backoff::Backoff;
 use crate::domain::{Clock, Timestamp};
+use crate::hms::HmsError;
 
 /// The waits where 100ms names none; they grow with each 429 until a request succeeds.
 const GUESSES: Backoff = Backoff {
