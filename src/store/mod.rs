@@ -14,21 +14,16 @@
 //! Knows nothing of HTTP or of 100ms. No answer comes out of a cache: each is read from the primary, or was written on the
 //! condition that the primary is as expected.
 
-mod columns;
-mod database;
+mod batch;
+mod connections;
 mod error;
-mod fold;
 mod history;
-mod lanes;
-mod memory;
 mod presence;
-mod restores;
+mod restore_jobs;
 mod resume;
 mod rows;
 mod save;
 mod schema;
-mod statements;
-mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +34,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::domain::{Label, Observation, Report, RoomId, SavedState, Timestamp};
-use database::{Database, run};
+use batch::Lanes;
+use connections::{Database, run};
 pub use error::StoreError;
-pub use fold::Saved;
 pub use history::{Cursor, HistoryPage, HistoryQuery, Span};
-use lanes::Lanes;
 use resume::ResumeBatch;
 pub use resume::ResumeQuery;
 use save::SaveBatch;
+pub use save::Saved;
 
 /// How long what goes through no lane waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query_as};
 use uuid::Uuid;
 
-use super::database::{Database, run};
-use super::lanes::Batch;
+use super::batch::Batch;
+use super::connections::{Database, run};
 use super::presence::presence;
 use super::{StoreError, rows};
 use crate::domain::{PeerId, PeerKey, RoomId, SavedState, UserId, UserPresence};

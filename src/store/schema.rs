@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, query};
 
-use super::database::run;
+use super::connections::run;
 use super::{Store, StoreError};
 use crate::domain::Timestamp;
 

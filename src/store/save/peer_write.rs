@@ -17,14 +17,14 @@ pub struct Saved {
 
 /// A peer's state as the database holds it.
 #[derive(Debug, Clone)]
-pub(super) struct Versioned {
-    pub(super) state: PeerState,
-    pub(super) version: i64,
+pub(in crate::store) struct Versioned {
+    pub(in crate::store) state: PeerState,
+    pub(in crate::store) version: i64,
 }
 
 /// What a fold starts from.
 #[derive(Debug, Clone)]
-pub(super) enum Start {
+pub(in crate::store) enum Start {
     /// What was read, or that nothing was there.
     Read(Option<Versioned>),
     /// What is expected, or that nothing is. Only a write can tell.
@@ -33,42 +33,42 @@ pub(super) enum Start {
 
 /// A row of history that is seen again, later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extension {
-    pub(super) id: Uuid,
-    pub(super) first_observed_at: Timestamp,
-    pub(super) last_observed_at: Timestamp,
+pub(in crate::store) struct Extension {
+    pub(in crate::store) id: Uuid,
+    pub(in crate::store) first_observed_at: Timestamp,
+    pub(in crate::store) last_observed_at: Timestamp,
 }
 
 /// What the observations of one peer write.
 #[derive(Debug)]
-pub(super) struct Fold {
-    pub(super) key: PeerKey,
+pub(in crate::store) struct Fold {
+    pub(in crate::store) key: PeerKey,
     /// The state to write, if it moved.
-    pub(super) moved: Option<PeerState>,
+    pub(in crate::store) moved: Option<PeerState>,
     /// The row of history that was in force before; none of a peer that is new.
-    pub(super) replaces: Option<Uuid>,
+    pub(in crate::store) replaces: Option<Uuid>,
     /// The version that the state to write gets: one more than before.
-    pub(super) version: i64,
+    pub(in crate::store) version: i64,
     /// Whether it starts from what was read. Where it does not, only a write that succeeds settles it.
-    pub(super) is_certain: bool,
+    pub(in crate::store) is_certain: bool,
     /// The row of history to add for the state to write, if that is a new one.
-    pub(super) added: Option<Snapshot>,
+    pub(in crate::store) added: Option<Snapshot>,
     /// Rows of history to add before that one: the peer changed more than once.
-    pub(super) passed: Vec<Snapshot>,
+    pub(in crate::store) passed: Vec<Snapshot>,
     /// The row of history that was in force before, if it was seen again.
-    pub(super) extended: Option<Extension>,
+    pub(in crate::store) extended: Option<Extension>,
     /// Rows of history from before the state, to add where no row covers them; with their places in the batch.
-    pub(super) late: Vec<(usize, Snapshot)>,
+    pub(in crate::store) late: Vec<(usize, Snapshot)>,
     /// The answers, with their places in the batch.
-    pub(super) answers: Vec<(usize, Saved)>,
+    pub(in crate::store) answers: Vec<(usize, Saved)>,
     /// When it was asked that a state be restored to the peer.
-    pub(super) wants_restore: Option<Timestamp>,
+    pub(in crate::store) wants_restore: Option<Timestamp>,
 }
 
 /// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
 ///
 /// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(super) fn fold(
+pub(in crate::store) fn fold(
     reports: &[Box<Report>],
     places: BTreeMap<&PeerKey, Vec<usize>>,
     starts: Vec<Start>,
@@ -80,7 +80,7 @@ pub(super) fn fold(
 }
 
 /// The places of each peer in a batch, in order.
-pub(super) fn by_peer<'a>(
+pub(in crate::store) fn by_peer<'a>(
     reports: &'a [Box<Report>],
     places: &[usize],
 ) -> BTreeMap<&'a PeerKey, Vec<usize>> {

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query, query_scalar};
 use uuid::Uuid;
 
-use super::database::run;
-use super::fold::Fold;
+use super::connections::run;
+use super::save::peer_write::Fold;
 use super::{Store, StoreError, rows};
 use crate::domain::{
     ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome,

@@ -8,27 +8,34 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, PgConnection};
 
-use super::StoreError;
-use super::database::{Database, run};
-use super::fold::{Fold, Saved, Start, Versioned, by_peer, fold};
-use super::lanes::Batch;
-use super::memory::Memory;
-use super::restores::queue;
-use super::statements::{add_late, read};
-use super::write::write;
+pub use self::peer_write::Saved;
+use self::peer_write::{Fold, Start, Versioned, by_peer, fold};
+use self::read::{add_late, read};
+use self::recent_writes::Memory;
+use self::write::write;
 use crate::domain::{PeerKey, Report, Snapshot};
+use crate::store::StoreError;
+use crate::store::batch::Batch;
+use crate::store::connections::{Database, run};
+use crate::store::restore_jobs::queue;
+
+mod columns;
+pub(in crate::store) mod peer_write;
+mod read;
+mod recent_writes;
+mod write;
 
 /// How often a batch is folded anew because other replicas were faster. Each time, one of them got on.
 const MAX_ROUNDS: usize = 50;
 
 /// Saves observations in batches.
-pub(super) struct SaveBatch {
+pub(in crate::store) struct SaveBatch {
     database: Database,
     memory: Memory,
 }
 
 impl SaveBatch {
-    pub(super) fn new(database: Database) -> Self {
+    pub(in crate::store) fn new(database: Database) -> Self {
         Self {
             database,
             memory: Memory::new(),

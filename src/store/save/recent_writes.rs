@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hashlink::LruCache;
 
-use super::fold::Versioned;
+use super::peer_write::Versioned;
 use crate::domain::{Label, PeerKey, PeerState, Tracks};
 
 /// How much is remembered, in bytes.
@@ -24,7 +24,7 @@ const LEAST_TRUST: u16 = FULL_TRUST / 4 * 3;
 const REACH: u16 = 64;
 
 /// The states of the peers that this process wrote last.
-pub(super) struct Memory(Mutex<Inner>);
+pub(in crate::store) struct Memory(Mutex<Inner>);
 
 struct Inner {
     states: LruCache<PeerKey, Versioned>,
@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl Memory {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         Self(Mutex::new(Inner {
             states: LruCache::new_unbounded(),
             bytes: 0,
@@ -42,7 +42,7 @@ impl Memory {
     }
 
     /// The state of this peer when it was last written from here, if that is worth starting from.
-    pub(super) fn recall(&self, key: &PeerKey) -> Option<Versioned> {
+    pub(in crate::store) fn recall(&self, key: &PeerKey) -> Option<Versioned> {
         self.with(|inner| {
             if inner.trust < LEAST_TRUST {
                 None
@@ -53,7 +53,7 @@ impl Memory {
     }
 
     /// Remembers a state that was written.
-    pub(super) fn keep(&self, key: PeerKey, written: Versioned) {
+    pub(in crate::store) fn keep(&self, key: PeerKey, written: Versioned) {
         self.with(|inner| {
             inner.forget(&key);
             inner.bytes += weight(&key, &written.state);
@@ -67,7 +67,7 @@ impl Memory {
     }
 
     /// Learns what the database holds of a peer: whether what is remembered of it, if anything is, was right.
-    pub(super) fn check(&self, key: &PeerKey, found: Option<&Versioned>) {
+    pub(in crate::store) fn check(&self, key: &PeerKey, found: Option<&Versioned>) {
         self.with(|inner| {
             if let Some(remembered) = inner.states.peek(key) {
                 let right = found.is_some_and(|found| found.version == remembered.version);
@@ -80,7 +80,7 @@ impl Memory {
     }
 
     /// Learns that a state that was started from was still so.
-    pub(super) fn confirm(&self) {
+    pub(in crate::store) fn confirm(&self) {
         self.with(|inner| inner.judge(true));
     }
 

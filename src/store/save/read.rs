@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query};
 
 use super::columns::Columns;
-use super::fold::{Saved, Versioned};
-use super::rows;
+use super::peer_write::{Saved, Versioned};
 use crate::domain::{PeerKey, PeerState, Presence, Snapshot, Tracks};
+use crate::store::rows;
 
 /// What the database holds of these peers.
-pub(super) async fn read(
+pub(in crate::store) async fn read(
     connection: &mut PgConnection,
     keys: &[&PeerKey],
 ) -> Result<BTreeMap<PeerKey, Versioned>, sqlx::Error> {
@@ -79,7 +79,7 @@ pub(super) async fn read(
 /// Adds rows that came late, at their own time, each unless a row of that time says the same already.
 ///
 /// Returns the answers in order.
-pub(super) async fn add_late(
+pub(in crate::store) async fn add_late(
     connection: &mut PgConnection,
     late: &[&Snapshot],
 ) -> Result<Vec<Saved>, sqlx::Error> {

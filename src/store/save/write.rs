@@ -5,7 +5,7 @@ use sqlx::{PgConnection, query_scalar};
 use uuid::Uuid;
 
 use super::columns::{Columns, PresenceColumns, RestoredColumns};
-use super::fold::{Extension, Fold};
+use super::peer_write::{Extension, Fold};
 use crate::domain::{PeerState, Snapshot, Timestamp};
 
 /// The statement, with `$history` for what else is to be said of the history, and its arguments.
@@ -101,7 +101,7 @@ struct Moved<'a> {
 ///
 /// Returns the ids of the rows in force that were written; a peer that is missing was otherwise, and nothing of it was
 /// written.
-pub(super) async fn write(
+pub(in crate::store) async fn write(
     connection: &mut PgConnection,
     folds: &[&Fold],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
