@@ -4,7 +4,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Exit, Failure, print_out, store};
 use crate::config::DatabaseArgs;
-use crate::domain::{RoomId, Snapshot, SnapshotJson, Timestamp, UserId};
+use crate::domain::{RoomId, Snapshot, Timestamp, UserId};
+use crate::http::json::SnapshotJson;
 use crate::store::{HistoryQuery, Span, Store};
 
 const EXAMPLES: &str = "Examples:

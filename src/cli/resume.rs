@@ -2,7 +2,8 @@
 
 use super::{Exit, Failure, print_json, store};
 use crate::config::DatabaseArgs;
-use crate::domain::{Clock, ResumeJson, RoomId, UserId};
+use crate::domain::{Clock, RoomId, UserId};
+use crate::http::json::ResumeJson;
 use crate::store::ResumeQuery;
 
 const EXAMPLES: &str = "Example:

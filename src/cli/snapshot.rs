@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
 use crate::config::{DatabaseArgs, LimitArgs, UpstreamArgs};
-use crate::domain::{Clock, PeerId, RoomId, SnapshotJson, UserId};
+use crate::domain::{Clock, PeerId, RoomId, UserId};
+use crate::http::json::SnapshotJson;
 use crate::service::{RoomSnapshot, Service};
 use crate::store::StoreConfig;
 

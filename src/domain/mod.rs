@@ -3,21 +3,31 @@
 //! Pure: no I/O, no database, no HTTP. Everything else depends on this module, and it on nothing of the crate.
 
 mod ids;
+mod label;
 mod metadata;
 mod observation;
+mod peer_key;
+mod peer_state;
 mod presence;
+mod problem;
+mod report;
 mod restore;
-mod rules;
 mod snapshot;
 mod time;
+mod tracks;
 
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
+pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
-pub use observation::{KeyTooLarge, Label, Observation, PeerKey, Report, Source, Tracks};
-pub use presence::{ConnectedPeer, End, EndKind, Presence, PresenceJson, Status, UserPresence};
+pub use observation::{Observation, Source};
+pub use peer_key::{KeyTooLarge, PeerKey};
+pub use peer_state::{Effect, PeerState, snapshot_id};
+pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
+pub use problem::ProblemCode;
+pub use report::{EventReport, Report};
 pub use restore::{
-    ChangeId, Claim, Requester, RestoreJob, RestoreMark, RestoreOutcome, ResumeRecord, WhyNot,
+    ChangeId, Claim, Requester, RestoreJob, RestoreMark, RestoreOutcome, ResumeRecord, SkipReason,
 };
-pub use rules::{Effect, PeerState, snapshot_id};
-pub use snapshot::{ResumeJson, SavedState, Snapshot, SnapshotJson};
+pub use snapshot::{SavedState, Snapshot};
 pub use time::{Clock, Timestamp};
+pub use tracks::Tracks;

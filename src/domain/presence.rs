@@ -3,9 +3,6 @@
 //! What is told is merged so that the order of arrival does not matter: the newest end counts, and only while nobody has
 //! seen the peer after it.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::{Label, PeerId, RoomId, Timestamp};
 
 /// How a peer ended.
@@ -81,14 +78,14 @@ impl Presence {
     }
 
     /// The status of a peer with this presence, whose session ended then, if it did.
-    pub fn status(&self, session_ended_at: Option<Timestamp>) -> PresenceJson {
+    pub fn status(&self, session_ended_at: Option<Timestamp>) -> PeerPresence {
         let (status, reason, since) = match (&self.ended, session_ended_at, self.connected_since) {
             (Some(end), ..) => (end.kind.into(), end.reason.clone(), Some(end.at)),
             (None, Some(at), _) => (Status::Ended, None, Some(at)),
             (None, None, Some(since)) => (Status::Connected, None, Some(since)),
             (None, None, None) => (Status::Unknown, None, None),
         };
-        PresenceJson {
+        PeerPresence {
             status,
             reason,
             since,
@@ -97,8 +94,7 @@ impl Presence {
 }
 
 /// Whether a peer is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// It joined, and nobody told of an end.
     Connected,
@@ -126,44 +122,38 @@ impl From<EndKind> for Status {
 }
 
 /// Whether the peer is connected, why not, and since when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = Presence)]
-pub struct PresenceJson {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerPresence {
     /// Whether it is connected.
     pub status: Status,
     /// Why it ended, in the words of 100ms.
-    #[schema(required)]
     pub reason: Option<Label>,
     /// Since when.
-    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>, required)]
     pub since: Option<Timestamp>,
 }
 
-impl Default for PresenceJson {
+impl Default for PeerPresence {
     fn default() -> Self {
         Presence::default().status(None)
     }
 }
 
 /// A peer that is connected now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedPeer {
     /// Which.
-    #[schema(value_type = String)]
     pub peer_id: PeerId,
     /// Where.
-    #[schema(value_type = String)]
     pub room_id: RoomId,
     /// When it joined.
-    #[schema(value_type = Option<chrono::DateTime<chrono::Utc>>, required)]
     pub joined_at: Option<Timestamp>,
 }
 
 /// The presence of the peer whose state is saved, and the user's connected peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPresence {
-    /// Of the peer whose state it is.
-    pub presence: PresenceJson,
+    /// The presence of the peer of the saved state.
+    pub peer: PeerPresence,
     /// Of the user, at most 100, those that joined last first.
     pub connected_peers: Vec<ConnectedPeer>,
 }

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Claimant, Metadata, PeerKey, SavedState, Timestamp, UserId};
+use super::{Claimant, Metadata, PeerKey, ProblemCode, SavedState, Timestamp, UserId};
 
 /// A change of a user's metadata: whose, when, and to what.
 ///
@@ -92,13 +90,11 @@ pub struct RestoreJob {
 }
 
 /// Who has claimed a state, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Who, in their own words.
-    #[schema(value_type = String)]
     pub claimed_by: Claimant,
     /// When.
-    #[schema(value_type = DateTime<Utc>)]
     pub claimed_at: Timestamp,
 }
 
@@ -108,15 +104,14 @@ pub enum RestoreOutcome {
     /// 100ms has taken the state.
     Restored,
     /// It was not sent, for this reason.
-    Not(WhyNot),
+    Skipped(SkipReason),
     /// It was sent, or would have been, but for this problem code.
-    Failed(&'static str),
+    Failed(ProblemCode),
 }
 
 /// Why a state was not sent to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum WhyNot {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
     /// The peer has metadata, and was not to be overwritten.
     AlreadyHasMetadata,
     /// It is the state of that very peer.
@@ -125,7 +120,7 @@ pub enum WhyNot {
     NothingSaved,
 }
 
-impl WhyNot {
+impl SkipReason {
     /// The name in answers and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -141,16 +136,16 @@ impl RestoreOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restored => "restored",
-            Self::Not(why) => why.as_str(),
+            Self::Skipped(reason) => reason.as_str(),
             Self::Failed(_) => "failed",
         }
     }
 
     /// The problem code of a failure.
-    pub fn problem(self) -> Option<&'static str> {
+    pub fn problem(self) -> Option<ProblemCode> {
         match self {
             Self::Failed(code) => Some(code),
-            Self::Restored | Self::Not(_) => None,
+            Self::Restored | Self::Skipped(_) => None,
         }
     }
 }

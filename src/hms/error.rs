@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::ProblemCode;
+
 /// Why there is no answer to give. No variant carries a body, a URL or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HmsError {
@@ -32,16 +34,16 @@ pub enum HmsError {
 }
 
 impl HmsError {
-    /// The stable code: the same in answers, log lines and metrics.
-    pub fn as_str(&self) -> &'static str {
+    /// The problem code: the same in answers, log lines and metrics.
+    pub fn code(&self) -> ProblemCode {
         match self {
-            Self::RoomNotActive => "room-not-active",
-            Self::PeerNotFound => "peer-not-found",
-            Self::Unauthorized => "upstream-unauthorized",
-            Self::RateLimited { .. } => "upstream-rate-limited",
-            Self::Timeout => "upstream-timeout",
-            Self::Unavailable => "upstream-unavailable",
-            Self::BadResponse(_) => "upstream-bad-response",
+            Self::RoomNotActive => ProblemCode::RoomNotActive,
+            Self::PeerNotFound => ProblemCode::PeerNotFound,
+            Self::Unauthorized => ProblemCode::UpstreamUnauthorized,
+            Self::RateLimited { .. } => ProblemCode::UpstreamRateLimited,
+            Self::Timeout => ProblemCode::UpstreamTimeout,
+            Self::Unavailable => ProblemCode::UpstreamUnavailable,
+            Self::BadResponse(_) => ProblemCode::UpstreamBadResponse,
         }
     }
 }

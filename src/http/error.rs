@@ -9,63 +9,67 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::Claim;
+use super::json::ClaimJson;
+pub(crate) use crate::domain::ProblemCode as Code;
 use crate::hms::HmsError;
 use crate::service::{Refusal, RestoreError, SnapshotError};
 use crate::store::StoreError;
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal $status:ident $title:literal,)+) => {
-        /// The stable codes.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Code {
-            $($(#[$doc])* $name,)+
-        }
-
-        impl Code {
-            /// All of them, for the API's description.
-            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
-
-            pub(crate) fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
-            }
-
-            pub(crate) fn status(self) -> StatusCode {
-                match self { $(Self::$name => StatusCode::$status,)+ }
-            }
-
-            pub(crate) fn title(self) -> &'static str {
-                match self { $(Self::$name => $title,)+ }
-            }
-        }
-    };
-}
-
-codes! {
-    InvalidRequest = "invalid-request" BAD_REQUEST "The request is not valid",
-    Unauthorized = "unauthorized" UNAUTHORIZED "A valid API key is needed",
-    Forbidden = "forbidden" FORBIDDEN "The API key may not do this",
-    RoomNotActive = "room-not-active" NOT_FOUND "The room is not active",
-    PeerNotFound = "peer-not-found" NOT_FOUND "The peer is not in the room",
-    NoSavedMetadata = "no-saved-metadata" NOT_FOUND "There is nothing to resume",
-    SavedMetadataTooOld = "saved-metadata-too-old" NOT_FOUND "What there is to resume is too old",
-    NotDropped = "not-dropped" CONFLICT "The peer whose state is saved did not drop",
-    PeerNotOfUser = "peer-not-of-user" CONFLICT "The peer belongs to another user",
-    AlreadyClaimed = "already-claimed" CONFLICT "Somebody else has claimed the state",
-    NotFound = "not-found" NOT_FOUND "There is nothing at this path",
-    MethodNotAllowed = "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method",
-    PayloadTooLarge = "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large",
-    PeerWithoutUserId = "peer-without-user-id" UNPROCESSABLE_ENTITY "The peer has no user_id to keep its metadata by",
-    MetadataTooLarge = "metadata-too-large" UNPROCESSABLE_ENTITY "The metadata is larger than what is kept",
-    MetadataNotRepresentable = "metadata-not-representable" UNPROCESSABLE_ENTITY "The metadata is not Unicode text",
-    UpstreamUnauthorized = "upstream-unauthorized" BAD_GATEWAY "100ms refused the service's credentials",
-    UpstreamBadResponse = "upstream-bad-response" BAD_GATEWAY "100ms gave an unexpected answer",
-    UpstreamUnavailable = "upstream-unavailable" BAD_GATEWAY "100ms is unavailable",
-    UpstreamTimeout = "upstream-timeout" GATEWAY_TIMEOUT "100ms did not answer in time",
-    UpstreamRateLimited = "upstream-rate-limited" SERVICE_UNAVAILABLE "100ms limits the rate",
-    DatabaseUnavailable = "database-unavailable" SERVICE_UNAVAILABLE "The database does not answer",
-    Overloaded = "overloaded" SERVICE_UNAVAILABLE "The service has too much to do",
-    Internal = "internal" INTERNAL_SERVER_ERROR "Something went wrong in the service",
+/// The status and the title of a code.
+pub(crate) fn status_and_title(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::InvalidRequest => (StatusCode::BAD_REQUEST, "The request is not valid"),
+        Code::Unauthorized => (StatusCode::UNAUTHORIZED, "A valid API key is needed"),
+        Code::Forbidden => (StatusCode::FORBIDDEN, "The API key may not do this"),
+        Code::RoomNotActive => (StatusCode::NOT_FOUND, "The room is not active"),
+        Code::PeerNotFound => (StatusCode::NOT_FOUND, "The peer is not in the room"),
+        Code::NoSavedMetadata => (StatusCode::NOT_FOUND, "There is nothing to resume"),
+        Code::SavedMetadataTooOld => (StatusCode::NOT_FOUND, "What there is to resume is too old"),
+        Code::NotDropped => (
+            StatusCode::CONFLICT,
+            "The peer whose state is saved did not drop",
+        ),
+        Code::PeerNotOfUser => (StatusCode::CONFLICT, "The peer belongs to another user"),
+        Code::AlreadyClaimed => (StatusCode::CONFLICT, "Somebody else has claimed the state"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "There is nothing at this path"),
+        Code::MethodNotAllowed => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "The path does not take this method",
+        ),
+        Code::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+        Code::PeerWithoutUserId => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The peer has no user_id to keep its metadata by",
+        ),
+        Code::MetadataTooLarge => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The metadata is larger than what is kept",
+        ),
+        Code::MetadataNotRepresentable => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The metadata is not Unicode text",
+        ),
+        Code::UpstreamUnauthorized => (
+            StatusCode::BAD_GATEWAY,
+            "100ms refused the service's credentials",
+        ),
+        Code::UpstreamBadResponse => (StatusCode::BAD_GATEWAY, "100ms gave an unexpected answer"),
+        Code::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "100ms is unavailable"),
+        Code::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "100ms did not answer in time"),
+        Code::UpstreamRateLimited => (StatusCode::SERVICE_UNAVAILABLE, "100ms limits the rate"),
+        Code::DatabaseUnavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The database does not answer",
+        ),
+        Code::Overloaded => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The service has too much to do",
+        ),
+        Code::Internal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong in the service",
+        ),
+    }
 }
 
 /// A failure on its way to the client.
@@ -74,7 +78,7 @@ pub(crate) struct ApiError {
     code: Code,
     detail: String,
     retry_after: Option<Duration>,
-    claim: Option<Box<Claim>>,
+    claim: Option<Box<ClaimJson>>,
 }
 
 impl ApiError {
@@ -114,10 +118,11 @@ impl ApiError {
 
     /// The answer: problem details that name the request.
     pub(crate) fn render(&self, request_id: &str) -> Response {
+        let (status, title) = status_and_title(self.code);
         let problem = Problem {
             kind: "about:blank",
-            title: self.code.title(),
-            status: self.code.status().as_u16(),
+            title,
+            status: status.as_u16(),
             detail: &self.detail,
             code: self.code.as_str(),
             request_id,
@@ -128,12 +133,7 @@ impl ApiError {
         };
         let body = serde_json::to_vec(&problem).expect("strings are always JSON");
         let content_type = HeaderValue::from_static("application/problem+json");
-        let mut response = (
-            self.code.status(),
-            [(header::CONTENT_TYPE, content_type)],
-            body,
-        )
-            .into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
@@ -153,7 +153,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 /// Carries the failure to `http::observe`, which knows the request's id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = status_and_title(self.code).0.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -182,22 +182,15 @@ pub(crate) struct ClaimProblem<'a> {
     problem: Problem<'a>,
     /// Who has the state, and since when.
     #[serde(skip_serializing_if = "Option::is_none")]
-    claim: Option<&'a Claim>,
+    claim: Option<&'a ClaimJson>,
 }
 
 impl From<HmsError> for ApiError {
     fn from(error: HmsError) -> Self {
-        let detail = error.to_string();
+        let problem = Self::new(error.code(), error.to_string());
         match error {
-            HmsError::RoomNotActive => Self::new(Code::RoomNotActive, detail),
-            HmsError::PeerNotFound => Self::new(Code::PeerNotFound, detail),
-            HmsError::Unauthorized => Self::new(Code::UpstreamUnauthorized, detail),
-            HmsError::RateLimited { retry_after } => {
-                Self::new(Code::UpstreamRateLimited, detail).retry_after(retry_after)
-            }
-            HmsError::Timeout => Self::new(Code::UpstreamTimeout, detail),
-            HmsError::Unavailable => Self::new(Code::UpstreamUnavailable, detail),
-            HmsError::BadResponse(_) => Self::new(Code::UpstreamBadResponse, detail),
+            HmsError::RateLimited { retry_after } => problem.retry_after(retry_after),
+            _ => problem,
         }
     }
 }
@@ -260,7 +253,7 @@ impl From<RestoreError> for ApiError {
             RestoreError::RoomUnknown => Self::invalid(detail),
             RestoreError::NothingSaved => Self::new(Code::NoSavedMetadata, detail),
             RestoreError::AlreadyClaimed(claim) => Self {
-                claim: Some(Box::new(claim)),
+                claim: Some(Box::new(claim.into())),
                 ..Self::new(Code::AlreadyClaimed, detail)
             },
         }

@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Problem};
 use super::extract::{Path, Query};
-use crate::domain::{PeerId, RoomId, SnapshotJson, Timestamp, UserId};
+use super::json::SnapshotJson;
+use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::service::Service;
 use crate::store::{Cursor, HistoryQuery, Span};
 

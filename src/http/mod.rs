@@ -8,6 +8,7 @@ mod error;
 mod extract;
 mod health;
 mod history;
+pub mod json;
 mod observe;
 mod openapi;
 mod restore;

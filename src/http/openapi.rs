@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::error::Code;
+use super::error::{Code, status_and_title};
 use super::{health, history, restore, resume, snapshots, webhooks};
 
 #[derive(OpenApi)]
@@ -57,12 +57,8 @@ struct Codes;
 impl Modify for Codes {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let rows = Code::ALL.iter().map(|code| {
-            format!(
-                "| `{}` | {} | {} |\n",
-                code.as_str(),
-                code.status().as_u16(),
-                code.title()
-            )
+            let (status, title) = status_and_title(*code);
+            format!("| `{}` | {} | {title} |\n", code.as_str(), status.as_u16())
         });
         openapi.info.description = Some(format!(
             "Gives a player their state back.\n\nFailures are problem details (RFC 9457) with one of these codes, and a \

@@ -8,10 +8,9 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::error::{ApiError, ClaimProblem, Problem};
 use super::extract::{JsonBody, NoFilter, Path, Query};
+use super::json::{ClaimJson, ResumeJson, SkipReasonJson};
 use super::untorn;
-use crate::domain::{
-    Claim, Claimant, PeerId, Requester, ResumeJson, RoomId, Timestamp, UserId, WhyNot,
-};
+use crate::domain::{Claimant, PeerId, Requester, RoomId, SkipReason, Timestamp, UserId};
 use crate::service::{Restore, RestoreRequest, Service};
 
 /// What to do with the saved state.
@@ -43,10 +42,10 @@ pub(crate) struct RestoreJson {
     restored: bool,
     /// Why it was not; null where it was, and where no peer was named.
     #[schema(required)]
-    why: Option<WhyNot>,
+    why: Option<SkipReasonJson>,
     /// The claim, where one was asked for.
     #[schema(required)]
-    claim: Option<Claim>,
+    claim: Option<ClaimJson>,
 }
 
 /// There is no state, so the peer got none.
@@ -54,9 +53,9 @@ pub(crate) struct RestoreJson {
 pub(crate) struct NothingRestored {
     user_id: String,
     restored: bool,
-    why: WhyNot,
+    why: SkipReasonJson,
     #[schema(required)]
-    claim: Option<Claim>,
+    claim: Option<ClaimJson>,
 }
 
 /// What came of it.
@@ -73,24 +72,25 @@ impl RestoreAnswer {
     fn new(user_id: &UserId, done: Restore, now: Timestamp) -> Self {
         let Restore {
             state,
-            why_not,
+            skipped,
             restored,
             claim,
         } = done;
+        let claim = claim.map(ClaimJson::from);
         match state {
             Some(state) => {
                 let resume = ResumeJson::new(state, now);
                 Self::Found(Box::new(RestoreJson {
                     resume,
                     restored,
-                    why: why_not,
+                    why: skipped.map(SkipReasonJson::from),
                     claim,
                 }))
             }
             None => Self::Nothing(NothingRestored {
                 user_id: user_id.to_string(),
                 restored,
-                why: why_not.unwrap_or(WhyNot::NothingSaved),
+                why: skipped.unwrap_or(SkipReason::NothingSaved).into(),
                 claim,
             }),
         }

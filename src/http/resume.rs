@@ -7,10 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::error::{ApiError, Code, Problem};
 use super::extract::{Path, Query};
-use crate::domain::{PeerId, ResumeJson, RoomId, SavedState, Status, UserId};
+use super::json::ResumeJson;
+use crate::domain::{PeerId, RoomId, UserId};
 use crate::service::Service;
 use crate::store::ResumeQuery;
 
@@ -73,8 +75,9 @@ pub(crate) async fn get(
             "No metadata is saved for this user.",
         ));
     };
-    let etag = etag(&state);
+    let snapshot_id = state.snapshot_id;
     let resume = ResumeJson::new(state, service.now());
+    let etag = etag(snapshot_id, &resume);
     if let Some(max) = filter.max_age.filter(|max| resume.age_seconds() > *max) {
         count("too-old");
         let age = resume.age_seconds();
@@ -82,7 +85,7 @@ pub(crate) async fn get(
             format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
         return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
     }
-    if filter.only.is_some() && resume.status() != Status::Dropped {
+    if filter.only.is_some() && !resume.is_dropped() {
         count("not-dropped");
         return Err(ApiError::new(
             Code::NotDropped,
@@ -115,11 +118,10 @@ fn count(outcome: &'static str) {
 }
 
 /// Of the state and the presence. Weak: `age_seconds` and `last_observed_at` move on while those stay the same.
-fn etag(state: &SavedState) -> HeaderValue {
-    let told = serde_json::to_vec(&(&state.presence.presence, &state.presence.connected_peers))
-        .unwrap_or_default();
-    let presence = hex::encode(&Sha256::digest(told)[..6]);
-    HeaderValue::try_from(format!("W/\"{}-{presence}\"", state.snapshot_id.simple()))
+fn etag(snapshot_id: Uuid, resume: &ResumeJson) -> HeaderValue {
+    let presence = serde_json::to_vec(&resume.presence()).unwrap_or_default();
+    let presence = hex::encode(&Sha256::digest(presence)[..6]);
+    HeaderValue::try_from(format!("W/\"{}-{presence}\"", snapshot_id.simple()))
         .expect("hex digits are a header value")
 }
 

@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Problem};
 use super::extract::{NoBody, NoFilter, Path, Query};
+use super::json::{SnapshotJson, TimeJson};
 use super::untorn;
-use crate::domain::{PeerId, RoleName, RoomId, SnapshotJson, Timestamp, UserId};
+use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{RoomSnapshot, Service};
 
 /// Fetch a peer from 100ms now and keep its metadata.
@@ -59,7 +60,7 @@ pub(crate) struct RoomSnapshotJson {
     room_id: String,
     /// When 100ms was asked.
     #[schema(value_type = DateTime<Utc>)]
-    observed_at: Timestamp,
+    observed_at: TimeJson,
     /// What is now in force of each peer that was kept.
     snapshots: Vec<SnapshotJson>,
     /// The peers that were not kept.
@@ -111,7 +112,7 @@ pub(crate) async fn of_room(
     } = taken.await??;
     Ok(Json(RoomSnapshotJson {
         room_id,
-        observed_at,
+        observed_at: TimeJson(observed_at),
         snapshots: saved
             .into_iter()
             .map(|saved| saved.snapshot.into())

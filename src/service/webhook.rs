@@ -10,9 +10,7 @@ use chrono::TimeDelta;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use crate::domain::{
-    Clock, KeyTooLarge, Metadata, Observation, PeerKey, Presence, Report, Source, Timestamp,
-};
+use crate::domain::{Clock, EventReport, KeyTooLarge, Metadata, PeerKey, Presence, Timestamp};
 use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
 use crate::service::Limits;
 use crate::store::{Store, StoreError};
@@ -139,28 +137,22 @@ impl Webhooks {
             .restores
             .as_ref()
             .filter(|restores| event.is_join && empty && restores.still_for(event.at, now));
-        let seen = Observation {
-            key,
-            observed_at: event.at,
-            source: Source::Webhook,
-            metadata: metadata.clone().unwrap_or_default(),
-            name: event.name.filter(|_| self.limits.store_names),
-            role: event.role,
-            tracks: None,
-            joined_at: event.joined_at,
-        };
         let presence = Presence {
             connected_since: Some(event.joined_at.unwrap_or(event.at)),
             session_id: event.session_id,
             ended: event.ended,
         };
-        let report = Report {
-            only_if_unknown: metadata.is_none(),
+        let report = EventReport {
+            key,
+            at: event.at,
+            metadata,
+            name: event.name.filter(|_| self.limits.store_names),
+            role: event.role,
+            joined_at: event.joined_at,
             presence,
-            wants_restore: restores.map(|_| now),
-            ..Report::from(seen)
+            restore_requested_at: restores.map(|_| now),
         };
-        self.store.report(report).await?;
+        self.store.report(report.into()).await?;
         if let Some(restores) = restores {
             restores.wake.notify_one();
         }

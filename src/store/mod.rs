@@ -129,7 +129,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn report(&self, report: Report) -> Result<Saved, StoreError> {
-        let user_id = report.observation.key.user_id.clone();
+        let user_id = report.key().user_id.clone();
         self.saves.submit(user_id.as_str(), Box::new(report)).await
     }
 

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, query};
 
 use super::rows;
 use crate::domain::{
-    ConnectedPeer, Label, PeerId, PeerKey, Presence, PresenceJson, RoomId, Timestamp, UserPresence,
+    ConnectedPeer, Label, PeerId, PeerKey, PeerPresence, Presence, RoomId, Timestamp, UserPresence,
 };
 
 /// The presence of each of these peers, and the peers of their users that are connected, in order.
@@ -16,7 +16,7 @@ pub(super) async fn presence(
     let users: Vec<&str> = keys.iter().map(|key| key.user_id.as_str()).collect();
     let mut told: Vec<UserPresence> = keys.iter().map(|_| UserPresence::default()).collect();
     for (place, presence) in of_peers(&mut *connection, &users, keys).await? {
-        entry(&mut told, place)?.presence = presence;
+        entry(&mut told, place)?.peer = presence;
     }
     for (place, peer) in connected(connection, &users).await? {
         entry(&mut told, place)?.connected_peers.push(peer);
@@ -35,7 +35,7 @@ async fn of_peers(
     connection: &mut PgConnection,
     users: &[&str],
     keys: &[&PeerKey],
-) -> Result<Vec<(i64, PresenceJson)>, sqlx::Error> {
+) -> Result<Vec<(i64, PeerPresence)>, sqlx::Error> {
     let rooms: Vec<&str> = keys.iter().map(|key| key.room_id.as_str()).collect();
     let peers: Vec<&str> = keys.iter().map(|key| key.peer_id.as_str()).collect();
     let found = query!(

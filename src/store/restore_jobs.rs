@@ -8,7 +8,7 @@ use super::connections::run;
 use super::save::peer_write::Fold;
 use super::{Store, StoreError, rows};
 use crate::domain::{
-    ChangeId, Claim, Claimant, PeerId, PeerKey, Requester, RestoreJob, RestoreOutcome,
+    ChangeId, Claim, Claimant, PeerId, PeerKey, ProblemCode, Requester, RestoreJob, RestoreOutcome,
     ResumeRecord, RoomId, Timestamp, UserId,
 };
 
@@ -164,7 +164,7 @@ pub(super) async fn record(
         record,
         None,
         outcome.as_str(),
-        outcome.problem(),
+        outcome.problem().map(ProblemCode::as_str),
     )
     .await
 }

@@ -1,8 +1,8 @@
 //! What a write expects of its peer and does not find there: another replica, or an admin, was there meanwhile.
 
 use rejoin::domain::{
-    Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source, Timestamp, Tracks,
-    UserId,
+    EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source,
+    Timestamp, Tracks, UserId,
 };
 use rejoin::store::{ResumeQuery, Store};
 
@@ -147,13 +147,17 @@ async fn the_same_version_of_another_past_is_not_mistaken_for_ours() {
 async fn a_join_that_is_told_again_elsewhere_changes_nothing() {
     let database = postgres::database().await;
     let user = new_user();
-    let join = || Report {
-        presence: Presence {
-            connected_since: Some(at(1)),
-            session_id: None,
-            ended: None,
-        },
-        ..seen(&user, 1, "").into()
+    let join = || {
+        let joined = seen(&user, 1, "");
+        Report::Event(EventReport {
+            metadata: Some(joined.metadata),
+            presence: Presence {
+                connected_since: Some(at(1)),
+                session_id: None,
+                ended: None,
+            },
+            ..EventReport::new(joined.key, joined.observed_at)
+        })
     };
     assert!(join().is_first_of_its_peer());
     let first = store(database.url());

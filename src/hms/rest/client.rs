@@ -213,7 +213,9 @@ async fn measured<T>(
 ) -> Result<T, HmsError> {
     let start = Instant::now();
     let result = work.await;
-    let outcome = result.as_ref().map_or_else(HmsError::as_str, |_| "ok");
+    let outcome = result
+        .as_ref()
+        .map_or_else(|error| error.code().as_str(), |_| "ok");
     let seconds = start.elapsed().as_secs_f64();
     metrics::counter!("rejoin_upstream_requests_total", "operation" => operation, "outcome" => outcome).increment(1);
     metrics::histogram!("rejoin_upstream_request_seconds", "operation" => operation)

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use super::RestoreError;
 use crate::domain::{
-    ChangeId, PeerKey, PresenceJson, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
-    SavedState, Source, Status, Timestamp, WhyNot,
+    ChangeId, PeerKey, PeerPresence, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
+    SavedState, SkipReason, Source, Status, Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
@@ -102,8 +102,11 @@ impl Service {
             Readiness::There(state) => self.found_there(job, &state, known).await,
             Readiness::Ready(state) if has_metadata => {
                 let record = self.automatic(job, *state);
-                self.record(&record, RestoreOutcome::Not(WhyNot::AlreadyHasMetadata))
-                    .await?;
+                self.record(
+                    &record,
+                    RestoreOutcome::Skipped(SkipReason::AlreadyHasMetadata),
+                )
+                .await?;
                 Ok(Progress::Done)
             }
             Readiness::Ready(state) => {
@@ -172,7 +175,7 @@ impl Service {
     ) -> Result<(), StoreError> {
         self.record(
             &self.automatic(job, state),
-            RestoreOutcome::Failed(why.as_str()),
+            RestoreOutcome::Failed(why.code()),
         )
         .await
     }
@@ -218,7 +221,7 @@ fn may_be_outdated(state: &SavedState, new: &PeerKey) -> bool {
 
 impl RestorePolicy {
     fn applies(self, state: SavedState, now: Timestamp) -> Readiness {
-        let PresenceJson { status, since, .. } = state.presence.presence;
+        let PeerPresence { status, since, .. } = state.presence.peer;
         let ended = !matches!(status, Status::Connected | Status::Unknown);
         let gone_at = since.filter(|_| ended).unwrap_or(state.last_observed_at);
         if now > gone_at.shifted(self.window) {

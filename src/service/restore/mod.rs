@@ -5,8 +5,8 @@ mod worker;
 
 use super::{Refusal, Service, key_of};
 use crate::domain::{
-    Claim, Claimant, Metadata, Observation, PeerId, PeerKey, Report, Requester, RestoreMark,
-    RestoreOutcome, ResumeRecord, RoomId, SavedState, Source, Timestamp, UserId, WhyNot,
+    Claim, Claimant, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
+    ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, UserId,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
@@ -38,7 +38,7 @@ pub struct Restore {
     /// The state, as it was found; none where nothing is saved.
     pub state: Option<SavedState>,
     /// Why it was not sent to the peer; none where it was, or no peer was named.
-    pub why_not: Option<WhyNot>,
+    pub skipped: Option<SkipReason>,
     /// Whether it was sent to a peer.
     pub restored: bool,
     /// The claim, if one was asked for.
@@ -99,13 +99,13 @@ impl Service {
             self.store.save(seen).await?;
         }
         let Some(state) = found else {
-            let why_not = target
-                .map(|_| WhyNot::NothingSaved)
+            let skipped = target
+                .map(|_| SkipReason::NothingSaved)
                 .ok_or(RestoreError::NothingSaved)?;
-            count_restore(false, RestoreOutcome::Not(why_not));
+            count_restore(false, RestoreOutcome::Skipped(skipped));
             return Ok(Restore {
                 state: None,
-                why_not: Some(why_not),
+                skipped: Some(skipped),
                 restored: false,
                 claim: None,
             });
@@ -120,17 +120,17 @@ impl Service {
             Some(claimant) => Some(self.claim(&record, claimant).await?),
             None => None,
         };
-        let why_not = match &target {
+        let skipped = match &target {
             None => None,
             Some(target) => {
                 self.restore_to(target, &record, request.overwrite, request.with_role)
                     .await?
             }
         };
-        let restored = target.is_some() && why_not.is_none();
+        let restored = target.is_some() && skipped.is_none();
         Ok(Restore {
             state: Some(record.state),
-            why_not,
+            skipped,
             restored,
             claim,
         })
@@ -238,23 +238,24 @@ impl Service {
         record: &ResumeRecord,
         overwrite: bool,
         with_role: bool,
-    ) -> Result<Option<WhyNot>, RestoreError> {
-        let why_not = if record.state.key == target.key {
-            WhyNot::SamePeer
+    ) -> Result<Option<SkipReason>, RestoreError> {
+        let skipped = if record.state.key == target.key {
+            SkipReason::SamePeer
         } else if target.has_metadata && !overwrite {
-            WhyNot::AlreadyHasMetadata
+            SkipReason::AlreadyHasMetadata
         } else {
             let sent = self
                 .send(&target.key, target.seen_at, record, with_role)
                 .await;
             if let Err(RestoreError::Upstream(error)) = &sent {
-                self.record(record, RestoreOutcome::Failed(error.as_str()))
+                self.record(record, RestoreOutcome::Failed(error.code()))
                     .await?;
             }
             return sent.map(|()| None);
         };
-        self.record(record, RestoreOutcome::Not(why_not)).await?;
-        Ok(Some(why_not))
+        self.record(record, RestoreOutcome::Skipped(skipped))
+            .await?;
+        Ok(Some(skipped))
     }
 
     /// Sends the record's state to a peer that was just seen and kept, and records it.
@@ -271,10 +272,10 @@ impl Service {
         let state = &record.state;
         let mark = RestoreMark::new(state, self.now(), seen_at);
         self.store
-            .report(Report {
-                restoring: Some(mark),
-                only_if_unknown: true,
-                ..unknown(to, seen_at).into()
+            .report(Report::Restoring {
+                key: to.clone(),
+                observed_at: seen_at,
+                mark,
             })
             .await?;
         let update = PeerUpdate {
@@ -299,9 +300,9 @@ impl Service {
                     && seen.key == *to
                 {
                     self.store
-                        .report(Report {
-                            seen_until: Some(answered_at),
-                            ..seen.into()
+                        .report(Report::Restored {
+                            observation: seen,
+                            valid_until: answered_at,
                         })
                         .await?;
                 }
@@ -320,11 +321,6 @@ impl Service {
         count_restore(record.requester == Requester::Join, outcome);
         self.store.record_restore(record.clone(), outcome).await
     }
-}
-
-/// A sight that makes a peer known of which nothing can be kept.
-fn unknown(key: &PeerKey, at: Timestamp) -> Observation {
-    Observation::new(key.clone(), at, Source::Peer, Metadata::NONE)
 }
 
 fn count_restore(automatic: bool, outcome: RestoreOutcome) {

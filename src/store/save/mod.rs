@@ -50,13 +50,8 @@ impl Batch for SaveBatch {
     const NAME: &'static str = "save";
     const ONLY_AWAITED: bool = false;
 
-    fn size(told: &Box<Report>) -> usize {
-        let seen = &told.observation;
-        seen.metadata.len()
-            + seen
-                .tracks
-                .as_ref()
-                .map_or(0, |tracks| tracks.as_str().len())
+    fn size(report: &Box<Report>) -> usize {
+        report.size()
     }
 
     async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Saved, StoreError>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::domain::{Effect, Observation, PeerKey, PeerState, Report, Snapshot, Timestamp};
+use crate::domain::{Effect, PeerKey, PeerState, Report, Snapshot, Timestamp};
 
 /// An observation that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +86,7 @@ pub(in crate::store) fn by_peer<'a>(
 ) -> BTreeMap<&'a PeerKey, Vec<usize>> {
     let mut peers: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
     for &place in places {
-        peers
-            .entry(&reports[place].observation.key)
-            .or_default()
-            .push(place);
+        peers.entry(reports[place].key()).or_default().push(place);
     }
     peers
 }
@@ -119,17 +116,17 @@ fn fold_peer(key: &PeerKey, reports: &[Box<Report>], places: &[usize], start: St
         let before = state
             .as_ref()
             .map(|state| (state.presence.clone(), state.restored));
-        let (after, effect) = PeerState::report(state.take(), &reports[place]);
+        let (after, effect) = PeerState::apply(state.take(), &reports[place]);
         moved |= matches!(effect, Effect::Changed | Effect::Extended)
             || before.is_none_or(|(presence, restored)| {
                 presence != after.presence || restored != after.restored
             });
-        fold.record(place, &after, effect, &reports[place].observation);
+        fold.record(place, &after, effect, &reports[place]);
         state = Some(after);
     }
     let wanted = places
         .iter()
-        .find_map(|&place| reports[place].wants_restore);
+        .find_map(|&place| reports[place].restore_requested_at());
     fold.wants_restore =
         wanted.filter(|_| state.as_ref().is_some_and(PeerState::can_be_restored_to));
     fold.moved = state.filter(|_| moved);
@@ -137,9 +134,9 @@ fn fold_peer(key: &PeerKey, reports: &[Box<Report>], places: &[usize], start: St
 }
 
 impl Fold {
-    fn record(&mut self, place: usize, after: &PeerState, effect: Effect, seen: &Observation) {
+    fn record(&mut self, place: usize, after: &PeerState, effect: Effect, report: &Report) {
         let snapshot = match effect {
-            Effect::Late => PeerState::first(seen).snapshot(&self.key),
+            Effect::OutOfOrder => PeerState::first(&report.observation()).snapshot(&self.key),
             _ => after.snapshot(&self.key),
         };
         match effect {
@@ -154,7 +151,7 @@ impl Fold {
                     });
                 }
             },
-            Effect::Late => {
+            Effect::OutOfOrder => {
                 self.late.push((place, snapshot));
                 return;
             }

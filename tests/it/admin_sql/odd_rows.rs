@@ -1,8 +1,9 @@
 //! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
-    Claimant, End, EndKind, Label, Metadata, Observation, PeerId, PeerKey, Presence, Report,
-    Requester, RestoreOutcome, ResumeRecord, RoomId, Source, Timestamp, Tracks, UserId,
+    Claimant, End, EndKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey, Presence,
+    ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source, Timestamp,
+    Tracks, UserId,
 };
 use rejoin::store::{ResumeQuery, Store};
 
@@ -117,20 +118,23 @@ fn told() -> [Report; 2] {
         ("new-7", "14:05:30", "14:06:10", None),
     ]
     .map(|(peer, joined, time, ended)| {
-        let nothing = seen(time, "player-7", peer, "player", Metadata::from_text(""));
-        Report {
-            only_if_unknown: ended.is_some(),
+        let observation = seen(time, "player-7", peer, "player", Metadata::from_text(""));
+        let metadata = match ended {
+            Some(_) => None,
+            None => Some(observation.metadata),
+        };
+        Report::Event(EventReport {
+            metadata,
+            name: observation.name,
+            role: observation.role,
+            joined_at: observation.joined_at,
             presence: Presence {
                 connected_since: Some(at(joined)),
                 session_id: Some(Label::new("s1")),
                 ended,
             },
-            ..Observation {
-                source: Source::Webhook,
-                ..nothing
-            }
-            .into()
-        }
+            ..EventReport::new(observation.key, observation.observed_at)
+        })
     })
 }
 
@@ -197,7 +201,7 @@ async fn resumes(store: &Store, user: &UserId) {
         )
         .await
         .unwrap();
-    let failed = RestoreOutcome::Failed("upstream-unavailable");
+    let failed = RestoreOutcome::Failed(ProblemCode::UpstreamUnavailable);
     store
         .record_restore(record("14:06:31", Requester::Join), failed)
         .await
@@ -220,8 +224,9 @@ pub(super) fn joined_again(now: Timestamp) -> Report {
         "player",
         Metadata::from_text(""),
     );
-    Report {
-        wants_restore: Some(now),
-        ..joined.into()
-    }
+    Report::Event(EventReport {
+        metadata: Some(joined.metadata),
+        restore_requested_at: Some(now),
+        ..EventReport::new(joined.key, joined.observed_at)
+    })
 }

@@ -51,7 +51,7 @@ pub enum Effect {
     /// Not newer than the last one, and the row in force already says it: nothing to do.
     Repeated,
     /// Not newer than the last one: a row of history at its own time, unless a row there says the same; nothing else.
-    Late,
+    OutOfOrder,
 }
 
 impl PeerState {
@@ -68,7 +68,7 @@ impl PeerState {
                 if covered {
                     Effect::Repeated
                 } else {
-                    Effect::Late
+                    Effect::OutOfOrder
                 },
             );
         }
@@ -87,29 +87,28 @@ impl PeerState {
         }
     }
 
-    /// Applies a whole report, and says what its sight did. The presence may move even where that is nothing.
-    pub fn report(known: Option<Self>, told: &Report) -> (Self, Effect) {
-        let (mut after, mut effect) = match known {
-            Some(known) if told.only_if_unknown => (known, Effect::Repeated),
-            known => Self::observe(known, &told.observation),
+    /// Applies `report` to the state before it (`None`: nothing is stored of the peer), and says
+    /// what that did to the history. Presence and the restore mark may change without an effect on it.
+    pub fn apply(known: Option<Self>, report: &Report) -> (Self, Effect) {
+        let (mut state, mut effect) = match known {
+            Some(known) if report.is_insert_only() => (known, Effect::Repeated),
+            known => Self::observe(known, &report.observation()),
         };
-        if let Some(until) = told
-            .seen_until
-            .filter(|until| effect != Effect::Late && *until > after.last_observed_at)
-        {
-            after.last_observed_at = until;
-            effect = if effect == Effect::Repeated {
-                Effect::Extended
-            } else {
-                effect
-            };
+        match report {
+            Report::Observed(_) => {}
+            Report::Event(event) => state.presence = state.presence.merged(&event.presence),
+            Report::Restoring { mark, .. } => state.restored = Some(*mark),
+            Report::Restored { valid_until, .. } => {
+                if effect != Effect::OutOfOrder && *valid_until > state.last_observed_at {
+                    state.last_observed_at = *valid_until;
+                    if effect == Effect::Repeated {
+                        effect = Effect::Extended;
+                    }
+                }
+            }
         }
-        after.restored = told.restoring.or(after.restored);
-        after.presence = after
-            .presence
-            .merged(&told.presence)
-            .as_of(after.last_observed_at);
-        (after, effect)
+        state.presence = state.presence.as_of(state.last_observed_at);
+        (state, effect)
     }
 
     /// The state of a peer of which nothing else is known.
@@ -344,9 +343,9 @@ mod tests {
     fn an_older_sight_changes_nothing_but_history() {
         let (newest, _) = state_after(&[seen(1, "a"), seen(5, "b")]);
         for (late, effect) in [
-            (seen(3, "c"), Effect::Late),
-            (seen(5, "c"), Effect::Late),
-            (seen(3, "b"), Effect::Late),
+            (seen(3, "c"), Effect::OutOfOrder),
+            (seen(5, "c"), Effect::OutOfOrder),
+            (seen(3, "b"), Effect::OutOfOrder),
             (seen(5, "b"), Effect::Repeated),
         ] {
             assert_eq!(
@@ -365,12 +364,12 @@ mod tests {
             change,
             changed_at: at(1),
         };
-        let report = Report {
-            restoring: Some(mark),
-            only_if_unknown: true,
-            ..seen(3, "").into()
+        let report = Report::Restoring {
+            key,
+            observed_at: at(3),
+            mark,
         };
-        PeerState::report(Some(PeerState::first(&seen(3, ""))), &report).0
+        PeerState::apply(Some(PeerState::first(&seen(3, ""))), &report).0
     }
 
     #[test]
@@ -405,22 +404,22 @@ mod tests {
 
     #[test]
     fn a_sight_that_an_update_overtook_is_no_clear() {
-        let answered = Report {
-            seen_until: Some(at(8)),
-            ..seen(6, "a").into()
+        let answered = Report::Restored {
+            observation: seen(6, "a"),
+            valid_until: at(8),
         };
-        let (state, effect) = PeerState::report(Some(marked()), &answered);
+        let (state, effect) = PeerState::apply(Some(marked()), &answered);
         assert_eq!((effect, state.last_observed_at), (Effect::Changed, at(8)));
         // Sent before the update was answered, and served before it took effect.
         assert_eq!(
             PeerState::observe(Some(state.clone()), &seen(7, "")),
-            (state.clone(), Effect::Late)
+            (state.clone(), Effect::OutOfOrder)
         );
         // The update's answer came after a sight that is newer than it: then that one counts.
         let (newer, _) = PeerState::observe(Some(marked()), &seen(7, "b"));
         assert_eq!(
-            PeerState::report(Some(newer.clone()), &answered),
-            (newer, Effect::Late)
+            PeerState::apply(Some(newer.clone()), &answered),
+            (newer, Effect::OutOfOrder)
         );
     }
 
