@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use hms_sim::WireMetadata;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::support::command::rejoin;
+use crate::support::generated::for_generated;
 use crate::support::world::{Answer, ROOM, Replica, World};
 
 /// What an answer says of the metadata; `metadata` as it stands in the body.
@@ -55,7 +55,7 @@ impl Stage {
     }
 
     async fn set(&self, wire: WireMetadata) -> Answer {
-        self.world.clock.pass(Duration::from_secs(1));
+        self.world.clock.advance(Duration::from_secs(1));
         self.world.sim.set_metadata(ROOM, "peer-1", wire).unwrap();
         self.app.snapshot("peer-1").await
     }
@@ -262,40 +262,25 @@ async fn the_largest_metadata_is_262144_bytes() {
     }
 }
 
-/// Runs `case` for generated inputs, on one stage.
-fn for_generated<S: Strategy>(cases: u32, strategy: &S, case: &impl AsyncFn(&Stage, S::Value)) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let stage = runtime.block_on(Stage::new());
-    let mut runner = TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let outcome = runner.run(strategy, |value| {
-        runtime.block_on(case(&stage, value));
-        Ok(())
-    });
-    outcome.unwrap();
-    runtime.block_on(async { drop(stage) });
-}
-
 #[test]
 fn any_text_comes_back() {
     let odd = prop::sample::select(vec![
         '\0', '"', '\\', '\n', '\u{7f}', '{', '}', '[', ']', ',', ':', '\u{fffd}', '😀',
     ]);
     let text = prop::collection::vec(prop_oneof![2 => odd, 1 => any::<char>()], 1..40);
-    for_generated(60, &text, &async |stage, characters| {
-        let text: String = characters.into_iter().collect();
-        let json = serde_json::from_str::<&RawValue>(&text)
-            .map_or_else(|_| string(&text), |json| json.get().to_owned());
-        stage
-            .check(WireMetadata::text(&text), Some(&text), &json)
-            .await;
-    });
+    for_generated(
+        60,
+        &text,
+        Stage::new(),
+        &async |stage: &Stage, characters| {
+            let text: String = characters.into_iter().collect();
+            let json = serde_json::from_str::<&RawValue>(&text)
+                .map_or_else(|_| string(&text), |json| json.get().to_owned());
+            stage
+                .check(WireMetadata::text(&text), Some(&text), &json)
+                .await;
+        },
+    );
 }
 
 /// JSON texts with odd spaces, numbers of any size, and keys that repeat.
@@ -325,21 +310,26 @@ fn json_text() -> impl Strategy<Value = String> {
 /// As an object, array, number or literal on the wire, and as a string that holds it.
 #[test]
 fn any_json_comes_back_untouched() {
-    for_generated(40, &json_text(), &async |stage, json| {
-        stage
-            .check(WireMetadata::text(&json), Some(&json), &json)
-            .await;
-        if !json.starts_with('"') && json != "null" {
+    for_generated(
+        40,
+        &json_text(),
+        Stage::new(),
+        &async |stage: &Stage, json| {
             stage
-                .check(
-                    WireMetadata::text("between"),
-                    Some("between"),
-                    "\"between\"",
-                )
+                .check(WireMetadata::text(&json), Some(&json), &json)
                 .await;
-            stage
-                .check(WireMetadata::json(&json).unwrap(), Some(&json), &json)
-                .await;
-        }
-    });
+            if !json.starts_with('"') && json != "null" {
+                stage
+                    .check(
+                        WireMetadata::text("between"),
+                        Some("between"),
+                        "\"between\"",
+                    )
+                    .await;
+                stage
+                    .check(WireMetadata::json(&json).unwrap(), Some(&json), &json)
+                    .await;
+            }
+        },
+    );
 }

@@ -4,10 +4,10 @@ use rejoin::domain::{
     EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source,
     Timestamp, Tracks, UserId,
 };
-use rejoin::store::{ResumeQuery, Store};
+use rejoin::store::Store;
 
-use crate::rules::{at, history, new_user, store};
 use crate::support::postgres::{self, Database};
+use crate::support::store::{at, history, new_user, saved_state, store};
 
 fn seen(user: &UserId, second: i64, metadata: &str) -> Observation {
     let key = PeerKey::new(
@@ -21,12 +21,7 @@ fn seen(user: &UserId, second: i64, metadata: &str) -> Observation {
 
 /// The metadata, the role and the second of the change that a resume returns.
 async fn resumed(store: &Store, user: &UserId) -> Option<(String, Option<String>, u64)> {
-    let query = ResumeQuery {
-        user_id: user.clone(),
-        room_id: None,
-        exclude_peer_id: None,
-    };
-    let state = store.resume(query).await.unwrap()?;
+    let state = saved_state(store, user).await?;
     let role = state.role.map(|role| role.as_str().to_owned());
     Some((
         state.metadata.raw().unwrap().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hms_sim::{DropOptions, Join, WireMetadata};
+use hms_sim::{Join, WireMetadata};
 use rejoin::service::Limits;
 use serde_json::Value;
 use sqlx::Row;
@@ -10,7 +10,7 @@ use sqlx::Row;
 use crate::support::world::{ROOM, Replica, Setup, World};
 
 fn after(world: &World, seconds: u64) {
-    world.clock.pass(Duration::from_secs(seconds));
+    world.clock.advance(Duration::from_secs(seconds));
 }
 
 /// Which peer's state is resumed, and what it is.
@@ -51,10 +51,7 @@ async fn dropped_and_back(at_join: &str) -> (World, Replica) {
     world.join("player-7", "old", "");
     world.set("old", "hp 71");
     app.snapshot("old").await.expect(201);
-    world
-        .sim
-        .drop_peer(ROOM, "old", DropOptions::default())
-        .unwrap();
+    world.drop_peer("old");
     after(&world, 5);
     world.join("player-7", "new", at_join);
     (world, app)
@@ -109,10 +106,7 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
 async fn the_ghost_itself_can_be_saved() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "old", "hp 71");
-    world
-        .sim
-        .drop_peer(ROOM, "old", DropOptions::default())
-        .unwrap();
+    world.drop_peer("old");
     after(&world, 59);
     world.join("player-7", "new", "");
     nothing_is_resumed(&app).await;

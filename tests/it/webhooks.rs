@@ -108,7 +108,7 @@ async fn a_later_sight_through_the_rest_api_resurrects_and_an_earlier_one_does_n
         .expect(200);
     app.snapshot("peer-1").await.expect(200);
     assert_eq!(resume(&app).await["presence"]["status"], "left");
-    world.clock.pass(std::time::Duration::from_mins(1));
+    world.clock.advance(std::time::Duration::from_mins(1));
     app.snapshot("peer-1").await.expect(200);
     assert_eq!(resume(&app).await["presence"]["status"], "connected");
 }

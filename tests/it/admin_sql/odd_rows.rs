@@ -5,7 +5,9 @@ use rejoin::domain::{
     ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source, Timestamp,
     Tracks, UserId,
 };
-use rejoin::store::{ResumeQuery, Store};
+use rejoin::store::Store;
+
+use crate::support::store::saved_state;
 
 /// A time of the day that the pages speak of.
 pub(super) fn at(time: &str) -> Timestamp {
@@ -177,12 +179,7 @@ pub(super) async fn save(store: &Store) -> UserId {
 
 /// The state was claimed half a minute after the drop; the first restore failed, and the second did not.
 async fn resumes(store: &Store, user: &UserId) {
-    let query = ResumeQuery {
-        user_id: user.clone(),
-        room_id: None,
-        exclude_peer_id: None,
-    };
-    let state = store.resume(query).await.unwrap().unwrap();
+    let state = saved_state(store, user).await.unwrap();
     let to = PeerKey {
         peer_id: PeerId::parse("new-7").unwrap(),
         ..state.key.clone()

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::odd_rows;
 use super::roles::Roles;
+use crate::support::store::saved_state;
 
 pub(super) const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 const ADMIN_SQL: &str = include_str!("../../../docs/admin-sql.md");
@@ -275,11 +276,6 @@ async fn a_month_is_dropped_as_the_page_says() {
         .unwrap();
     assert_eq!(left, 0);
     // The state stays, and whoever is seen again is kept again.
-    let query = rejoin::store::ResumeQuery {
-        user_id: user,
-        room_id: None,
-        exclude_peer_id: None,
-    };
-    assert!(store.resume(query).await.unwrap().is_some());
+    assert!(saved_state(&store, &user).await.is_some());
     odd_rows::save(&store).await;
 }

@@ -1,7 +1,7 @@
 //! The roles of `docs/operations.md`, made as it says.
 
 use rejoin::domain::RoomId;
-use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
+use rejoin::store::{Span, Store, StoreConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::odd_rows;
 use super::pages::{self, OPERATIONS};
 use crate::support::postgres::{self, Database};
+use crate::support::store::{history_within, saved_state};
 
 /// A database with the three roles, whose names are this test's own: roles belong to the whole server.
 pub(super) struct Roles {
@@ -124,12 +125,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     let roles = Roles::new().await;
     let service = roles.store("rejoin_service");
     let user = odd_rows::save(&service).await;
-    let query = ResumeQuery {
-        user_id: user.clone(),
-        room_id: None,
-        exclude_peer_id: None,
-    };
-    assert!(service.resume(query).await.unwrap().is_some());
+    assert!(saved_state(&service, &user).await.is_some());
     for span in [
         Span::Between {
             since: None,
@@ -137,15 +133,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         },
         Span::At(odd_rows::at("14:03:00")),
     ] {
-        let query = HistoryQuery {
-            user_id: user.clone(),
-            room_id: None,
-            peer_id: None,
-            span,
-            limit: 500,
-            after: None,
-        };
-        assert!(!service.history(&query).await.unwrap().snapshots.is_empty());
+        assert!(!history_within(&service, &user, span).await.is_empty());
     }
     let room = RoomId::parse("elsewhere").unwrap();
     service

@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rejoin::domain::{Timestamp, UserId};
-use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store};
+use rejoin::store::{Span, Store};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::odd_rows;
-use crate::rules::{at, for_generated, new_user, sights, store};
-use crate::support::postgres;
+use crate::support::generated::for_generated;
+use crate::support::postgres::{self, Database};
+use crate::support::store::{
+    at, history_within, new_user, sample_observations, saved_state, store,
+};
 
 /// What both `resume_state` and resume say: every field that they share.
 type State = (
@@ -34,16 +37,9 @@ async fn in_view(pool: &PgPool, user: &UserId) -> Option<State> {
 }
 
 async fn resumed(store: &Store, user: &UserId) -> Option<State> {
-    let query = ResumeQuery {
-        user_id: user.clone(),
-        room_id: None,
-        exclude_peer_id: None,
-    };
     // As the service does: what is empty is nothing to resume.
-    let state = store
-        .resume(query)
+    let state = saved_state(store, user)
         .await
-        .unwrap()
         .filter(|state| !state.metadata.is_empty())?;
     Some((
         state.key.room_id.to_string(),
@@ -60,14 +56,19 @@ async fn resumed(store: &Store, user: &UserId) -> Option<State> {
 
 #[test]
 fn resume_state_is_exactly_what_resume_returns() {
-    for_generated(60, &sights(), &async |url, sights| {
-        let (store, pool, user) = (store(url), PgPool::connect(url).await.unwrap(), new_user());
-        for sight in &sights {
-            store.save(sight.observation(&user)).await.unwrap();
-            assert_eq!(in_view(&pool, &user).await, resumed(&store, &user).await);
-        }
-        pool.close().await;
-    });
+    for_generated(
+        60,
+        &sample_observations(),
+        postgres::database(),
+        &async |database: &Database, observations| {
+            let (store, pool, user) = (store(database.url()), database.pool().await, new_user());
+            for observation in &observations {
+                store.save(observation.of(&user)).await.unwrap();
+                assert_eq!(in_view(&pool, &user).await, resumed(&store, &user).await);
+            }
+            pool.close().await;
+        },
+    );
 }
 
 #[tokio::test]
@@ -174,71 +175,61 @@ async fn told(pool: &PgPool, user: &UserId) -> Vec<Told> {
 }
 
 async fn in_force(store: &Store, user: &UserId, at: DateTime<Utc>) -> Vec<Uuid> {
-    let span = Span::At(at.into());
-    let query = HistoryQuery {
-        user_id: user.clone(),
-        room_id: None,
-        peer_id: None,
-        span,
-        limit: 500,
-        after: None,
-    };
-    let mut ids: Vec<Uuid> = store
-        .history(&query)
-        .await
-        .unwrap()
-        .snapshots
-        .iter()
-        .map(|row| row.id)
-        .collect();
+    let rows = history_within(store, user, Span::At(at.into())).await;
+    let mut ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     ids.sort_unstable();
     ids
 }
 
 #[test]
 fn snapshot_history_says_what_was_in_force_at_every_instant() {
-    for_generated(60, &sights(), &async |url, sights| {
-        let (store, pool, user) = (store(url), PgPool::connect(url).await.unwrap(), new_user());
-        for sight in &sights {
-            store.save(sight.observation(&user)).await.unwrap();
-        }
-        let rows = told(&pool, &user).await;
-        for half_second in -2..28 {
-            let instant = at(0).to_utc() + TimeDelta::milliseconds(500 * half_second);
-            let mut held: Vec<Uuid> = rows
-                .iter()
-                .filter(|row| row.holds(instant))
-                .map(|row| row.id)
-                .collect();
-            held.sort_unstable();
-            assert_eq!(
-                held,
-                in_force(&store, &user, instant).await,
-                "at {instant}: {rows:#?}"
-            );
-        }
-        for row in &rows {
-            assert_eq!(row.valid_from, row.first_observed_at);
-            if row.valid_to == Some(row.valid_from) {
+    for_generated(
+        60,
+        &sample_observations(),
+        postgres::database(),
+        &async |database: &Database, observations| {
+            let (store, pool, user) = (store(database.url()), database.pool().await, new_user());
+            for observation in &observations {
+                store.save(observation.of(&user)).await.unwrap();
+            }
+            let rows = told(&pool, &user).await;
+            for half_second in -2..28 {
+                let instant = at(0).to_utc() + TimeDelta::milliseconds(500 * half_second);
+                let mut held: Vec<Uuid> = rows
+                    .iter()
+                    .filter(|row| row.holds(instant))
+                    .map(|row| row.id)
+                    .collect();
+                held.sort_unstable();
                 assert_eq!(
-                    row.last_observed_at, row.first_observed_at,
-                    "only a late sight is within another row"
+                    held,
+                    in_force(&store, &user, instant).await,
+                    "at {instant}: {rows:#?}"
                 );
             }
-        }
-        // The rows of a peer that are in force follow one another without a gap, and the last one still is.
-        let lasting: Vec<&Told> = rows
-            .iter()
-            .filter(|row| row.valid_to != Some(row.valid_from))
-            .collect();
-        for pair in lasting.windows(2) {
-            let same_peer =
-                (&pair[0].room_id, &pair[0].peer_id) == (&pair[1].room_id, &pair[1].peer_id);
-            assert_eq!(pair[0].valid_to, same_peer.then_some(pair[1].valid_from));
-        }
-        assert_eq!(lasting.last().unwrap().valid_to, None);
-        pool.close().await;
-    });
+            for row in &rows {
+                assert_eq!(row.valid_from, row.first_observed_at);
+                if row.valid_to == Some(row.valid_from) {
+                    assert_eq!(
+                        row.last_observed_at, row.first_observed_at,
+                        "only a late sight is within another row"
+                    );
+                }
+            }
+            // The rows of a peer that are in force follow one another without a gap, and the last one still is.
+            let lasting: Vec<&Told> = rows
+                .iter()
+                .filter(|row| row.valid_to != Some(row.valid_from))
+                .collect();
+            for pair in lasting.windows(2) {
+                let same_peer =
+                    (&pair[0].room_id, &pair[0].peer_id) == (&pair[1].room_id, &pair[1].peer_id);
+                assert_eq!(pair[0].valid_to, same_peer.then_some(pair[1].valid_from));
+            }
+            assert_eq!(lasting.last().unwrap().valid_to, None);
+            pool.close().await;
+        },
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use hms_sim::{Join, WireMetadata};
 use insta::assert_json_snapshot;
 use serde_json::Value;
 
-use crate::support::world::{Replica, World};
+use crate::support::world::{Replica, Setup, World};
 
 /// Five rows a second apart: `a0 b0 a1 b1 a2`, of peer `a` in the cave and `b` in the tower; each seen for half a second.
 async fn told() -> (World, Replica) {
@@ -37,11 +37,11 @@ async fn told() -> (World, Replica) {
         app.post(&format!("/v1/rooms/{room}/snapshots"))
             .await
             .expect(200);
-        world.clock.pass(Duration::from_millis(500));
+        world.clock.advance(Duration::from_millis(500));
         app.post(&format!("/v1/rooms/{room}/snapshots"))
             .await
             .expect(200);
-        world.clock.pass(Duration::from_millis(500));
+        world.clock.advance(Duration::from_millis(500));
     }
     (world, app)
 }
@@ -173,7 +173,7 @@ async fn the_pages_have_every_row_exactly_once() {
                 )
                 .unwrap();
         }
-        world.clock.pass(Duration::from_secs(1));
+        world.clock.advance(Duration::from_secs(1));
     }
     let all: Vec<Value> = page(&app, "").await["snapshots"]
         .as_array()
@@ -232,16 +232,7 @@ async fn the_limit_is_50_unless_told_and_500_at_most() {
 #[tokio::test]
 async fn a_page_of_large_metadata_is_shorter_than_asked_for_and_the_next_goes_on() {
     let world = World::new().await;
-    let limits = rejoin::service::Limits {
-        max_metadata_bytes: 2 << 20,
-        store_names: true,
-    };
-    let app = world
-        .replica(crate::support::world::Setup {
-            limits,
-            ..Default::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_max_metadata_bytes(2 << 20)).await;
     world.join("player-7", "peer-1", "");
     for turn in 0..30 {
         world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));

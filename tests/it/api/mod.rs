@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hms_sim::{Join, NewTrack, WireMetadata};
 use insta::assert_json_snapshot;
-use rejoin::service::Limits;
 
 use crate::support::world::{ROOM, Setup, World};
 
@@ -26,7 +25,7 @@ async fn a_snapshot_is_created_extended_and_created_anew_when_the_peer_changed()
         tracks: vec![microphone],
         ..Join::of("player-7").with_metadata(WireMetadata::text(r#"{"hp": 71, "at": [3, 4]}"#))
     });
-    world.clock.pass(Duration::from_secs(5));
+    world.clock.advance(Duration::from_secs(5));
 
     let created = app.snapshot("peer-1").await.expect(201).json();
     assert_json_snapshot!(created, {".id" => "(digest)", ".tracks.mic.stream_id" => "(random)"}, @r#"
@@ -63,7 +62,7 @@ async fn a_snapshot_is_created_extended_and_created_anew_when_the_peer_changed()
     }
     "#);
 
-    world.clock.pass(Duration::from_secs(5));
+    world.clock.advance(Duration::from_secs(5));
     let extended = app.snapshot("peer-1").await.expect(200).json();
     let mut expected = created.clone();
     expected["last_observed_at"] = "2026-12-01T12:00:10.000000Z".into();
@@ -92,10 +91,10 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
         ..Join::of("player-7")
     });
     app.snapshot("p").await.expect(201);
-    world.clock.pass(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(1));
     world.sim.mute(ROOM, "p", "mic", true).unwrap();
     app.snapshot("p").await.expect(201);
-    world.clock.pass(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(1));
     app.snapshot_room().await.expect(200);
     let change = |name: Option<&str>, role: Option<&str>| hms_sim::Update {
         name: name.map(ToOwned::to_owned),
@@ -103,7 +102,7 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
         metadata: None,
     };
     for update in [change(Some("Seven"), None), change(None, Some("host"))] {
-        world.clock.pass(Duration::from_secs(1));
+        world.clock.advance(Duration::from_secs(1));
         world.sim.update(ROOM, "p", update).unwrap();
         app.snapshot("p").await.expect(201);
     }
@@ -118,16 +117,7 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
 #[tokio::test]
 async fn a_room_is_kept_as_far_as_it_can_be() {
     let world = World::new().await;
-    let limits = Limits {
-        max_metadata_bytes: 20,
-        store_names: true,
-    };
-    let app = world
-        .replica(Setup {
-            limits,
-            ..Setup::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     world.join("player-1", "a-fine", r#"{"hp": 71}"#);
     world.join("", "b-no-user", "x");
     world.join("player-3", "c-too-large", &"x".repeat(21));

@@ -13,9 +13,9 @@ async fn resume_gives_the_saved_state_and_never_asks_100ms() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", r#"{"b": 1, "a": 2, "b": 3}"#);
     app.snapshot("peer-1").await.expect(201);
-    world.clock.pass(Duration::from_secs(30));
+    world.clock.advance(Duration::from_secs(30));
     app.snapshot("peer-1").await.expect(200);
-    world.clock.pass(Duration::from_millis(61_999));
+    world.clock.advance(Duration::from_millis(61_999));
 
     world.sim.clear_requests();
     let resumed = app.resume("player-7").await.expect(200);
@@ -68,7 +68,7 @@ async fn a_known_state_is_not_sent_again() {
     assert!(first.header("cache-control").contains("no-cache"));
 
     // Seen again: the same state, though its age is another.
-    world.clock.pass(Duration::from_secs(5));
+    world.clock.advance(Duration::from_secs(5));
     app.snapshot("peer-1").await.expect(200);
     let list = format!("\"x\", W/\"y,z\" ,{strong}");
     for known in [
@@ -118,7 +118,7 @@ async fn the_filters_choose_among_the_peers() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "in the cave");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.pass(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(1));
     let join = Join {
         peer_id: Some("peer/2".into()),
         ..Join::of("player-7")
@@ -168,14 +168,14 @@ async fn a_state_can_be_too_old() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "x");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.pass(Duration::from_millis(60_999));
+    world.clock.advance(Duration::from_millis(60_999));
     let aged = app
         .get("/v1/users/player-7/resume?max_age=60")
         .await
         .expect(200)
         .json();
     assert_eq!(aged["age_seconds"], 60);
-    world.clock.pass(Duration::from_millis(1));
+    world.clock.advance(Duration::from_millis(1));
     let old = app
         .get("/v1/users/player-7/resume?max_age=60")
         .await
@@ -203,7 +203,7 @@ async fn a_state_can_be_too_old() {
         .await
         .expect(200);
     // A clock that runs behind the one that dated the observation makes no negative age.
-    world.clock.back(chrono::TimeDelta::seconds(10));
+    world.clock.rewind(chrono::TimeDelta::seconds(10));
     assert_eq!(
         app.resume("player-7").await.expect(200).json()["age_seconds"],
         0

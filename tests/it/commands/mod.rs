@@ -216,7 +216,7 @@ async fn resume_and_history_print_what_is_saved() {
     rejoin(&["history", "player-7"], &database).await.expect(3);
     world.join("player-7", "peer-1", "in \u{1b}[31mthe\tcave");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.pass(std::time::Duration::from_secs(1));
+    world.clock.advance(std::time::Duration::from_secs(1));
     let join = Join {
         peer_id: Some("peer-2".into()),
         ..Join::of("player-7")

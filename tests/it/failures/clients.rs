@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use hms_sim::{Fault, FaultRule, Operation};
 use rejoin::config::WebhookArgs;
-use rejoin::service::Limits;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -154,7 +153,7 @@ async fn hanging_up_while_the_database_works_spoils_no_connection() {
             .take(12)
             .chain(writes)
             .collect();
-        world.clock.pass(Duration::from_secs(1));
+        world.clock.advance(Duration::from_secs(1));
         join_all(
             all.iter()
                 .map(|request| hang_up(&app, request, Duration::from_millis(after))),
@@ -277,16 +276,7 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
 #[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_closed() {
     let world = World::new().await;
-    let limits = Limits {
-        max_metadata_bytes: 2 << 20,
-        store_names: true,
-    };
-    let app = world
-        .replica(Setup {
-            limits,
-            ..Setup::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_max_metadata_bytes(2 << 20)).await;
     world.join("player-7", "peer-1", "");
     for turn in 0..10 {
         world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hms_sim::WireMetadata;
-use rejoin::store::{ResumeQuery, Store, StoreConfig};
+use rejoin::store::{Store, StoreConfig};
 
 use super::resumed;
 use crate::support::postgres;
+use crate::support::store::{new_user, saved_state};
 use crate::support::world::{ROOM, Setup, World};
 
 #[tokio::test]
@@ -44,12 +45,12 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
         let (user, peer) = (format!("player-{player}"), format!("peer-{player}"));
         for change in 1..=CHANGES {
             // No two sights of different states at one instant: which came first would be anybody's guess.
-            world.clock.pass(Duration::from_millis(1));
+            world.clock.advance(Duration::from_millis(1));
             world
                 .sim
                 .set_metadata(ROOM, &peer, WireMetadata::text(&change.to_string()))
                 .unwrap();
-            world.clock.pass(Duration::from_millis(1));
+            world.clock.advance(Duration::from_millis(1));
             let (one, other, room) = tokio::join!(
                 replicas[0].snapshot(&peer),
                 replicas[1].snapshot(&peer),
@@ -117,10 +118,5 @@ async fn many_migrate_one_empty_database_at_once() {
             .unwrap();
     }))
     .await;
-    let query = ResumeQuery {
-        user_id: rejoin::domain::UserId::parse("player-7").unwrap(),
-        room_id: None,
-        exclude_peer_id: None,
-    };
-    assert_eq!(stores[0].resume(query).await.unwrap(), None);
+    assert_eq!(saved_state(&stores[0], &new_user()).await, None);
 }

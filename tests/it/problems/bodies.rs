@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use futures_util::stream;
 use reqwest::{Body, Method};
 
-use super::{problem, raw};
+use super::problem;
+use crate::support::raw::send_raw;
 use crate::support::world::{Answer, Replica, World};
 
 const KIB: usize = 1 << 10;
@@ -39,13 +40,13 @@ async fn a_body_is_forgotten_up_to_64_kib_and_refused_beyond() {
     let target = "/v1/rooms/r/snapshots";
     // Announced only.
     problem(
-        raw(&app, "POST", target, "content-length: 99999999999\r\n").await,
+        send_raw(&app, "POST", target, "content-length: 99999999999\r\n").await,
         413,
         "payload-too-large",
     );
     // An endless one, of which only the first chunk is announced and none is sent, waits; a broken one does not.
     problem(
-        raw(
+        send_raw(
             &app,
             "POST",
             target,

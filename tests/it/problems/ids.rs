@@ -2,7 +2,8 @@
 
 use hms_sim::{Join, WireMetadata};
 
-use super::{problem, raw};
+use super::problem;
+use crate::support::raw::send_raw;
 use crate::support::world::World;
 
 /// Every byte but letters and digits as `%XX`.
@@ -42,7 +43,7 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
         world.sim.join(id, join).unwrap();
         let path = encoded(id);
 
-        let peer = raw(
+        let peer = send_raw(
             &app,
             "POST",
             &format!("/v1/rooms/{path}/peers/{path}/snapshots"),
@@ -61,7 +62,7 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
             assert_eq!(peer[name], id);
         }
 
-        let room = raw(
+        let room = send_raw(
             &app,
             "POST",
             &format!("/v1/rooms/{path}/snapshots?user_id={path}"),
@@ -76,7 +77,7 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
         );
         assert_eq!(room.json()["snapshots"][0]["id"], peer["id"], "{id}");
 
-        let resumed = raw(
+        let resumed = send_raw(
             &app,
             "GET",
             &format!("/v1/users/{path}/resume?room_id={path}"),
@@ -85,7 +86,7 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
         .await
         .expect(200);
         assert_eq!(resumed.json()["snapshot_id"], peer["id"]);
-        let history = raw(
+        let history = send_raw(
             &app,
             "GET",
             &format!("/v1/users/{path}/snapshots?peer_id={path}"),
@@ -113,7 +114,11 @@ async fn what_is_no_id_is_refused_wherever_one_stands_and_100ms_is_not_asked() {
             format!("/v1/rooms/r/snapshots?user_id={id}"),
             format!("/v1/rooms/r/snapshots?role={id}"),
         ] {
-            problem(raw(&app, "POST", &target, "").await, 400, "invalid-request");
+            problem(
+                send_raw(&app, "POST", &target, "").await,
+                400,
+                "invalid-request",
+            );
         }
         for target in [
             format!("/v1/users/{id}/resume"),
@@ -123,7 +128,11 @@ async fn what_is_no_id_is_refused_wherever_one_stands_and_100ms_is_not_asked() {
             format!("/v1/users/u/snapshots?room_id={id}"),
             format!("/v1/users/u/snapshots?peer_id={id}"),
         ] {
-            problem(raw(&app, "GET", &target, "").await, 400, "invalid-request");
+            problem(
+                send_raw(&app, "GET", &target, "").await,
+                400,
+                "invalid-request",
+            );
         }
     }
     assert_eq!(world.sim.request_count(), 0);
@@ -146,7 +155,7 @@ async fn ids_that_are_together_too_large_are_refused() {
         .unwrap();
     let path = encoded(&id);
     problem(
-        raw(
+        send_raw(
             &app,
             "POST",
             &format!("/v1/rooms/{path}/peers/{path}/snapshots"),
@@ -156,7 +165,7 @@ async fn ids_that_are_together_too_large_are_refused() {
         400,
         "invalid-request",
     );
-    let room = raw(&app, "POST", &format!("/v1/rooms/{path}/snapshots"), "")
+    let room = send_raw(&app, "POST", &format!("/v1/rooms/{path}/snapshots"), "")
         .await
         .expect(200)
         .json();

@@ -11,94 +11,11 @@ use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Join, Operation, RateLimit, WireMetadata};
 use insta::assert_snapshot;
-use rejoin::service::Limits;
 use rejoin::store::StoreConfig;
 use reqwest::Method;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::support::world::{Answer, Replica, Setup, World};
-
-/// Checks that an answer is the problem of this code, and returns it.
-#[track_caller]
-pub(crate) fn problem(answer: Answer, status: u16, code: &str) -> Answer {
-    let answer = answer.expect(status);
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    let body = answer.json();
-    let names: Vec<&str> = body
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    assert_eq!(
-        names,
-        ["code", "detail", "request_id", "status", "title", "type"]
-    );
-    assert_eq!(
-        (&body["code"], &body["status"]),
-        (&code.into(), &status.into()),
-        "{body}"
-    );
-    assert!(
-        !body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty()
-    );
-    assert_eq!(body["request_id"], answer.header("x-request-id"));
-    assert!(!answer.header("x-request-id").is_empty());
-    let waits = [
-        "upstream-rate-limited",
-        "database-unavailable",
-        "overloaded",
-    ]
-    .contains(&code);
-    assert_eq!(answer.headers.contains_key("retry-after"), waits, "{code}");
-    answer
-}
-
-/// Sends exactly this request, which no URL library touches.
-async fn raw(app: &Replica, method: &str, target: &str, rest: &str) -> Answer {
-    let address = app.base.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let head =
-        format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{rest}\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, text) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
-    let headers = lines.map(|line| line.split_once(": ").unwrap());
-    let headers = headers
-        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-        .collect();
-    Answer {
-        status,
-        headers,
-        text: text.to_owned(),
-    }
-}
-
-async fn replica_without_database(world: &World) -> Replica {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let database_url = Some(format!("postgres://nobody@{nobody}/none"));
-    world
-        .replica(Setup {
-            database_url,
-            ..Setup::default()
-        })
-        .await
-}
+use crate::support::problem::problem;
+use crate::support::world::{Answer, Setup, World};
 
 #[tokio::test]
 async fn what_100ms_does_wrong_is_told_apart() {
@@ -173,16 +90,7 @@ async fn what_100ms_does_wrong_is_told_apart() {
 #[tokio::test]
 async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
     let world = World::new().await;
-    let limits = Limits {
-        max_metadata_bytes: 20,
-        store_names: true,
-    };
-    let app = world
-        .replica(Setup {
-            limits,
-            ..Setup::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     problem(app.snapshot("peer-1").await, 404, "room-not-active");
     problem(app.snapshot_room().await, 404, "room-not-active");
     world.join("", "no-user", "x");
@@ -211,7 +119,7 @@ async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
 #[tokio::test]
 async fn a_database_that_is_away_is_503_everywhere_but_at_the_live_probe() {
     let world = World::new().await;
-    let app = replica_without_database(&world).await;
+    let app = world.replica(Setup::without_database()).await;
     world.join("player-7", "peer-1", "x");
     let answers = tokio::join!(
         app.snapshot("peer-1"),
@@ -301,7 +209,7 @@ async fn what_did_not_drop_or_is_too_old_is_not_resumed() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.pass(Duration::from_secs(30));
+    world.clock.advance(Duration::from_secs(30));
     problem(
         app.get("/v1/users/player-7/resume?only=dropped").await,
         409,

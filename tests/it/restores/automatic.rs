@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hms_sim::{
-    DropOptions, Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings,
-    WebhookTarget,
+    Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings, WebhookTarget,
 };
 use rejoin::config::{RestoreArgs, WebhookArgs};
 use serde_json::{Value, json};
@@ -43,13 +42,9 @@ async fn replica(world: &World, which: &str) -> Replica {
 async fn play_and_drop(world: &World, leave_at: LeaveAt) {
     world.join("player-7", "old", "");
     world.set("old", "hp 71");
-    let options = DropOptions {
-        leave_at: Some(leave_at),
-        ..DropOptions::default()
-    };
-    world.sim.drop_peer(ROOM, "old", options).unwrap();
+    world.drop_peer_reported("old", leave_at);
     told(world).await;
-    world.clock.pass(Duration::from_secs(2));
+    world.clock.advance(Duration::from_secs(2));
 }
 
 /// Waits until everything that happened is told.
@@ -69,7 +64,7 @@ async fn passing(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
             "{what}: not in time"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
-        world.clock.pass(Duration::from_millis(200));
+        world.clock.advance(Duration::from_millis(200));
     }
 }
 
@@ -141,7 +136,7 @@ async fn a_drop_that_is_told_after_the_join_is_waited_for() {
     world.join("player-7", "new", "");
     told(&world).await;
     one_job_waits(&world).await;
-    world.clock.pass(Duration::from_mins(1));
+    world.clock.advance(Duration::from_mins(1));
     restored(&world, "new").await;
 }
 
@@ -163,11 +158,7 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
         if leaves {
             world.sim.leave(ROOM, "old").unwrap();
         } else {
-            let options = DropOptions {
-                leave_at: Some(LeaveAt::Drop),
-                ..DropOptions::default()
-            };
-            world.sim.drop_peer(ROOM, "old", options).unwrap();
+            world.drop_peer_reported("old", LeaveAt::Drop);
         }
         told(&world).await;
         world.join("player-7", "new", "");
@@ -185,7 +176,7 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
 async fn who_was_away_for_longer_than_the_window_gets_nothing() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
-    world.clock.pass(Duration::from_mins(10));
+    world.clock.advance(Duration::from_mins(10));
     world.join("player-7", "new", "");
     told(&world).await;
     jobs_are_done(&world).await;
@@ -199,7 +190,7 @@ async fn who_has_metadata_by_then_keeps_it() {
     world.join("player-7", "new", "");
     told(&world).await;
     world.set("new", "a new game");
-    world.clock.pass(Duration::from_mins(1));
+    world.clock.advance(Duration::from_mins(1));
     jobs_are_done(&world).await;
     assert_eq!(
         (of(&world, "new").as_str(), updates(&world).len()),
@@ -274,7 +265,7 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
         told(&world).await;
         for _ in 0..60 {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            world.clock.pass(Duration::from_secs(1));
+            world.clock.advance(Duration::from_secs(1));
         }
         one_job_waits(&world).await;
         world.sim.set_faults([]);
@@ -312,29 +303,22 @@ async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
         world.set("older", "yesterday");
         app.snapshot("older").await.expect(201);
         if ends_by_drop {
-            let options = DropOptions {
-                leave_at: Some(LeaveAt::Drop),
-                ..DropOptions::default()
-            };
-            world.sim.drop_peer(ROOM, "older", options).unwrap();
+            world.drop_peer_reported("older", LeaveAt::Drop);
         } else {
             world.sim.leave(ROOM, "older").unwrap();
         }
         told(&world).await;
-        world.clock.pass(Duration::from_secs(1));
+        world.clock.advance(Duration::from_secs(1));
         world.join("player-7", "old", "");
         told(&world).await;
         jobs_are_done(&world).await;
         world.set("old", "hp 71");
-        world
-            .sim
-            .drop_peer(ROOM, "old", DropOptions::default())
-            .unwrap();
-        world.clock.pass(Duration::from_secs(1));
+        world.drop_peer("old");
+        world.clock.advance(Duration::from_secs(1));
         world.join("player-7", "new", "");
         told(&world).await;
         one_job_waits(&world).await;
-        world.clock.pass(Duration::from_mins(1));
+        world.clock.advance(Duration::from_mins(1));
         restored(&world, "new").await;
     }
 }

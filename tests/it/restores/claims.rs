@@ -1,7 +1,6 @@
 //! Claims: of many who want a state, one gets it.
 
 use futures_util::future::join_all;
-use hms_sim::DropOptions;
 use serde_json::{Value, json};
 
 use super::{dropped_and_back, of, restore, rows, to, updates};
@@ -41,7 +40,7 @@ async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
                 .all(|part| detail.contains(claim[part].as_str().unwrap()))
         );
     }
-    world.clock.pass(std::time::Duration::from_secs(3));
+    world.clock.advance(std::time::Duration::from_secs(3));
     let winner = claim["claimed_by"].as_str().unwrap();
     assert_eq!(
         restore(&two, &by(winner)).await.expect(200).json()["claim"],
@@ -62,7 +61,7 @@ async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
         (&answer["restored"], &answer["claim"]["claimed_by"]),
         (&json!(true), &json!("server-1"))
     );
-    world.clock.pass(std::time::Duration::from_secs(1));
+    world.clock.advance(std::time::Duration::from_secs(1));
     app.snapshot("new").await.expect(200);
     assert_eq!(
         restore(&app, &by("server-2")).await.expect(409).code(),
@@ -70,10 +69,7 @@ async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
     );
 
     // And on the one after it.
-    world
-        .sim
-        .drop_peer(ROOM, "new", DropOptions::default())
-        .unwrap();
+    world.drop_peer("new");
     world.join("player-7", "third", "");
     assert_eq!(
         restore(&app, &to("third")).await.expect(200).json()["restored"],

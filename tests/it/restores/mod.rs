@@ -4,13 +4,12 @@ mod automatic;
 mod claims;
 mod process;
 
-use hms_sim::{DropOptions, Fault, FaultRule, Join, Operation, Update, WireMetadata};
-use rejoin::service::Limits;
+use hms_sim::{Fault, FaultRule, Join, Operation, Update, WireMetadata};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::problems::problem;
+use crate::support::problem::problem;
 use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 
 const STATE: &str = r#"{"hp":71,"hp":71,"n":1000000000000000000000000000000000000001}"#;
@@ -35,11 +34,8 @@ async fn play_and_drop(world: &World, app: &Replica, state: &str) {
     world.join("player-7", "old", "");
     world.set("old", state);
     app.snapshot("old").await.expect(201);
-    world
-        .sim
-        .drop_peer(ROOM, "old", DropOptions::default())
-        .unwrap();
-    world.clock.pass(std::time::Duration::from_secs(5));
+    world.drop_peer("old");
+    world.clock.advance(std::time::Duration::from_secs(5));
 }
 
 /// The metadata that a peer has at 100ms.
@@ -103,7 +99,7 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
             (&json!("new"), &json!(STATE))
         );
         assert_eq!(now["changed_at"], before["changed_at"]);
-        world.clock.pass(std::time::Duration::from_secs(1));
+        world.clock.advance(std::time::Duration::from_secs(1));
         app.snapshot_room().await.expect(200);
         app.snapshot("new").await.expect(200);
     }
@@ -158,7 +154,7 @@ async fn a_peer_that_joined_earlier_takes_the_state_over_too() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "tablet", "");
     app.snapshot("tablet").await.expect(201);
-    world.clock.pass(std::time::Duration::from_secs(1));
+    world.clock.advance(std::time::Duration::from_secs(1));
     play_and_drop(&world, &app, "hp 71").await;
     assert_eq!(
         restore(&app, &to("tablet")).await.expect(200).json()["restored"],
@@ -353,7 +349,7 @@ async fn an_update_whose_answer_was_lost_is_no_new_change_either() {
         .sim
         .set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
     restore(&app, &to("new")).await.expect(502);
-    world.clock.pass(std::time::Duration::from_secs(1));
+    world.clock.advance(std::time::Duration::from_secs(1));
     app.snapshot("new").await.expect(201);
     let now = app.resume("player-7").await.expect(200).json();
     assert_eq!(
@@ -365,16 +361,7 @@ async fn an_update_whose_answer_was_lost_is_no_new_change_either() {
 #[tokio::test]
 async fn metadata_that_cannot_be_kept_is_metadata_too() {
     let world = World::new().await;
-    let limits = Limits {
-        max_metadata_bytes: 20,
-        store_names: true,
-    };
-    let app = world
-        .replica(Setup {
-            limits,
-            ..Setup::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     play_and_drop(&world, &app, "hp 71").await;
     let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
     world.join_as(Join {

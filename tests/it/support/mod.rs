@@ -1,9 +1,16 @@
 //! What scenarios stand on.
 
+mod clock;
 pub(crate) mod command;
+pub(crate) mod generated;
 pub(crate) mod logs;
 pub(crate) mod postgres;
+pub(crate) mod problem;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod raw;
+mod replica;
 pub(crate) mod scripted;
+pub(crate) mod store;
+pub(crate) mod wait;
 pub(crate) mod world;

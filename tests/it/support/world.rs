@@ -1,68 +1,25 @@
 //! A whole world for a scenario: a database, a simulated 100ms, and replicas of the app, all over real HTTP.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use hms_sim::{Join, Sim, SimClock, SimConfig, WireMetadata};
+use hms_sim::{DropOptions, Join, LeaveAt, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
 use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
-use rejoin::domain::Clock;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
 use rejoin::server;
 use rejoin::service::Limits;
 use rejoin::store::StoreConfig;
-use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::clock::ManualClock;
 use super::postgres::{self, Database};
+pub(crate) use super::replica::{Answer, Replica};
 
 pub(crate) const ACCESS_KEY: &str = "test-access-key";
 pub(crate) const SECRET: &str = "test-secret-of-a-sensible-length!";
 pub(crate) const ROOM: &str = "627cda81ab4f3b56a077dc33";
-/// When a [`ManualClock`] starts.
-const START: &str = "2026-12-01T12:00:00Z";
-
-/// A clock that stands still until it is told.
-#[derive(Clone)]
-pub(crate) struct ManualClock(Arc<AtomicI64>);
-
-impl ManualClock {
-    fn new() -> Self {
-        let start: DateTime<Utc> = START.parse().expect("a time");
-        Self(Arc::new(AtomicI64::new(start.timestamp_micros())))
-    }
-
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0.load(Ordering::SeqCst)).expect("within the calendar")
-    }
-
-    pub(crate) fn pass(&self, time: Duration) {
-        self.0.fetch_add(
-            time.as_micros().try_into().expect("a short time"),
-            Ordering::SeqCst,
-        );
-    }
-
-    pub(crate) fn back(&self, time: TimeDelta) {
-        self.0.fetch_sub(
-            time.num_microseconds().expect("a short time"),
-            Ordering::SeqCst,
-        );
-    }
-
-    /// This clock for the app.
-    pub(crate) fn clock(&self) -> Clock {
-        let this = self.clone();
-        Clock::from_fn(move || this.now().into())
-    }
-}
-
 /// How the replicas of a world are set up.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -99,6 +56,28 @@ impl Default for Setup {
             },
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
+        }
+    }
+}
+
+impl Setup {
+    /// Replicas that store metadata of so many bytes and no more.
+    pub(crate) fn with_max_metadata_bytes(max_metadata_bytes: usize) -> Self {
+        let usual = Self::default();
+        Self {
+            limits: Limits {
+                max_metadata_bytes,
+                ..usual.limits
+            },
+            ..usual
+        }
+    }
+
+    /// Replicas whose database does not answer.
+    pub(crate) fn without_database() -> Self {
+        Self {
+            database_url: Some("postgres://nobody@127.0.0.1:1/none".to_owned()),
+            ..Self::default()
         }
     }
 }
@@ -173,18 +152,12 @@ impl World {
             drop(app.start_chores(stop.clone()));
         }
         tokio::spawn(server::serve(listener, app.router(), stop.clone()));
-        Replica {
-            _stop: Some(Arc::new(stop.drop_guard())),
-            ..Replica::at(base)
-        }
+        Replica::at(base).stopped_by(stop.drop_guard())
     }
 
     /// Lets a peer of a chosen id into [`ROOM`].
     pub(crate) fn join(&self, user: &str, peer: &str, metadata: &str) {
-        self.join_as(Join {
-            peer_id: Some(peer.to_owned()),
-            ..Join::of(user).with_metadata(WireMetadata::text(metadata))
-        });
+        self.join_as(join_of(user, peer, metadata));
     }
 
     /// Lets a peer into [`ROOM`].
@@ -194,127 +167,37 @@ impl World {
 
     /// Sets a peer's metadata, a second later.
     pub(crate) fn set(&self, peer: &str, metadata: &str) {
-        self.clock.pass(Duration::from_secs(1));
+        self.clock.advance(Duration::from_secs(1));
         self.sim
             .set_metadata(ROOM, peer, WireMetadata::text(metadata))
             .expect("the peer is there");
     }
-}
 
-/// A running app, and a client that talks to it.
-#[derive(Clone)]
-pub(crate) struct Replica {
-    /// `http://127.0.0.1:PORT`.
-    pub(crate) base: String,
-    key: Option<String>,
-    client: reqwest::Client,
-    _stop: Option<Arc<DropGuard>>,
-}
-
-impl Replica {
-    /// One that is served elsewhere.
-    pub(crate) fn at(base: String) -> Self {
-        Self {
-            base,
-            key: None,
-            client: client(),
-            _stop: None,
-        }
+    /// Cuts a peer's connection: 100ms lists its ghost, and reports the leave as it ends.
+    pub(crate) fn drop_peer(&self, peer: &str) {
+        self.sim
+            .drop_peer(ROOM, peer, DropOptions::default())
+            .expect("the peer is there");
     }
 
-    /// The same app, asked with an API key.
-    pub(crate) fn with_key(&self, key: &str) -> Self {
-        Self {
-            key: Some(key.to_owned()),
-            ..self.clone()
-        }
-    }
-
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.base));
-        self.key.iter().fold(request, RequestBuilder::bearer_auth)
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::to(self.request(Method::GET, path)).await
-    }
-
-    pub(crate) async fn post(&self, path: &str) -> Answer {
-        Answer::to(self.request(Method::POST, path)).await
-    }
-
-    /// Takes a snapshot of a peer in [`ROOM`].
-    pub(crate) async fn snapshot(&self, peer: &str) -> Answer {
-        self.post(&format!("/v1/rooms/{ROOM}/peers/{peer}/snapshots"))
-            .await
-    }
-
-    /// Takes a snapshot of [`ROOM`].
-    pub(crate) async fn snapshot_room(&self) -> Answer {
-        self.post(&format!("/v1/rooms/{ROOM}/snapshots")).await
-    }
-
-    pub(crate) async fn resume(&self, user: &str) -> Answer {
-        self.get(&format!("/v1/users/{user}/resume")).await
-    }
-
-    pub(crate) async fn history(&self, user: &str) -> Answer {
-        self.get(&format!("/v1/users/{user}/snapshots")).await
+    /// Cuts a peer's connection; the leave is reported at this time.
+    pub(crate) fn drop_peer_reported(&self, peer: &str, leave_at: LeaveAt) {
+        let options = DropOptions {
+            leave_at: Some(leave_at),
+            ..DropOptions::default()
+        };
+        self.sim
+            .drop_peer(ROOM, peer, options)
+            .expect("the peer is there");
     }
 }
 
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-}
-
-impl Answer {
-    pub(crate) async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("the app answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("the answer is whole");
-        Self {
-            status,
-            headers,
-            text,
-        }
+/// A peer of a chosen id, everything else as by default.
+pub(crate) fn join_of(user: &str, peer: &str, metadata: &str) -> Join {
+    Join {
+        peer_id: Some(peer.to_owned()),
+        ..Join::of(user).with_metadata(WireMetadata::text(metadata))
     }
-
-    /// The same, where its status is this one.
-    #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", self.text);
-        self
-    }
-
-    /// The body as JSON.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
-    }
-
-    /// A header as text; empty where there is none.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("plain text"))
-    }
-
-    /// The problem code of a failure.
-    #[track_caller]
-    pub(crate) fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap_or_default().to_owned()
-    }
-}
-
-fn client() -> reqwest::Client {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none());
-    client.build().expect("a client can be built")
 }
 
 async fn listen() -> (TcpListener, String) {
