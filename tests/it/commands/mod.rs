@@ -18,17 +18,6 @@ async fn scene() -> (Database, Upstream) {
     (postgres::database().await, Upstream::start().await)
 }
 
-fn join(upstream: &Upstream, user: &str, peer: &str, metadata: &str) {
-    let join = Join {
-        peer_id: Some(peer.to_owned()),
-        ..Join::of(user)
-    };
-    upstream
-        .sim
-        .join(ROOM, join.with_metadata(WireMetadata::text(metadata)))
-        .unwrap();
-}
-
 async fn snapshot(
     database: &Database,
     upstream: &Upstream,
@@ -62,9 +51,9 @@ async fn migrate_makes_the_schema_and_may_run_again() {
 #[tokio::test]
 async fn snapshot_keeps_a_peer_a_user_or_a_room() {
     let (database, upstream) = scene().await;
-    join(&upstream, "player-7", "peer-1", r#"{"b": 1, "a": 2}"#);
-    join(&upstream, "player-8", "peer-2", "eight");
-    join(&upstream, "", "peer-3", "nobody's");
+    upstream.join("player-7", "peer-1", r#"{"b": 1, "a": 2}"#);
+    upstream.join("player-8", "peer-2", "eight");
+    upstream.join("", "peer-3", "nobody's");
 
     let peer = snapshot(
         &database,
@@ -127,8 +116,8 @@ async fn snapshot_keeps_a_peer_a_user_or_a_room() {
 #[tokio::test]
 async fn the_exit_codes_of_snapshot_tell_apart_what_went_wrong() {
     let (database, upstream) = scene().await;
-    join(&upstream, "", "nobody's", "x");
-    join(&upstream, "player-7", "peer-1", "x");
+    upstream.join("", "nobody's", "x");
+    upstream.join("player-7", "peer-1", "x");
     let room = ["--room", ROOM];
     let peer = ["--room", ROOM, "--peer", "peer-1"];
     let with = |more: &[&'static str]| [&room[..], more].concat();

@@ -3,15 +3,11 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{join, scene};
+use super::scene;
 use crate::support::command::{rejoin, settings};
 use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
-use crate::support::world::{Replica, SECRET};
-
-fn app(served: &Program) -> Replica {
-    Replica::at(served.base.clone())
-}
+use crate::support::world::SECRET;
 
 #[tokio::test]
 async fn two_may_start_at_once_on_an_empty_database() {
@@ -22,9 +18,9 @@ async fn two_may_start_at_once_on_an_empty_database() {
         Program::start(&[], &variables)
     );
     for served in [&one, &two] {
-        app(served).get("/health/ready").await.expect(200);
+        served.app().get("/health/ready").await.expect(200);
         assert_eq!(
-            app(served).resume("player-7").await.expect(404).code(),
+            served.app().resume("player-7").await.expect(404).code(),
             "no-saved-metadata"
         );
     }
@@ -40,12 +36,12 @@ async fn without_migrations_an_empty_database_stays_empty() {
     let variables = settings(database.url(), &upstream);
     let served = Program::start(&["--no-migrate"], &variables).await;
     assert_eq!(
-        app(&served).resume("player-7").await.expect(500).code(),
+        served.app().resume("player-7").await.expect(500).code(),
         "internal"
     );
     rejoin(&["migrate"], &variables).await.expect(0);
     assert_eq!(
-        app(&served).resume("player-7").await.expect(404).code(),
+        served.app().resume("player-7").await.expect(404).code(),
         "no-saved-metadata"
     );
 }
@@ -53,12 +49,7 @@ async fn without_migrations_an_empty_database_stays_empty() {
 #[tokio::test]
 async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
     let (database, upstream) = scene().await;
-    join(
-        &upstream,
-        "player-7",
-        "peer-1",
-        "a state that is no one's business",
-    );
+    upstream.join("player-7", "peer-1", "a state that is no one's business");
     let made = rejoin(
         &[
             "key",
@@ -90,7 +81,7 @@ async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
             &[&settings(database.url(), &upstream)[..], &keys].concat(),
         )
         .await;
-        let app = app(&served);
+        let app = served.app();
         assert_eq!(
             app.resume("player-7").await.expect(401).code(),
             "unauthorized"
@@ -131,7 +122,7 @@ async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
 #[tokio::test]
 async fn an_embedded_database_keeps_its_data_over_a_restart() {
     let upstream = Upstream::start().await;
-    join(&upstream, "player-7", "peer-1", "hp 71");
+    upstream.join("player-7", "peer-1", "hp 71");
     // Where the tests run as root, Postgres runs as another user, who must get there too.
     let dir = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o755))
@@ -143,17 +134,17 @@ async fn an_embedded_database_keeps_its_data_over_a_restart() {
     variables.retain(|(name, _)| *name != "DATABASE_URL");
 
     let served = Program::start(&arguments, &variables).await;
-    app(&served).snapshot("peer-1").await.expect(201);
-    let saved = app(&served).history("player-7").await.expect(200).json();
+    served.app().snapshot("peer-1").await.expect(201);
+    let saved = served.app().history("player-7").await.expect(200).json();
     let (status, said) = served.stop().await;
     assert!(status.success(), "{said}");
 
     let served = Program::start(&arguments, &variables).await;
     assert_eq!(
-        app(&served).history("player-7").await.expect(200).json(),
+        served.app().history("player-7").await.expect(200).json(),
         saved
     );
-    app(&served).resume("player-7").await.expect(200);
+    served.app().resume("player-7").await.expect(200);
     let (status, said) = served.stop().await;
     assert!(status.success(), "{said}");
 }

@@ -1,6 +1,5 @@
 //! Clients that hang up or dawdle, at every stage.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,14 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{all_succeed, backends, every_call, recognised, resumed, until};
-use crate::support::proxy::Proxy;
+use super::{all_succeed, backends, every_call, open_all_connections, replica_behind_proxy};
+use crate::support::raw::connect;
+use crate::support::wait::until;
 use crate::support::world::{ROOM, Replica, Setup, World};
-
-async fn connect(app: &Replica) -> TcpStream {
-    let address: SocketAddr = app.base.trim_start_matches("http://").parse().unwrap();
-    TcpStream::connect(address).await.unwrap()
-}
 
 /// Sends `request`, waits a little, and hangs up.
 async fn hang_up(app: &Replica, request: &str, after: Duration) {
@@ -45,21 +40,6 @@ async fn nothing_is_left_open(pool: &PgPool) {
     assert_eq!(backends(pool, "xact_start IS NOT NULL").await, 0);
 }
 
-/// A replica behind a proxy to its database, whose connections are recognised in `pg_stat_activity`.
-async fn behind_a_proxy(world: &World) -> (Replica, Proxy) {
-    let (proxy, url) = Proxy::before(world.database.url());
-    let database_url = Some(recognised(&url));
-    (
-        world
-            .replica(Setup {
-                database_url,
-                ..Setup::default()
-            })
-            .await,
-        proxy,
-    )
-}
-
 #[tokio::test]
 async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
     let (world, app) = World::with_app().await;
@@ -76,7 +56,7 @@ async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
     .await;
     let body_missing = whole.replace("content-length: 0", "content-length: 5");
     hang_up(&app, &body_missing, Duration::from_millis(20)).await;
-    assert_eq!(resumed(&app, "player-7").await, "saved");
+    assert_eq!(app.resumed_metadata("player-7").await, "saved");
     assert_eq!(world.sim.request_count(), asked);
     all_succeed(every_call(&app).await);
 }
@@ -84,7 +64,7 @@ async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
 #[tokio::test]
 async fn a_snapshot_whose_client_hung_up_is_kept() {
     let world = World::new().await;
-    let (app, proxy) = behind_a_proxy(&world).await;
+    let (app, proxy) = replica_behind_proxy(&world).await;
     let pool = world.database.pool().await;
     world.join("player-7", "peer-1", "0");
     for (turn, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400]
@@ -126,7 +106,7 @@ async fn resumed_if_any(app: &Replica, user: &str) -> String {
 #[tokio::test]
 async fn hanging_up_while_the_database_works_spoils_no_connection() {
     let world = World::new().await;
-    let (app, proxy) = behind_a_proxy(&world).await;
+    let (app, proxy) = replica_behind_proxy(&world).await;
     let pool = world.database.pool().await;
     for player in 0..8 {
         world.join(
@@ -161,7 +141,7 @@ async fn hanging_up_while_the_database_works_spoils_no_connection() {
         .await;
         join_all((0..8).map(async |player| {
             assert_eq!(
-                resumed(&app, &format!("player-{player}")).await,
+                app.resumed_metadata(&format!("player-{player}")).await,
                 format!("state {player}")
             );
         }))
@@ -182,10 +162,10 @@ async fn hanging_up_while_the_database_works_spoils_no_connection() {
 #[tokio::test]
 async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
     let world = World::new().await;
-    let (app, mut proxy) = behind_a_proxy(&world).await;
+    let (app, mut proxy) = replica_behind_proxy(&world).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
-    super::warm(&app).await;
+    open_all_connections(&app).await;
     proxy.strand().await;
     let requests = [
         "/v1/users/player-7/resume",

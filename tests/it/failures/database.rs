@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::{all_succeed, all_unavailable, backends, every_call, recognised, resumed, until, warm};
+use super::{
+    all_succeed, all_unavailable, backends, every_call, open_all_connections, replica_behind_proxy,
+};
 use crate::support::proxy::Proxy;
-use crate::support::world::{Replica, Setup, World};
+use crate::support::wait::until;
+use crate::support::world::{Replica, World};
 
 /// The longest that a client waits for the news that the database does not answer.
 const BOUND: Duration = Duration::from_secs(8);
@@ -15,13 +18,7 @@ const BOUND: Duration = Duration::from_secs(8);
 /// A world whose replica reaches the database through a proxy, with a state that was saved.
 async fn behind_a_proxy() -> (World, Replica, Proxy) {
     let world = World::new().await;
-    let (proxy, url) = Proxy::before(world.database.url());
-    let app = world
-        .replica(Setup {
-            database_url: Some(recognised(&url)),
-            ..Setup::default()
-        })
-        .await;
+    let (app, proxy) = replica_behind_proxy(&world).await;
     world.join("player-7", "peer-1", "saved before");
     app.snapshot("peer-1").await.expect(201);
     (world, app, proxy)
@@ -30,7 +27,7 @@ async fn behind_a_proxy() -> (World, Replica, Proxy) {
 #[tokio::test]
 async fn cut_and_healed_without_a_restart() {
     let (world, app, mut proxy) = behind_a_proxy().await;
-    warm(&app).await;
+    open_all_connections(&app).await;
     for round in ["first", "second"] {
         proxy.cut().await;
         world.set("peer-1", round);
@@ -41,17 +38,14 @@ async fn cut_and_healed_without_a_restart() {
 
         proxy.heal();
         app.snapshot("peer-1").await.expect(201);
-        assert_eq!(resumed(&app, "player-7").await, round);
+        assert_eq!(app.resumed_metadata("player-7").await, round);
         all_succeed(every_call(&app).await);
     }
-    let kept = app.history("player-7").await.expect(200).json();
-    let kept: Vec<_> = kept["snapshots"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["metadata_raw"].clone())
-        .collect();
-    assert_eq!(kept, ["second", "first", "saved before"]);
+    let history = app.history("player-7").await.expect(200);
+    assert_eq!(
+        history.column("metadata_raw"),
+        ["second", "first", "saved before"]
+    );
 }
 
 #[tokio::test]
@@ -59,7 +53,7 @@ async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
     let (world, app, _proxy) = behind_a_proxy().await;
     let pool = world.database.pool().await;
     for round in 0..5 {
-        warm(&app).await;
+        open_all_connections(&app).await;
         let ended: i64 = sqlx::query_scalar(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE datname = current_database() AND application_name = 'rejoin'",
@@ -82,7 +76,10 @@ async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
             _ => drop(app.get("/health/ready").await.expect(200)),
         }
         all_succeed(every_call(&app).await);
-        assert_eq!(resumed(&app, "player-7").await, format!("round {round}"));
+        assert_eq!(
+            app.resumed_metadata("player-7").await,
+            format!("round {round}")
+        );
     }
 }
 
@@ -120,7 +117,7 @@ async fn no_answer_is_anothers(app: &Replica) {
     for _ in 0..5 {
         join_all((0..8).map(async |player| {
             assert_eq!(
-                resumed(app, &format!("player-{player}")).await,
+                app.resumed_metadata(&format!("player-{player}")).await,
                 format!("state {player}")
             );
             let history = app
@@ -153,7 +150,7 @@ async fn eight_players(world: &World, app: &Replica) {
 async fn frozen_and_healed() {
     let (world, app, mut proxy) = behind_a_proxy().await;
     eight_players(&world, &app).await;
-    warm(&app).await;
+    open_all_connections(&app).await;
     proxy.stall();
     waves(&app).await;
     app.get("/health/live").await.expect(200);
@@ -167,7 +164,7 @@ async fn frozen_and_healed() {
 async fn connections_whose_packets_are_lost_are_replaced() {
     let (world, app, mut proxy) = behind_a_proxy().await;
     eight_players(&world, &app).await;
-    warm(&app).await;
+    open_all_connections(&app).await;
     proxy.strand().await;
     let start = Instant::now();
     all_unavailable(every_call(&app).await);
@@ -211,5 +208,5 @@ async fn a_locked_table_piles_up_nothing_in_the_database() {
     .await;
     lock.rollback().await.unwrap();
     app.snapshot("peer-1").await.expect(201);
-    assert_eq!(resumed(&app, "player-7").await, "under lock");
+    assert_eq!(app.resumed_metadata("player-7").await, "under lock");
 }

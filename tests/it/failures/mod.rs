@@ -7,15 +7,14 @@ mod process;
 mod replicas;
 mod upstream;
 
-use std::time::{Duration, Instant};
-
 use futures_util::future::join_all;
 use sqlx::PgPool;
 use url::Url;
 
-use crate::support::world::{Answer, Replica};
+use crate::support::proxy::Proxy;
+use crate::support::world::{Answer, Replica, Setup, World};
 
-/// Every kind of request that needs the database, all at once, of a user `player-7` with a peer `peer-1`.
+/// The answers to every kind of request that needs the database, sent all at once, for a user `player-7` with a peer `peer-1`.
 async fn every_call(app: &Replica) -> [(&'static str, Answer); 5] {
     let (snapshot, room, resume, history, ready) = tokio::join!(
         app.snapshot("peer-1"),
@@ -54,42 +53,32 @@ fn all_unavailable(answers: [(&'static str, Answer); 5]) {
     }
 }
 
-/// The URL by which a replica's connections are recognised in `pg_stat_activity`.
-fn recognised(database_url: &str) -> String {
+/// The URL by which a replica's connections have a name in `pg_stat_activity`.
+fn with_application_name(database_url: &str) -> String {
     let mut url = Url::parse(database_url).expect("a URL");
     url.query_pairs_mut()
         .append_pair("application_name", "rejoin");
     url.into()
 }
 
-/// The state that resume returns.
-async fn resumed(app: &Replica, user: &str) -> String {
-    app.resume(user).await.expect(200).json()["metadata_raw"]
-        .as_str()
-        .expect("text")
-        .to_owned()
+/// A replica behind a proxy to its database, whose connections [`backends`] counts.
+async fn replica_behind_proxy(world: &World) -> (Replica, Proxy) {
+    let (proxy, url) = Proxy::before(world.database.url());
+    let setup = Setup {
+        database_url: Some(with_application_name(&url)),
+        ..Setup::default()
+    };
+    (world.replica(setup).await, proxy)
 }
 
-/// Many resumes at once, so that all connections of the lanes are open.
-async fn warm(app: &Replica) {
+/// Many calls at once, so that the replica has opened all its connections.
+async fn open_all_connections(app: &Replica) {
     for _ in 0..3 {
         join_all((0..20).map(async |_| all_succeed(every_call(app).await))).await;
     }
 }
 
-/// Waits until `condition` holds.
-async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(
-            start.elapsed() < Duration::from_secs(15),
-            "{what}: not within 15 seconds"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// How many other connections to the database there are in such a state.
+/// How many connections of replicas to the database there are in such a state.
 async fn backends(pool: &PgPool, condition: &str) -> i64 {
     let query = format!(
         "SELECT count(*) FROM pg_stat_activity \

@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 use hms_sim::WireMetadata;
 use rejoin::store::{Store, StoreConfig};
 
-use super::resumed;
 use crate::support::postgres;
 use crate::support::store::{new_user, saved_state};
 use crate::support::world::{ROOM, Setup, World};
@@ -24,7 +23,7 @@ async fn what_one_acknowledged_the_other_resumes_at_once() {
         world.set("peer-1", &turn.to_string());
         let (one, other) = (&replicas[turn % 2], &replicas[(turn + 1) % 2]);
         one.snapshot("peer-1").await.expect(201);
-        assert_eq!(resumed(other, "player-7").await, turn.to_string());
+        assert_eq!(other.resumed_metadata("player-7").await, turn.to_string());
     }
 }
 
@@ -62,7 +61,7 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
             }
             assert_eq!(room.expect(200).json()["skipped"], serde_json::json!([]));
             for replica in &replicas {
-                assert_eq!(resumed(replica, &user).await, change.to_string());
+                assert_eq!(replica.resumed_metadata(&user).await, change.to_string());
             }
         }
         done[player].store(1, Ordering::SeqCst);

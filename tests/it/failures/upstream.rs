@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use hms_sim::{Fault, FaultRule, Operation};
 
-use super::{all_succeed, backends, every_call, recognised, resumed, until};
+use super::{all_succeed, backends, every_call, with_application_name};
 use crate::support::proxy::Proxy;
+use crate::support::wait::until;
 use crate::support::world::{Replica, Setup, World};
 
 const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 async fn saved_is_served(app: &Replica) {
-    assert_eq!(resumed(app, "player-7").await, "saved");
+    assert_eq!(app.resumed_metadata("player-7").await, "saved");
     assert_eq!(
         app.history("player-7").await.expect(200).json()["snapshots"][0]["metadata_raw"],
         "saved"
@@ -82,7 +83,7 @@ async fn cut_stalled_and_failing() {
 #[tokio::test]
 async fn no_connection_to_the_database_is_held_while_100ms_hangs() {
     let world = World::new().await;
-    let database_url = Some(recognised(world.database.url()));
+    let database_url = Some(with_application_name(world.database.url()));
     let app = world
         .replica(Setup {
             database_url,
@@ -109,7 +110,7 @@ async fn no_connection_to_the_database_is_held_while_100ms_hangs() {
         assert_eq!(backends(&pool, "state <> 'idle'").await, 0);
         for _ in 0..50 {
             let start = Instant::now();
-            assert_eq!(resumed(&app, "player-7").await, "saved");
+            assert_eq!(app.resumed_metadata("player-7").await, "saved");
             assert!(
                 start.elapsed() < Duration::from_secs(1),
                 "{:?}",

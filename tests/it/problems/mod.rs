@@ -273,14 +273,15 @@ fn no_code_is_left_out() {
         include_str!("keys.rs"),
         include_str!("queries.rs"),
     ];
+    // However the arguments of a call are broken into lines.
+    let sources = sources.map(|source| source.split_whitespace().collect::<String>());
+    let provoked = |code: &str| {
+        let ends = [format!(",\"{code}\")"), format!(",\"{code}\",)")];
+        sources
+            .iter()
+            .any(|source| ends.iter().any(|end| source.contains(end)))
+    };
     let described: BTreeSet<String> = description::codes().into_keys().collect();
-    let missing: Vec<&String> = described
-        .iter()
-        .filter(|code| {
-            !sources
-                .iter()
-                .any(|source| source.contains(&format!(", \"{code}\")")))
-        })
-        .collect();
+    let missing: Vec<&String> = described.iter().filter(|code| !provoked(code)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

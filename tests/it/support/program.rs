@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::command::{command, settings};
-use super::world::{ACCESS_KEY, SECRET};
+use super::world::{ACCESS_KEY, ROOM, Replica, SECRET, join_of};
 
 /// A simulated 100ms on a port of its own.
 pub(crate) struct Upstream {
@@ -33,6 +33,13 @@ impl Upstream {
             url,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Lets a peer of a chosen id into [`ROOM`].
+    pub(crate) fn join(&self, user: &str, peer: &str, metadata: &str) {
+        self.sim
+            .join(ROOM, join_of(user, peer, metadata))
+            .expect("the peer can join");
     }
 }
 
@@ -88,7 +95,12 @@ impl Program {
         }
     }
 
-    /// Tells it to stop, waits for its end, and returns what it logged.
+    /// A client of it.
+    pub(crate) fn app(&self) -> Replica {
+        Replica::at(self.base.clone())
+    }
+
+    /// Signals it to stop, waits for its end, and returns what it logged.
     pub(crate) async fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
         let status = self.ended().await;
@@ -102,7 +114,7 @@ impl Program {
     pub(crate) fn signal(&self, signal: Signal) {
         let id =
             Pid::from_raw(self.child.id().try_into().expect("a process id")).expect("not zero");
-        kill_process(id, signal).expect("the program can be told");
+        kill_process(id, signal).expect("the program takes signals");
     }
 
     /// Waits for its end.
