@@ -168,12 +168,12 @@ async fn the_answers_are_the_ones_promised() {
     let outcomes = ["claimed", "failed", "restored"].map(|outcome| json!([outcome, cave_3]));
     assert_eq!(columns(&of_seven, &["outcome", "metadata"]), outcomes);
 
-    let last_seen = answer(
+    let last_observed = answer(
         reader,
-        "Who was last seen some time ago, and with what state?",
+        "Who was last observed some time ago, and with what state?",
     )
     .await;
-    let seven: Vec<Value> = last_seen
+    let seven: Vec<Value> = last_observed
         .into_iter()
         .filter(|row| row["user_id"] == "player-7")
         .collect();
@@ -182,7 +182,7 @@ async fn the_answers_are_the_ones_promised() {
         [json!(["new-7", "old-7", cave_3])]
     );
 
-    let twice = answer(reader, "Who is there twice?").await;
+    let twice = answer(reader, "Who is present twice?").await;
     assert_eq!(
         columns(&twice, &["user_id", "peer_ids"]),
         [json!(["player-7", ["old-7", "new-7"]])]
@@ -220,12 +220,12 @@ async fn the_answers_are_the_ones_promised() {
         [json!(["player-7", 71])]
     );
 
-    let cleared = answer(reader, "Who has nothing to resume, since it was cleared?").await;
+    let cleared = answer(reader, "Who has nothing to resume because it was cleared?").await;
     assert_eq!(columns(&cleared, &["user_id"]), [json!(["cleared-1"])]);
     let before = answer(reader, "What did they have before it was cleared?").await;
     assert_eq!(columns(&before, &["metadata"]), [json!([{"coins": 3}])]);
 
-    let never = answer(reader, "Who was seen, but never had metadata?").await;
+    let never = answer(reader, "Who was observed, but never had metadata?").await;
     assert_eq!(
         columns(&never, &["user_id"]),
         [json!(["empty-null"]), json!(["empty-text"])]
@@ -251,7 +251,7 @@ async fn the_answers_are_the_ones_promised() {
         [json!(["odd-deep", 200_000])]
     );
 
-    let months = answer(reader, "How much history is there of each month?").await;
+    let months = answer(reader, "How much history does each month have?").await;
     let names: Vec<&str> = months
         .iter()
         .filter_map(|row| row["partition"].as_str())
