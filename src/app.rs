@@ -14,8 +14,8 @@ use crate::domain::Clock;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::service::{Limits, RestorePolicy, Service};
-use crate::service::{Restorer, Restores, Webhooks};
+use crate::service::{RestorePolicy, Service, StoragePolicy};
+use crate::service::{RestoreScheduling, RestoreWorker, WebhookReceiver};
 use crate::store::{Store, StoreConfig};
 use crate::telemetry;
 
@@ -29,7 +29,7 @@ pub struct AppConfig {
     /// 100ms.
     pub upstream: Upstream,
     /// What is kept.
-    pub limits: Limits,
+    pub limits: StoragePolicy,
     /// Who may call.
     pub keys: KeyRing,
     /// Webhooks.
@@ -45,7 +45,7 @@ pub struct App {
     service: Service,
     router: Router,
     clock: Clock,
-    restorer: Option<Restorer>,
+    restorer: Option<RestoreWorker>,
 }
 
 impl App {
@@ -71,12 +71,12 @@ impl App {
         let wake = Arc::new(Notify::new());
         let restorer = config
             .restores
-            .map(|policy| Restorer::new(service.clone(), policy, timeout, wake.clone()));
+            .map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake.clone()));
         let WebhookConfig {
             secrets,
             drop_reasons,
         } = config.webhooks;
-        let webhooks = Webhooks::new(
+        let webhooks = WebhookReceiver::new(
             service.store().clone(),
             clock.clone(),
             config.limits,
@@ -84,7 +84,7 @@ impl App {
         );
         let caused = config
             .restores
-            .map(|RestorePolicy { window, .. }| Restores { window, wake });
+            .map(|RestorePolicy { window, .. }| RestoreScheduling { window, wake });
         let webhooks = webhooks.restoring(caused);
         let webhooks = secrets.map(|secrets| Arc::new(WebhookApi { secrets, webhooks }));
         let api = Api {
@@ -140,7 +140,7 @@ pub fn service(
     database: PgConnectOptions,
     store: StoreConfig,
     upstream: Upstream,
-    limits: Limits,
+    limits: StoragePolicy,
     clock: Clock,
 ) -> anyhow::Result<Service> {
     let Upstream {

@@ -18,7 +18,7 @@ use crate::hms::Credentials;
 use crate::hms::webhook::DROP_REASONS;
 use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
-use crate::service::{Limits, RestorePolicy, When};
+use crate::service::{RestorePolicy, StoragePolicy, When};
 
 /// A setting that is missing or cannot be used, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -210,7 +210,7 @@ impl LimitArgs {
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
-    pub fn limits(&self) -> Result<Limits, ConfigError> {
+    pub fn limits(&self) -> Result<StoragePolicy, ConfigError> {
         let max_metadata_bytes = plain(self.max_metadata_bytes.as_ref())
             .map_or(Some(262_144), |text| text.parse().ok())
             // The upstream client takes answers of up to 2 MiB.
@@ -224,7 +224,7 @@ impl LimitArgs {
         let store_names = plain(self.store_names.as_ref())
             .map_or(Some(true), |text| text.parse().ok())
             .ok_or_else(|| ConfigError::should_be("REJOIN_STORE_NAMES", "true or false"))?;
-        Ok(Limits {
+        Ok(StoragePolicy {
             max_metadata_bytes,
             store_names,
         })

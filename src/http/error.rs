@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::json::ClaimJson;
 pub(crate) use crate::domain::ProblemCode as Code;
 use crate::hms::HmsError;
-use crate::service::{Refusal, RestoreError, SnapshotError};
+use crate::service::{RestoreError, SnapshotError, Unstorable};
 use crate::store::StoreError;
 
 /// The status and the title of a code.
@@ -219,14 +219,14 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Unstorable> for ApiError {
+    fn from(refusal: Unstorable) -> Self {
         let code = match refusal {
-            Refusal::NoUserId | Refusal::BadUserId(_) => Code::PeerWithoutUserId,
-            Refusal::BadPeerId(_) => Code::UpstreamBadResponse,
-            Refusal::KeyTooLarge(_) => Code::InvalidRequest,
-            Refusal::MetadataTooLarge { .. } => Code::MetadataTooLarge,
-            Refusal::NotRepresentable(_) => Code::MetadataNotRepresentable,
+            Unstorable::NoUserId | Unstorable::BadUserId(_) => Code::PeerWithoutUserId,
+            Unstorable::BadPeerId(_) => Code::UpstreamBadResponse,
+            Unstorable::KeyTooLarge(_) => Code::InvalidRequest,
+            Unstorable::MetadataTooLarge { .. } => Code::MetadataTooLarge,
+            Unstorable::NotRepresentable(_) => Code::MetadataNotRepresentable,
         };
         Self::new(code, refusal.to_string())
     }
@@ -236,7 +236,7 @@ impl From<SnapshotError> for ApiError {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::Upstream(error) => error.into(),
-            SnapshotError::Refused(refusal) => refusal.into(),
+            SnapshotError::Unstorable(refusal) => refusal.into(),
             SnapshotError::Store(error) => error.into(),
         }
     }
@@ -248,7 +248,7 @@ impl From<RestoreError> for ApiError {
         match error {
             RestoreError::Upstream(error) => error.into(),
             RestoreError::Store(error) => error.into(),
-            RestoreError::Refused(refusal) => refusal.into(),
+            RestoreError::Unstorable(refusal) => refusal.into(),
             RestoreError::NotOfUser => Self::new(Code::PeerNotOfUser, detail),
             RestoreError::RoomUnknown => Self::invalid(detail),
             RestoreError::NothingSaved => Self::new(Code::NoSavedMetadata, detail),

@@ -11,7 +11,7 @@ use super::extract::{JsonBody, NoFilter, Path, Query};
 use super::json::{ClaimJson, ResumeJson, SkipReasonJson};
 use super::untorn;
 use crate::domain::{Claimant, PeerId, Requester, RoomId, SkipReason, Timestamp, UserId};
-use crate::service::{Restore, RestoreRequest, Service};
+use crate::service::{RestoreRequest, RestoreResult, Service};
 
 /// What to do with the saved state.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -69,8 +69,8 @@ pub(crate) enum RestoreAnswer {
 }
 
 impl RestoreAnswer {
-    fn new(user_id: &UserId, done: Restore, now: Timestamp) -> Self {
-        let Restore {
+    fn new(user_id: &UserId, done: RestoreResult, now: Timestamp) -> Self {
+        let RestoreResult {
             state,
             skipped,
             restored,

@@ -11,7 +11,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::error::{ApiError, Code, Problem};
 use super::extract::whole_body;
-use crate::service::{WebhookError, Webhooks};
+use crate::service::{WebhookError, WebhookReceiver};
 
 /// The largest event that is taken.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -64,7 +64,7 @@ pub struct WebhookApi {
     /// Who is let in.
     pub secrets: WebhookSecrets,
     /// What keeps the events.
-    pub webhooks: Webhooks,
+    pub webhooks: WebhookReceiver,
 }
 
 /// Take an event of 100ms.

@@ -13,13 +13,14 @@ use crate::domain::{
 use crate::hms::{self, Fetched, HmsError, UpstreamPeer};
 use crate::store::{ResumeQuery, Saved, Store, StoreError};
 pub use restore::{
-    Progress, Restore, RestoreError, RestorePolicy, RestoreRequest, Restorer, Waiting, When,
+    Progress, RestoreError, RestorePolicy, RestoreRequest, RestoreResult, RestoreWorker, Waiting,
+    When,
 };
-pub use webhook::{Outcome, Restores, WebhookError, Webhooks};
+pub use webhook::{Outcome, RestoreScheduling, WebhookError, WebhookReceiver};
 
 /// What is kept of a peer.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StoragePolicy {
     /// The largest metadata that is kept, in bytes.
     pub max_metadata_bytes: usize,
     /// Whether display names are kept.
@@ -28,7 +29,7 @@ pub struct Limits {
 
 /// Why a peer that 100ms told of was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum Unstorable {
     /// Nothing to key it by.
     #[error("the peer has no user_id, so its metadata cannot be kept for a user")]
     NoUserId,
@@ -64,7 +65,7 @@ pub enum SnapshotError {
     Upstream(#[from] HmsError),
     /// The peer itself.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Unstorable(#[from] Unstorable),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -90,12 +91,12 @@ pub struct Service {
     hms: hms::Client,
     store: Store,
     clock: Clock,
-    limits: Limits,
+    limits: StoragePolicy,
 }
 
 impl Service {
     /// A service that asks this upstream and keeps in this store.
-    pub fn new(hms: hms::Client, store: Store, clock: Clock, limits: Limits) -> Self {
+    pub fn new(hms: hms::Client, store: Store, clock: Clock, limits: StoragePolicy) -> Self {
         Self {
             hms,
             store,
@@ -201,7 +202,7 @@ impl Service {
         observed_at: Timestamp,
         source: Source,
         peer: UpstreamPeer,
-    ) -> Result<Observation, Refusal> {
+    ) -> Result<Observation, Unstorable> {
         Ok(Observation {
             key: key_of(room, &peer)?,
             observed_at,
@@ -214,10 +215,10 @@ impl Service {
         })
     }
 
-    fn bounded(&self, metadata: Metadata) -> Result<Metadata, Refusal> {
+    fn bounded(&self, metadata: Metadata) -> Result<Metadata, Unstorable> {
         let (size, max) = (metadata.len(), self.limits.max_metadata_bytes);
         if size > max {
-            Err(Refusal::MetadataTooLarge { size, max })
+            Err(Unstorable::MetadataTooLarge { size, max })
         } else {
             Ok(metadata)
         }
@@ -236,11 +237,11 @@ impl Service {
     }
 }
 
-fn key_of(room: &RoomId, peer: &UpstreamPeer) -> Result<PeerKey, Refusal> {
+fn key_of(room: &RoomId, peer: &UpstreamPeer) -> Result<PeerKey, Unstorable> {
     if peer.user_id.is_empty() {
-        return Err(Refusal::NoUserId);
+        return Err(Unstorable::NoUserId);
     }
-    let user_id = UserId::parse(&peer.user_id).map_err(Refusal::BadUserId)?;
-    let peer_id = PeerId::parse(&peer.peer_id).map_err(Refusal::BadPeerId)?;
+    let user_id = UserId::parse(&peer.user_id).map_err(Unstorable::BadUserId)?;
+    let peer_id = PeerId::parse(&peer.peer_id).map_err(Unstorable::BadPeerId)?;
     Ok(PeerKey::new(user_id, room.clone(), peer_id)?)
 }

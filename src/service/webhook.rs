@@ -12,29 +12,29 @@ use tokio::sync::Notify;
 
 use crate::domain::{Clock, EventReport, KeyTooLarge, Metadata, PeerKey, Presence, Timestamp};
 use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
-use crate::service::Limits;
+use crate::service::StoragePolicy;
 use crate::store::{Store, StoreError};
 
 /// Keeps what webhooks tell.
 #[derive(Clone)]
-pub struct Webhooks {
+pub struct WebhookReceiver {
     store: Store,
     clock: Clock,
-    limits: Limits,
+    limits: StoragePolicy,
     drop_reasons: BTreeSet<String>,
-    restores: Option<Restores>,
+    restores: Option<RestoreScheduling>,
 }
 
 /// Restores that joins cause.
 #[derive(Debug, Clone)]
-pub struct Restores {
+pub struct RestoreScheduling {
     /// How long after a join it may still cause one.
     pub window: TimeDelta,
     /// Told when one is queued.
     pub wake: Arc<Notify>,
 }
 
-impl Restores {
+impl RestoreScheduling {
     /// A join that is replayed days later causes none.
     fn still_for(&self, joined_at: Timestamp, now: Timestamp) -> bool {
         now <= joined_at.shifted(self.window)
@@ -76,9 +76,14 @@ pub enum WebhookError {
     Store(#[from] StoreError),
 }
 
-impl Webhooks {
+impl WebhookReceiver {
     /// Keeps in this store. A leave for one of `drop_reasons` is a drop.
-    pub fn new(store: Store, clock: Clock, limits: Limits, drop_reasons: BTreeSet<String>) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        limits: StoragePolicy,
+        drop_reasons: BTreeSet<String>,
+    ) -> Self {
         Self {
             store,
             clock,
@@ -90,7 +95,7 @@ impl Webhooks {
 
     /// The same, where joins of empty peers cause restores.
     #[must_use]
-    pub fn restoring(self, restores: Option<Restores>) -> Self {
+    pub fn restoring(self, restores: Option<RestoreScheduling>) -> Self {
         Self { restores, ..self }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hms_sim::{Join, WireMetadata};
-use rejoin::service::Limits;
+use rejoin::service::StoragePolicy;
 use serde_json::Value;
 use sqlx::Row;
 
@@ -239,7 +239,7 @@ async fn defaults_that_a_game_sets_at_join_can_be_left_out_of_account() {
 async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be_stored() {
     const NAME: &str = "Annika Hansen";
     let world = World::new().await;
-    let limits = Limits {
+    let limits = StoragePolicy {
         max_metadata_bytes: 262_144,
         store_names: false,
     };

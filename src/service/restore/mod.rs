@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
 use crate::store::{ResumeQuery, StoreError};
 pub use automatic::{Progress, RestorePolicy, Waiting, When};
-pub use worker::Restorer;
+pub use worker::RestoreWorker;
 
 /// What is to be done with a user's saved state.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct RestoreRequest {
 
 /// What came of a request.
 #[derive(Debug)]
-pub struct Restore {
+pub struct RestoreResult {
     /// The state, as it was found; none where nothing is saved.
     pub state: Option<SavedState>,
     /// Why it was not sent to the peer; none where it was, or no peer was named.
@@ -89,7 +89,7 @@ impl Service {
     ///
     /// # Errors
     /// [`RestoreError`].
-    pub async fn restore(&self, request: RestoreRequest) -> Result<Restore, RestoreError> {
+    pub async fn restore(&self, request: RestoreRequest) -> Result<RestoreResult, RestoreError> {
         let target = match &request.peer_id {
             Some(peer_id) => Some(self.target(&request, peer_id).await?),
             None => None,
@@ -103,7 +103,7 @@ impl Service {
                 .map(|_| SkipReason::NothingSaved)
                 .ok_or(RestoreError::NothingSaved)?;
             count_restore(false, RestoreOutcome::Skipped(skipped));
-            return Ok(Restore {
+            return Ok(RestoreResult {
                 state: None,
                 skipped: Some(skipped),
                 restored: false,
@@ -128,7 +128,7 @@ impl Service {
             }
         };
         let restored = target.is_some() && skipped.is_none();
-        Ok(Restore {
+        Ok(RestoreResult {
             state: Some(record.state),
             skipped,
             restored,

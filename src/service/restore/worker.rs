@@ -38,7 +38,7 @@ const BESIDE_CALLS: Duration = Duration::from_secs(5);
 
 /// The worker.
 #[derive(Clone)]
-pub struct Restorer {
+pub struct RestoreWorker {
     service: Service,
     policy: RestorePolicy,
     wake: Arc<Notify>,
@@ -46,7 +46,7 @@ pub struct Restorer {
     budget: Duration,
 }
 
-impl Restorer {
+impl RestoreWorker {
     /// A worker for this service, whose calls to 100ms take `upstream_timeout` at most; `wake` tells it of new jobs.
     pub fn new(
         service: Service,

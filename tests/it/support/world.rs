@@ -8,7 +8,7 @@ use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
 use rejoin::server;
-use rejoin::service::Limits;
+use rejoin::service::StoragePolicy;
 use rejoin::store::StoreConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,7 +30,7 @@ pub(crate) struct Setup {
     /// Another way to 100ms than straight, without `/v2`.
     pub(crate) upstream_url: Option<String>,
     pub(crate) timeout: Duration,
-    pub(crate) limits: Limits,
+    pub(crate) limits: StoragePolicy,
     pub(crate) store: StoreConfig,
     /// No secrets: webhooks are not taken.
     pub(crate) webhooks: WebhookArgs,
@@ -44,7 +44,7 @@ impl Default for Setup {
             database_url: None,
             upstream_url: None,
             timeout: Duration::from_secs(5),
-            limits: Limits {
+            limits: StoragePolicy {
                 max_metadata_bytes: 262_144,
                 store_names: true,
             },
