@@ -1,4 +1,5 @@
-//! The application, built in one place from its settings.
+//! The application and its parts, built from their settings. Every store and every client of 100ms
+//! is made here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WebhookConfig};
-use crate::domain::Clock;
+use crate::domain::{Clock, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::service::{RestorePolicy, Service, StoragePolicy};
-use crate::service::{RestoreScheduling, RestoreWorker, WebhookReceiver};
-use crate::store::{Store, StoreConfig};
+use crate::service::{
+    RestorePolicy, RestoreScheduling, RestoreWorker, Service, StoragePolicy, WebhookReceiver,
+};
+use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
 
 /// Everything that an application is built from.
@@ -24,17 +26,17 @@ use crate::telemetry;
 pub struct AppConfig {
     /// The database.
     pub database: PgConnectOptions,
-    /// Lanes and connections.
+    /// Batch workers and connections.
     pub store: StoreConfig,
     /// 100ms.
     pub upstream: Upstream,
-    /// What is kept.
+    /// What is stored of a peer.
     pub limits: StoragePolicy,
-    /// Who may call.
+    /// The API keys.
     pub keys: KeyRing,
     /// Webhooks.
     pub webhooks: WebhookConfig,
-    /// Which states are restored by themselves, if any.
+    /// Which states are restored automatically, if any.
     pub restores: Option<RestorePolicy>,
     /// The time.
     pub clock: Clock,
@@ -42,68 +44,78 @@ pub struct AppConfig {
 
 /// The application.
 pub struct App {
-    service: Service,
-    router: Router,
+    store: Store,
     clock: Clock,
-    restorer: Option<RestoreWorker>,
+    router: Router,
+    restore_worker: Option<RestoreWorker>,
 }
 
 impl App {
     /// Builds the application. Connects to nothing yet.
     ///
     /// # Errors
-    /// Where the client for 100ms cannot be set up.
+    /// When the client of 100ms cannot be set up.
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
-        let metrics = telemetry::metrics();
-        let clock = config.clock;
-        let store = StoreConfig {
-            presence: config.webhooks.secrets.is_some(),
-            ..config.store
-        };
-        let timeout = config.upstream.timeout;
-        let service = service(
-            config.database,
+        let AppConfig {
+            database,
             store,
-            config.upstream,
-            config.limits,
-            clock.clone(),
-        )?;
+            upstream,
+            limits,
+            keys,
+            webhooks,
+            restores,
+            clock,
+        } = config;
+        let metrics = telemetry::metrics();
+        let presence = webhooks.secrets.is_some();
+        let store = Store::new(database, StoreConfig { presence, ..store });
+        let timeout = upstream.timeout;
+        let hms = hms_client(upstream, clock.clone())?;
+        let service = Service::new(hms, store.clone(), clock.clone(), limits);
         let wake = Arc::new(Notify::new());
-        let restorer = config
-            .restores
-            .map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake.clone()));
-        let WebhookConfig {
-            secrets,
-            drop_reasons,
-        } = config.webhooks;
-        let webhooks = WebhookReceiver::new(
-            service.store().clone(),
-            clock.clone(),
-            config.limits,
-            drop_reasons,
-        );
-        let caused = config
-            .restores
-            .map(|RestorePolicy { window, .. }| RestoreScheduling { window, wake });
-        let webhooks = webhooks.restoring(caused);
-        let webhooks = secrets.map(|secrets| Arc::new(WebhookApi { secrets, webhooks }));
-        let api = Api {
-            service: service.clone(),
-            keys: Arc::new(config.keys),
+        let scheduling = restores.map(|policy| RestoreScheduling {
+            window: policy.window,
+            wake: wake.clone(),
+        });
+        let restore_worker =
+            restores.map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
+        let receiver =
+            WebhookReceiver::new(store.clone(), clock.clone(), limits, webhooks.drop_reasons)
+                .restoring(scheduling);
+        let webhooks = webhooks.secrets.map(|secrets| {
+            Arc::new(WebhookApi {
+                secrets,
+                webhooks: receiver,
+            })
+        });
+        let router = http::router(Api {
+            service,
+            keys: Arc::new(keys),
             metrics,
             webhooks,
-        };
+        });
         Ok(Self {
-            service,
-            router: http::router(api),
+            store,
             clock,
-            restorer,
+            router,
+            restore_worker,
         })
     }
 
-    /// The store, for migrations.
-    pub fn store(&self) -> &Store {
-        self.service.store()
+    /// Brings the schema of the database up to date.
+    ///
+    /// # Errors
+    /// When the database does not answer, or a migration fails.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.store.migrate().await
+    }
+
+    /// Creates the partitions of the coming months.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn prepare_partitions(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.store.prepare_partitions(now).await
     }
 
     /// The HTTP API.
@@ -111,52 +123,72 @@ impl App {
         self.router.clone()
     }
 
-    /// Starts what goes on beside requests, until `shutdown`: partitions for the months ahead, once a day, and restores that
-    /// joins cause. Waiting for what is returned ends what has begun.
+    /// Starts the work that no request waits for, until `shutdown`: automatic restores, and once a
+    /// day the partitions of the coming months. Wait for the returned tasks to finish what they
+    /// have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
-        if let Some(restorer) = &self.restorer {
-            chores.spawn(restorer.clone().run(shutdown.clone()));
+        if let Some(worker) = &self.restore_worker {
+            chores.spawn(worker.clone().run(shutdown.clone()));
         }
-        let (store, clock) = (self.store().clone(), self.clock.clone());
-        chores.spawn(async move {
-            let mut daily = tokio::time::interval(Duration::from_hours(24));
-            while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
-                if let Err(error) = store.prepare_partitions(clock.now()).await {
-                    tracing::warn!(%error, "no partitions were prepared; history goes to the default partition");
-                }
-            }
-        });
+        chores.spawn(prepare_partitions_daily(
+            self.store.clone(),
+            self.clock.clone(),
+            shutdown,
+        ));
         chores.close();
         chores
     }
 }
 
-/// The service alone, for commands that need no HTTP.
+async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: CancellationToken) {
+    let mut daily = tokio::time::interval(Duration::from_hours(24));
+    while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
+        if let Err(error) = store.prepare_partitions(clock.now()).await {
+            tracing::warn!(
+                %error,
+                "could not create the partitions of the coming months; their history goes to the default partition"
+            );
+        }
+    }
+}
+
+/// The service alone, for a command that needs no HTTP.
 ///
 /// # Errors
-/// Where the client for 100ms cannot be set up.
+/// When the client of 100ms cannot be set up.
 pub fn service(
     database: PgConnectOptions,
-    store: StoreConfig,
     upstream: Upstream,
     limits: StoragePolicy,
     clock: Clock,
 ) -> anyhow::Result<Service> {
+    let hms = hms_client(upstream, clock.clone())?;
+    Ok(Service::new(hms, store(database), clock, limits))
+}
+
+/// A store for one command, with few connections.
+pub fn store(database: PgConnectOptions) -> Store {
+    Store::new(
+        database,
+        StoreConfig {
+            save_lanes: 2,
+            resume_lanes: 1,
+            other_connections: 1,
+            ..StoreConfig::default()
+        },
+    )
+}
+
+fn hms_client(upstream: Upstream, clock: Clock) -> anyhow::Result<Client> {
     let Upstream {
         base_url,
         credentials,
         timeout,
     } = upstream;
-    let hms = Client::new(ClientConfig {
+    Ok(Client::new(ClientConfig {
         timeout,
-        clock: clock.clone(),
-        ..ClientConfig::new(base_url, credentials)
-    })?;
-    Ok(Service::new(
-        hms,
-        Store::new(database, store),
         clock,
-        limits,
-    ))
+        ..ClientConfig::new(base_url, credentials)
+    })?)
 }

@@ -107,7 +107,7 @@ impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::Upstream(error) => error.into(),
-            SnapshotError::Refused(refusal) => Self::new(Exit::Other, refusal.to_string()),
+            SnapshotError::Unstorable(refusal) => Self::new(Exit::Other, refusal.to_string()),
             SnapshotError::Store(error) => error.into(),
         }
     }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, DatabaseArgs, variable};
-use crate::store::{Store, StoreConfig};
+use crate::store::Store;
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
 
@@ -151,17 +151,8 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A store for one command: few connections.
 fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
-    Ok(Store::new(
-        database.options()?,
-        StoreConfig {
-            save_lanes: 2,
-            resume_lanes: 1,
-            other_connections: 1,
-            ..StoreConfig::default()
-        },
-    ))
+    Ok(crate::app::store(database.options()?))
 }
 
 /// Prints a line, and stays calm where whoever reads has gone.

@@ -88,7 +88,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     };
     let app = App::build(config).map_err(Failure::other)?;
     if !args.no_migrate {
-        app.store().migrate().await.map_err(Failure::database)?;
+        app.migrate().await.map_err(Failure::database)?;
     }
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::other(format!(

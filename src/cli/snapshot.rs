@@ -10,7 +10,6 @@ use crate::config::{DatabaseArgs, LimitArgs, UpstreamArgs};
 use crate::domain::{Clock, PeerId, RoomId, UserId};
 use crate::http::json::SnapshotJson;
 use crate::service::{RoomSnapshot, Service};
-use crate::store::StoreConfig;
 
 const EXAMPLES: &str = "Examples:
   rejoin snapshot --room 627cda81ab4f3b56a077dc33
@@ -42,19 +41,13 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let store = StoreConfig {
-        save_lanes: 2,
-        resume_lanes: 1,
-        other_connections: 1,
-        ..StoreConfig::default()
-    };
     let (database, upstream, limits) = (
         args.database.options()?,
         args.upstream.upstream()?,
         args.limits.limits()?,
     );
     let service =
-        app::service(database, store, upstream, limits, Clock::system()).map_err(Failure::other)?;
+        app::service(database, upstream, limits, Clock::system()).map_err(Failure::other)?;
     match &args.peer {
         Some(peer) => {
             let saved = service.snapshot_peer(&args.room, peer).await?;

@@ -28,7 +28,7 @@ pub(crate) async fn live() -> Json<Value> {
     )
 )]
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>, ApiError> {
-    service.store().ping().await?;
+    service.ready().await?;
     Ok(Json(json!({"status": "ok"})))
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn metrics(
     State(service): State<Service>,
     State(handle): State<PrometheusHandle>,
 ) -> impl IntoResponse {
-    let (open, busy) = service.store().connections();
+    let (open, busy) = service.connections();
     metrics::gauge!("rejoin_database_connections", "state" => "open").set(f64::from(open));
     metrics::gauge!("rejoin_database_connections", "state" => "busy").set(f64::from(busy));
     (

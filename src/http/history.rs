@@ -102,7 +102,7 @@ pub(crate) async fn get(
     Path(user_id): Path<UserId>,
     Query(filter): Query<HistoryFilter>,
 ) -> Result<Json<HistoryJson>, ApiError> {
-    let page = service.store().history(&filter.query(user_id)?).await?;
+    let page = service.history(&filter.query(user_id)?).await?;
     Ok(Json(HistoryJson {
         snapshots: page.snapshots.into_iter().map(Into::into).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),

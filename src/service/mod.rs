@@ -11,7 +11,7 @@ use crate::domain::{
     RoomId, SavedState, Source, Timestamp, UserId,
 };
 use crate::hms::{self, Fetched, HmsError, UpstreamPeer};
-use crate::store::{ResumeQuery, Saved, Store, StoreError};
+use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Saved, Store, StoreError};
 pub use restore::{
     Progress, RestoreError, RestorePolicy, RestoreRequest, RestoreResult, RestoreWorker, Waiting,
     When,
@@ -103,11 +103,6 @@ impl Service {
             clock,
             limits,
         }
-    }
-
-    /// The store, for what reads only it.
-    pub fn store(&self) -> &Store {
-        &self.store
     }
 
     /// The present instant.
@@ -234,6 +229,27 @@ impl Service {
             .resume(query)
             .await?
             .filter(|state| !state.metadata.is_empty()))
+    }
+
+    /// A page of a user's history.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.store.history(query).await
+    }
+
+    /// Whether requests can be served: the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it does not.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+
+    /// Connections to the database: all, and those in use.
+    pub fn connections(&self) -> (u32, u32) {
+        self.store.connections()
     }
 }
 

@@ -179,8 +179,8 @@ async fn start_sim(sim: Sim) -> io::Result<Running> {
 async fn start_rejoin(config: AppConfig) -> Result<Running, Failure> {
     let now = config.clock.now();
     let app = App::build(config).map_err(Failure::other)?;
-    app.store().migrate().await.map_err(Failure::database)?;
-    app.store().prepare_partitions(now).await?;
+    app.migrate().await.map_err(Failure::database)?;
+    app.prepare_partitions(now).await?;
     let listener = listen(REJOIN).await.map_err(Failure::other)?;
     let serve = async move |listener, stop: CancellationToken| {
         let chores = app.start_chores(stop.clone());

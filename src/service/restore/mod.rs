@@ -3,7 +3,7 @@
 mod automatic;
 mod worker;
 
-use super::{Refusal, Service, key_of};
+use super::{Service, Unstorable, key_of};
 use crate::domain::{
     Claim, Claimant, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
     ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, UserId,
@@ -59,7 +59,7 @@ pub enum RestoreError {
     NotOfUser,
     /// The peer's ids cannot be kept.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Unstorable(#[from] Unstorable),
     /// Nobody knows in which room the peer is.
     #[error(
         "The peer was never seen and the user has no state, so `room_id` should say where the peer is."

@@ -88,7 +88,7 @@ impl RestoreWorker {
         let lease = TimeDelta::from_std(self.budget + BESIDE_CALLS).unwrap_or(FOR_STATE);
         let taken = self
             .service
-            .store()
+            .store
             .take_restore_jobs(now, now.shifted(lease), limit)
             .await;
         taken.unwrap_or_else(|error| {
@@ -100,7 +100,7 @@ impl RestoreWorker {
     async fn work(&self, job: RestoreJob) {
         let run = timeout(self.budget, self.service.run_restore_job(&job, self.policy)).await;
         let settled = match run {
-            Ok(Ok(Progress::Done)) => self.service.store().finish_restore_job(&job).await,
+            Ok(Ok(Progress::Done)) => self.service.store.finish_restore_job(&job).await,
             Ok(Ok(Progress::Waiting(reason))) => self.wait(&job, reason).await,
             Ok(Err(error)) => self.failed(&job, &error.to_string()).await,
             Err(_) => self.failed(&job, "it took too long").await,
@@ -125,7 +125,7 @@ impl RestoreWorker {
                 .give_up_restore_job(job, *state, &error)
                 .await?;
         }
-        self.service.store().finish_restore_job(job).await
+        self.service.store.finish_restore_job(job).await
     }
 
     /// The job is due again when its lease ends; past the window it is not worth it.
@@ -134,7 +134,7 @@ impl RestoreWorker {
         if self.service.now() <= job.queued_at.shifted(self.policy.window) {
             return Ok(());
         }
-        self.service.store().finish_restore_job(job).await
+        self.service.store.finish_restore_job(job).await
     }
 
     async fn put_back(&self, job: &RestoreJob) -> Result<(), StoreError> {
@@ -143,6 +143,6 @@ impl RestoreWorker {
             .service
             .now()
             .shifted(TimeDelta::from_std(pause).unwrap_or_default());
-        self.service.store().put_restore_job_back(job, due).await
+        self.service.store.put_restore_job_back(job, due).await
     }
 }
