@@ -65,7 +65,7 @@ impl Setup {
     pub(crate) fn with_max_metadata_bytes(max_metadata_bytes: usize) -> Self {
         let usual = Self::default();
         Self {
-            limits: Limits {
+            limits: StoragePolicy {
                 max_metadata_bytes,
                 ..usual.limits
             },
