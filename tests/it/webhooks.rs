@@ -2,55 +2,16 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rejoin::config::WebhookArgs;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::command::settings;
 use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
+use crate::support::webhooks::{
+    OTHER_WEBHOOK_SECRET, WEBHOOK_SECRET, join_event, leave_event, send_event, send_webhook,
+};
 use crate::support::world::{Answer, ROOM, Replica, Setup, World};
-
-const SECRET: &str = "webhook-secret-1";
-
-fn setup() -> Setup {
-    Setup {
-        webhooks: WebhookArgs::at(format!("{SECRET},webhook-secret-2").into()),
-        ..Setup::default()
-    }
-}
-
-async fn send(app: &Replica, event: &Value) -> Answer {
-    send_raw(app, SECRET, event.to_string()).await
-}
-
-async fn send_raw(app: &Replica, secret: &str, body: impl Into<reqwest::Body>) -> Answer {
-    Answer::to(
-        app.request(Method::POST, "/v1/webhooks/100ms")
-            .header("x-rejoin-secret", secret)
-            .body(body),
-    )
-    .await
-}
-
-/// Peer `old` joined at 12:00:00, peer `new` at 12:00:30; the world's clock begins at 12:00:00.
-fn join(peer: &str, second: u32, data: &str) -> Value {
-    json!({
-        "version": "2.0", "id": "any", "type": "peer.join.success", "timestamp": "2026-12-01T12:00:00Z",
-        "data": {
-            "user_id": "player-7", "room_id": ROOM, "peer_id": peer, "session_id": "s1", "role": "player",
-            "user_name": "player-7", "joined_at": format!("2026-12-01T12:00:{second:02}Z"), "user_data": data,
-        }
-    })
-}
-
-fn leave(peer: &str, joined: u32, second: u32, reason: &str, data: &str) -> Value {
-    let mut event = join(peer, joined, data);
-    event["type"] = "peer.leave.success".into();
-    event["data"]["left_at"] = format!("2026-12-01T12:00:{second:02}Z").into();
-    event["data"]["reason"] = reason.into();
-    event
-}
 
 async fn resume(app: &Replica) -> Value {
     app.get("/v1/users/player-7/resume")
@@ -62,12 +23,16 @@ async fn resume(app: &Replica) -> Value {
 #[tokio::test]
 async fn a_drop_keeps_what_the_peer_had_and_tells_who_is_there() {
     let world = World::new().await;
-    let app = world.replica(setup()).await;
-    send(&app, &join("old", 0, "")).await.expect(200);
-    send(&app, &join("new", 30, "")).await.expect(200);
-    send(
+    let app = world.replica(Setup::with_webhooks()).await;
+    send_event(&app, &join_event("old", 0, ""))
+        .await
+        .expect(200);
+    send_event(&app, &join_event("new", 30, ""))
+        .await
+        .expect(200);
+    send_event(
         &app,
-        &leave("old", 0, 40, "websocket closed", "{\"hp\":71}"),
+        &leave_event("old", 0, 40, "websocket closed", "{\"hp\":71}"),
     )
     .await
     .expect(200);
@@ -88,10 +53,10 @@ async fn a_drop_keeps_what_the_peer_had_and_tells_who_is_there() {
         .expect(200);
 
     // The end of the session takes whoever is still in it along, and changes nothing for who left before.
-    let mut end = join("any", 0, "");
+    let mut end = join_event("any", 0, "");
     end["type"] = "session.close.success".into();
     end["timestamp"] = "2026-12-01T12:00:50Z".into();
-    send(&app, &end).await.expect(200);
+    send_event(&app, &end).await.expect(200);
     let state = resume(&app).await;
     assert_eq!(state["presence"]["status"], "dropped");
     assert_eq!(state["connected_peers"], json!([]));
@@ -100,12 +65,15 @@ async fn a_drop_keeps_what_the_peer_had_and_tells_who_is_there() {
 #[tokio::test]
 async fn a_later_sight_through_the_rest_api_resurrects_and_an_earlier_one_does_not() {
     let world = World::new().await;
-    let app = world.replica(setup()).await;
+    let app = world.replica(Setup::with_webhooks()).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
-    send(&app, &leave("peer-1", 0, 10, "client request", "saved"))
-        .await
-        .expect(200);
+    send_event(
+        &app,
+        &leave_event("peer-1", 0, 10, "client request", "saved"),
+    )
+    .await
+    .expect(200);
     app.snapshot("peer-1").await.expect(200);
     assert_eq!(resume(&app).await["presence"]["status"], "left");
     world.clock.advance(std::time::Duration::from_mins(1));
@@ -116,15 +84,15 @@ async fn a_later_sight_through_the_rest_api_resurrects_and_an_earlier_one_does_n
 #[tokio::test]
 async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
     let world = World::new().await;
-    let app = world.replica(setup()).await;
-    let event = join("old", 0, "x").to_string();
+    let app = world.replica(Setup::with_webhooks()).await;
+    let event = join_event("old", 0, "x").to_string();
     for wrong in [
         "",
         "webhook-secret-",
         "webhook-secret-1,webhook-secret-2",
         "webhook-secret-3",
     ] {
-        let refused = send_raw(&app, wrong, event.clone()).await.expect(401);
+        let refused = send_webhook(&app, wrong, event.clone()).await.expect(401);
         assert_eq!(refused.code(), "unauthorized");
     }
     Answer::to(
@@ -133,16 +101,22 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
     )
     .await
     .expect(401);
-    send_raw(&app, "webhook-secret-2", event.clone())
+    send_webhook(&app, OTHER_WEBHOOK_SECRET, event.clone())
         .await
         .expect(200);
     assert_eq!(
-        send_raw(&app, SECRET, "not json").await.expect(400).code(),
+        send_webhook(&app, WEBHOOK_SECRET, "not json")
+            .await
+            .expect(400)
+            .code(),
         "invalid-request"
     );
     let large = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));
     assert_eq!(
-        send_raw(&app, SECRET, large).await.expect(413).code(),
+        send_webhook(&app, WEBHOOK_SECRET, large)
+            .await
+            .expect(413)
+            .code(),
         "payload-too-large"
     );
     for odd in [
@@ -151,15 +125,18 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
         r#"{"type":"recording.success"}"#,
         r#"{"type":"peer.join.success","timestamp":"20XX-"}"#,
     ] {
-        send_raw(&app, SECRET, odd).await.expect(200);
+        send_webhook(&app, WEBHOOK_SECRET, odd).await.expect(200);
     }
-    let mut nobody = join("old", 0, "x");
+    let mut nobody = join_event("old", 0, "x");
     nobody["data"]["user_id"] = "".into();
-    send(&app, &nobody).await.expect(200);
+    send_event(&app, &nobody).await.expect(200);
 
     let without = world.replica(Setup::default()).await;
     assert_eq!(
-        send_raw(&without, SECRET, event).await.expect(404).code(),
+        send_webhook(&without, WEBHOOK_SECRET, event)
+            .await
+            .expect(404)
+            .code(),
         "not-found"
     );
 }
@@ -168,12 +145,15 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
 async fn while_the_database_is_away_100ms_is_told_to_try_again() {
     let world = World::new().await;
     let away = Setup {
-        database_url: Some("postgres://nobody@127.0.0.1:1/nowhere".to_owned()),
-        ..setup()
+        database_url: Setup::without_database().database_url,
+        ..Setup::with_webhooks()
     };
     let app = world.replica(away).await;
     assert_eq!(
-        send(&app, &join("old", 0, "x")).await.expect(503).code(),
+        send_event(&app, &join_event("old", 0, "x"))
+            .await
+            .expect(503)
+            .code(),
         "database-unavailable"
     );
 }
@@ -181,8 +161,11 @@ async fn while_the_database_is_away_100ms_is_told_to_try_again() {
 #[tokio::test]
 async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
     let world = World::new().await;
-    let (one, two) = (world.replica(setup()).await, world.replica(setup()).await);
-    let event = leave("old", 0, 40, "websocket closed", "saved");
+    let (one, two) = (
+        world.replica(Setup::with_webhooks()).await,
+        world.replica(Setup::with_webhooks()).await,
+    );
+    let event = leave_event("old", 0, 40, "websocket closed", "saved");
     let deliveries = (0..100).map(|place| {
         let (app, event) = (
             if place % 2 == 0 {
@@ -192,7 +175,7 @@ async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
             },
             event.clone(),
         );
-        async move { send(&app, &event).await.expect(200) }
+        async move { send_event(&app, &event).await.expect(200) }
     });
     futures_util::future::join_all(deliveries).await;
     let history = one
@@ -210,10 +193,10 @@ async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
 fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let events = [
-        join("old", 0, ""),
-        leave("old", 0, 40, "websocket closed", "{\"hp\":71}"),
-        join("new", 30, ""),
-        leave("new", 30, 50, "client request", ""),
+        join_event("old", 0, ""),
+        leave_event("old", 0, 40, "websocket closed", "{\"hp\":71}"),
+        join_event("new", 30, ""),
+        leave_event("new", 30, 50, "client request", ""),
     ];
     let orders = (
         Just((0..events.len()).collect::<Vec<_>>()).prop_shuffle(),
@@ -227,9 +210,9 @@ fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
     let outcome = runner.run(&orders, |(order, repeated)| {
         runtime.block_on(async {
             let world = World::new().await;
-            let app = world.replica(setup()).await;
+            let app = world.replica(Setup::with_webhooks()).await;
             for place in order.iter().chain(&repeated) {
-                send(&app, &events[*place]).await.expect(200);
+                send_event(&app, &events[*place]).await.expect(200);
             }
             let state = resume(&app).await;
             assert_eq!(state["peer_id"], "old");
@@ -248,17 +231,19 @@ fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
 async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
     let (upstream, database) = (Upstream::start().await, postgres::database().await);
     let mut variables = settings(database.url(), &upstream);
-    variables.push(("REJOIN_WEBHOOK_SECRETS", SECRET));
+    variables.push(("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET));
     let program = Program::start(&[], &variables).await;
     let app = Replica::at(program.base.clone());
     // By the machine's clock: a time ahead of it would be another each time.
-    let event = leave("old", 0, 40, "websocket closed", "saved")
+    let event = leave_event("old", 0, 40, "websocket closed", "saved")
         .to_string()
         .replace("2026-12-01", "2026-01-01");
     let deliver = async |count: usize| {
         let senders = (0..16).map(async |_| {
             for _ in 0..count / 16 {
-                send_raw(&app, SECRET, event.clone()).await.expect(200);
+                send_webhook(&app, WEBHOOK_SECRET, event.clone())
+                    .await
+                    .expect(200);
             }
         });
         futures_util::future::join_all(senders).await;

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use hms_sim::{Fault, FaultRule, Operation};
-use rejoin::config::WebhookArgs;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -207,12 +206,7 @@ async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
 #[tokio::test]
 async fn slow_clients_are_closed_and_hold_nobody_up() {
     let world = World::new().await;
-    let app = world
-        .replica(Setup {
-            webhooks: WebhookArgs::at("secret".into()),
-            ..Setup::default()
-        })
-        .await;
+    let app = world.replica(Setup::with_webhooks()).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let _idle = join_all((0..200).map(|_| connect(&app))).await;
@@ -222,7 +216,7 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
         "content-length: 0",
         "content-length: 5\r\nconnection: close",
     ) + "ab";
-    let half_an_event = "POST /v1/webhooks/100ms HTTP/1.1\r\nhost: rejoin\r\nx-rejoin-secret: secret\r\n\
+    let half_an_event = "POST /v1/webhooks/100ms HTTP/1.1\r\nhost: rejoin\r\nx-rejoin-secret: webhook-secret-1\r\n\
                          content-length: 500\r\nconnection: close\r\n\r\n{\"type\":";
     let others = async {
         for _ in 0..20 {

@@ -2,40 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-use hms_sim::{
-    Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings, WebhookTarget,
-};
-use rejoin::config::{RestoreArgs, WebhookArgs};
+use hms_sim::{Effect, Fault, FaultRule, LeaveAt, Operation, WebhookRule, WebhookSettings};
+use rejoin::config::RestoreArgs;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{of, rows, updates};
+use super::rows;
+use crate::support::webhooks::send_webhooks;
 use crate::support::world::{ROOM, Replica, Setup, World};
-
-const SECRET: &str = "webhook-secret";
 
 /// A world whose 100ms tells a replica everything, which restores these states by itself.
 async fn world(which: &str) -> (World, Replica) {
     let world = World::new().await;
     let app = replica(&world, which).await;
-    let target = WebhookTarget::new(
-        &format!("{}/v1/webhooks/100ms", app.base),
-        "x-rejoin-secret",
-        SECRET.into(),
-    );
-    world.sim.set_webhook_target(Some(target.unwrap()));
+    send_webhooks(&world.sim, &app.base);
     (world, app)
 }
 
 async fn replica(world: &World, which: &str) -> Replica {
-    let (webhooks, restores) = (WebhookArgs::at(SECRET.into()), RestoreArgs::at(which));
-    world
-        .replica(Setup {
-            webhooks,
-            restores,
-            ..Setup::default()
-        })
-        .await
+    let setup = Setup {
+        restores: RestoreArgs::at(which),
+        ..Setup::with_webhooks()
+    };
+    world.replica(setup).await
 }
 
 /// `old` plays and drops, which is told now or at the end of its ghost. Nobody has fetched it.
@@ -79,7 +68,7 @@ async fn one_job_waits(world: &World) {
     assert_eq!(
         (
             jobs(&world.database.pool().await).await,
-            of(world, "new").as_str()
+            world.metadata_of("new").as_str()
         ),
         (1, "")
     );
@@ -92,7 +81,7 @@ async fn jobs_are_done(world: &World) {
 
 async fn restored(world: &World, peer: &str) {
     passing(world, "the state is back", async || {
-        of(world, peer) == "hp 71"
+        world.metadata_of(peer) == "hp 71"
     })
     .await;
     jobs_are_done(world).await;
@@ -114,7 +103,7 @@ async fn a_player_who_dropped_has_their_state_as_they_join_again() {
         (&now["peer_id"], &now["changed_at"]),
         (&json!("new"), &dropped["changed_at"])
     );
-    assert_eq!(updates(&world).len(), 1);
+    assert_eq!(world.updates().len(), 1);
     let away: bool =
         sqlx::query_scalar("SELECT automatic AND after_drop > interval '1 second' FROM resumes")
             .fetch_one(&world.database.pool().await)
@@ -165,7 +154,7 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
         told(&world).await;
         jobs_are_done(&world).await;
         assert_eq!(
-            (of(&world, "new").as_str(), updates(&world).len()),
+            (world.metadata_of("new").as_str(), world.updates().len()),
             ("", 0),
             "{which}"
         );
@@ -180,7 +169,7 @@ async fn who_was_away_for_longer_than_the_window_gets_nothing() {
     world.join("player-7", "new", "");
     told(&world).await;
     jobs_are_done(&world).await;
-    assert_eq!(of(&world, "new"), "");
+    assert_eq!(world.metadata_of("new"), "");
 }
 
 #[tokio::test]
@@ -193,7 +182,7 @@ async fn who_has_metadata_by_then_keeps_it() {
     world.clock.advance(Duration::from_mins(1));
     jobs_are_done(&world).await;
     assert_eq!(
-        (of(&world, "new").as_str(), updates(&world).len()),
+        (world.metadata_of("new").as_str(), world.updates().len()),
         ("a new game", 0)
     );
 }
@@ -215,7 +204,7 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
     world.sim.replay(&hms_sim::Replay::default());
     told(&world).await;
     jobs_are_done(&world).await;
-    assert_eq!(updates(&world).len(), 1);
+    assert_eq!(world.updates().len(), 1);
     assert_eq!(rows(&world).await.len(), 1);
     for app in [app, other] {
         assert_eq!(

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{dropped_and_back, of, restore, rows, to, updates};
+use super::{dropped_and_back, restore, rows, to};
 use crate::support::world::{ROOM, Setup};
 
 fn by(claimant: &str) -> Value {
@@ -98,5 +98,8 @@ async fn who_loses_the_claim_sends_nothing() {
     restore(&app, &by("server-1")).await.expect(200);
     let body = json!({"room_id": ROOM, "peer_id": "new", "claimed_by": "server-2"});
     restore(&app, &body).await.expect(409);
-    assert_eq!((of(&world, "new").as_str(), updates(&world).len()), ("", 0));
+    assert_eq!(
+        (world.metadata_of("new").as_str(), world.updates().len()),
+        ("", 0)
+    );
 }

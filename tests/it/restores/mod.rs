@@ -15,11 +15,7 @@ use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 const STATE: &str = r#"{"hp":71,"hp":71,"n":1000000000000000000000000000000000000001}"#;
 
 async fn restore(app: &Replica, body: &Value) -> Answer {
-    Answer::to(
-        app.request(Method::POST, "/v1/users/player-7/resume")
-            .json(body),
-    )
-    .await
+    app.post_json("/v1/users/player-7/resume", body).await
 }
 
 /// `old` plays, is kept, and drops; a few seconds later `new` joins with this.
@@ -36,21 +32,6 @@ async fn play_and_drop(world: &World, app: &Replica, state: &str) {
     app.snapshot("old").await.expect(201);
     world.drop_peer("old");
     world.clock.advance(std::time::Duration::from_secs(5));
-}
-
-/// The metadata that a peer has at 100ms.
-fn of(world: &World, peer: &str) -> String {
-    let peer = world.sim.peer(ROOM, peer).unwrap();
-    serde_json::from_str(peer.metadata.as_raw().unwrap().get()).unwrap()
-}
-
-/// What was sent to update a peer.
-fn updates(world: &World) -> Vec<Value> {
-    let all = world.sim.requests().into_iter();
-    let updates = all.filter(|request| request.operation == Some(Operation::Update));
-    updates
-        .map(|request| serde_json::from_str(&request.body.unwrap()).unwrap())
-        .collect()
 }
 
 /// `kind`, `to_peer_id`, `outcome` and `problem` of each row of `resumes`, oldest first.
@@ -88,8 +69,8 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
         (&answer["peer_id"], &answer["metadata_raw"]),
         (&json!("old"), &json!(STATE))
     );
-    assert_eq!(of(&world, "new"), STATE);
-    assert_eq!(updates(&world), [json!({"metadata": STATE})]);
+    assert_eq!(world.metadata_of("new"), STATE);
+    assert_eq!(world.updates(), [json!({"metadata": STATE})]);
 
     // The state has moved, with the time of its change, however and by whomever the two peers are seen.
     for _ in 0..2 {
@@ -137,15 +118,12 @@ async fn odd_metadata_goes_back_as_it_was() {
         app.snapshot(&old).await.expect(201);
         world.join(&user, &new, "");
         let path = format!("/v1/users/{user}/resume");
-        let answer = Answer::to(app.request(Method::POST, &path).json(&to(&new)))
-            .await
-            .expect(200)
-            .json();
+        let answer = app.post_json(&path, &to(&new)).await.expect(200).json();
         assert_eq!(
             (&answer["restored"], &answer["metadata_raw"]),
             (&json!(true), &json!(text))
         );
-        assert_eq!(&of(&world, &new), text);
+        assert_eq!(&world.metadata_of(&new), text);
     }
 }
 
@@ -196,24 +174,20 @@ async fn what_is_not_restored_says_why() {
         not(to("new"), "already-has-metadata").await["metadata_raw"],
         "hp 71"
     );
-    assert_eq!(updates(&world), [] as [Value; 0]);
+    assert_eq!(world.updates(), [] as [Value; 0]);
     problem(restore(&app, &to("other")).await, 409, "peer-not-of-user");
     assert_eq!(
         restore(&app, &to("nobody")).await.expect(404).code(),
         "peer-not-found"
     );
     let path = "/v1/users/player-8/resume";
-    let nothing = Answer::to(app.request(Method::POST, path).json(&to("other")))
-        .await
-        .expect(200);
+    let nothing = app.post_json(path, &to("other")).await.expect(200);
     let expected =
         json!({"user_id": "player-8", "restored": false, "why": "nothing-saved", "claim": null});
     assert_eq!(nothing.json(), expected);
-    let alone = Answer::to(
-        app.request(Method::POST, path)
-            .json(&json!({"claimed_by": "server-1"})),
-    )
-    .await;
+    let alone = app
+        .post_json(path, &json!({"claimed_by": "server-1"}))
+        .await;
     assert_eq!(alone.expect(404).code(), "no-saved-metadata");
     // Without a peer and a claim it is a resume like any other.
     let plain = restore(&app, &json!({})).await.expect(200).json();
@@ -243,7 +217,7 @@ async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what
         true
     );
     assert_eq!(
-        updates(&world),
+        world.updates(),
         [json!({"metadata": "hp 71", "role": "player"})]
     );
     assert_eq!(world.sim.peer(ROOM, "new").unwrap().role, "player");
@@ -260,7 +234,7 @@ async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what
         (&json!(false), &json!("same-peer")),
         "the player's own by now"
     );
-    assert_eq!(of(&world, "new"), "hp 99");
+    assert_eq!(world.metadata_of("new"), "hp 99");
     assert_eq!(
         app.resume("player-7").await.expect(200).json()["metadata_raw"],
         "hp 99"
@@ -377,5 +351,5 @@ async fn metadata_that_cannot_be_kept_is_metadata_too() {
         restore(&app, &body).await.expect(200).json()["restored"],
         true
     );
-    assert_eq!(of(&world, "lone"), "hp 71");
+    assert_eq!(world.metadata_of("lone"), "hp 71");
 }

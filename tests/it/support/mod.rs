@@ -13,4 +13,5 @@ mod replica;
 pub(crate) mod scripted;
 pub(crate) mod store;
 pub(crate) mod wait;
+pub(crate) mod webhooks;
 pub(crate) mod world;

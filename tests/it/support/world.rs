@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hms_sim::{DropOptions, Join, LeaveAt, Sim, SimClock, SimConfig, WireMetadata};
+use hms_sim::{DropOptions, Join, LeaveAt, Operation, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
 use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
 use rejoin::hms::Credentials;
@@ -10,6 +10,7 @@ use rejoin::keys::KeyRing;
 use rejoin::server;
 use rejoin::service::StoragePolicy;
 use rejoin::store::StoreConfig;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -171,6 +172,22 @@ impl World {
         self.sim
             .set_metadata(ROOM, peer, WireMetadata::text(metadata))
             .expect("the peer is there");
+    }
+
+    /// The metadata that a peer has at 100ms.
+    pub(crate) fn metadata_of(&self, peer: &str) -> String {
+        let peer = self.sim.peer(ROOM, peer).expect("the peer is there");
+        let metadata = peer.metadata.as_raw().expect("it has metadata");
+        serde_json::from_str(metadata.get()).expect("text")
+    }
+
+    /// The bodies of the requests to update a peer that 100ms got.
+    pub(crate) fn updates(&self) -> Vec<Value> {
+        let requests = self.sim.requests().into_iter();
+        requests
+            .filter(|request| request.operation == Some(Operation::Update))
+            .map(|request| serde_json::from_str(&request.body.expect("a body")).expect("JSON"))
+            .collect()
     }
 
     /// Cuts a peer's connection: 100ms lists its ghost, and reports the leave as it ends.
