@@ -49,6 +49,7 @@ pub mod domain;
 pub mod hms;
 pub mod http;
 pub mod keys;
+mod metrics;
 pub mod server;
 pub mod service;
 pub mod store;

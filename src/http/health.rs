@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Problem};
+use crate::metrics::DATABASE_CONNECTIONS;
 use crate::service::Service;
 
 /// Whether the process answers.
@@ -39,8 +40,8 @@ pub(crate) async fn metrics(
     State(handle): State<PrometheusHandle>,
 ) -> impl IntoResponse {
     let (open, busy) = service.connections();
-    metrics::gauge!("rejoin_database_connections", "state" => "open").set(f64::from(open));
-    metrics::gauge!("rejoin_database_connections", "state" => "busy").set(f64::from(busy));
+    metrics::gauge!(DATABASE_CONNECTIONS, "state" => "open").set(f64::from(open));
+    metrics::gauge!(DATABASE_CONNECTIONS, "state" => "busy").set(f64::from(busy));
     (
         [(
             header::CONTENT_TYPE,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::auth::KeyName;
 use super::error::ApiError;
+use crate::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -98,8 +99,8 @@ impl Line<'_> {
             ("status", self.status.as_u16().to_string()),
             ("code", code.to_owned()),
         ];
-        metrics::counter!("rejoin_http_requests_total", &labels).increment(1);
-        metrics::histogram!("rejoin_http_request_seconds", "route" => self.route.to_owned())
+        metrics::counter!(HTTP_REQUESTS, &labels).increment(1);
+        metrics::histogram!(HTTP_REQUEST_SECONDS, "route" => self.route.to_owned())
             .record(self.seconds);
     }
 }

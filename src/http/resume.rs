@@ -13,6 +13,7 @@ use super::error::{ApiError, Code, Problem};
 use super::extract::{Path, Query};
 use super::json::ResumeJson;
 use crate::domain::{PeerId, RoomId, UserId};
+use crate::metrics::{RESUME_AGE_SECONDS, RESUMES};
 use crate::service::Service;
 use crate::store::ResumeQuery;
 
@@ -97,7 +98,7 @@ pub(crate) async fn get(
         clippy::cast_precision_loss,
         reason = "a histogram needs no exact ages"
     )]
-    metrics::histogram!("rejoin_resume_age_seconds").record(resume.age_seconds() as f64);
+    metrics::histogram!(RESUME_AGE_SECONDS).record(resume.age_seconds() as f64);
     let known = is_known(&headers, &etag);
     let caching = [
         (header::ETAG, etag),
@@ -114,7 +115,7 @@ pub(crate) async fn get(
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("rejoin_resumes_total", "outcome" => outcome).increment(1);
+    metrics::counter!(RESUMES, "outcome" => outcome).increment(1);
 }
 
 /// Of the state and the presence. Weak: `age_seconds` and `last_observed_at` move on while those stay the same.

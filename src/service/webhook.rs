@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::domain::{Clock, EventReport, KeyTooLarge, Metadata, PeerKey, Presence, Timestamp};
 use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
+use crate::metrics::WEBHOOKS;
 use crate::service::StoragePolicy;
 use crate::store::{Store, StoreError};
 
@@ -121,8 +122,7 @@ impl WebhookReceiver {
             Event::WithoutUser => Outcome::NoUser,
             Event::Other => Outcome::Ignored,
         };
-        metrics::counter!("rejoin_webhooks_total", "type" => kind, "outcome" => outcome.as_str())
-            .increment(1);
+        metrics::counter!(WEBHOOKS, "type" => kind, "outcome" => outcome.as_str()).increment(1);
         Ok(outcome)
     }
 

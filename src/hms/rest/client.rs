@@ -14,6 +14,7 @@ use super::url::Base;
 use super::{UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::hms::{ClientConfig, HmsError, InvalidConfig};
+use crate::metrics::{UPSTREAM_REQUEST_SECONDS, UPSTREAM_REQUESTS};
 
 /// A budget is never longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
@@ -217,9 +218,9 @@ async fn measured<T>(
         .as_ref()
         .map_or_else(|error| error.code().as_str(), |_| "ok");
     let seconds = start.elapsed().as_secs_f64();
-    metrics::counter!("rejoin_upstream_requests_total", "operation" => operation, "outcome" => outcome).increment(1);
-    metrics::histogram!("rejoin_upstream_request_seconds", "operation" => operation)
-        .record(seconds);
+    metrics::counter!(UPSTREAM_REQUESTS, "operation" => operation, "outcome" => outcome)
+        .increment(1);
+    metrics::histogram!(UPSTREAM_REQUEST_SECONDS, "operation" => operation).record(seconds);
     match &result {
         Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {
             tracing::debug!(operation, outcome, seconds, "asked 100ms");

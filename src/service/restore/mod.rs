@@ -9,6 +9,7 @@ use crate::domain::{
     ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, UserId,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
+use crate::metrics::{CLAIMS, DROP_TO_RESUME_SECONDS, RESTORES};
 use crate::store::{ResumeQuery, StoreError};
 pub use automatic::{Progress, RestorePolicy, Waiting, When};
 pub use worker::RestoreWorker;
@@ -221,7 +222,7 @@ impl Service {
             claim if claim.claimed_at != record.at => "again",
             _ => "claimed",
         };
-        metrics::counter!("rejoin_claims_total", "outcome" => outcome).increment(1);
+        metrics::counter!(CLAIMS, "outcome" => outcome).increment(1);
         match outcome {
             "already-claimed" => return Err(RestoreError::AlreadyClaimed(claim)),
             // With a peer to restore to, that is when the player has it.
@@ -325,7 +326,8 @@ impl Service {
 
 fn count_restore(automatic: bool, outcome: RestoreOutcome) {
     let automatic = if automatic { "true" } else { "false" };
-    metrics::counter!("rejoin_restores_total", "automatic" => automatic, "outcome" => outcome.as_str()).increment(1);
+    metrics::counter!(RESTORES, "automatic" => automatic, "outcome" => outcome.as_str())
+        .increment(1);
 }
 
 /// How long a player was without their state.
@@ -335,7 +337,7 @@ fn time_from_drop(record: &ResumeRecord) {
             clippy::cast_precision_loss,
             reason = "a histogram needs no exact times"
         )]
-        metrics::histogram!("rejoin_drop_to_resume_seconds")
+        metrics::histogram!(DROP_TO_RESUME_SECONDS)
             .record(record.at.seconds_since(dropped_at) as f64);
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{StoreConfig, StoreError};
+use crate::metrics::{BATCH_SIZE, QUEUE_DEPTH};
 
 /// How much one statement takes, in bytes, unless a single item is larger.
 const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -67,7 +68,7 @@ impl<B: Batch> Lanes<B> {
         let (batch, max_batch) = (Arc::new(batch), config.max_batch);
         let capacity = config.max_waiting_kib;
         let room = Arc::new(Semaphore::new(capacity as usize));
-        let depth = metrics::gauge!("rejoin_queue_depth", "queue" => B::NAME);
+        let depth = metrics::gauge!(QUEUE_DEPTH, "queue" => B::NAME);
         let queues = (0..count.max(1))
             .map(|_| {
                 let (sender, receiver) = mpsc::unbounded_channel();
@@ -164,7 +165,7 @@ async fn run_lane<B: Batch>(
     max_batch: usize,
     depth: Gauge,
 ) {
-    let sizes = metrics::histogram!("rejoin_batch_size", "queue" => B::NAME);
+    let sizes = metrics::histogram!(BATCH_SIZE, "queue" => B::NAME);
     let mut left_over = None;
     loop {
         let Some(first) = (match left_over.take() {
