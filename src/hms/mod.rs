@@ -11,6 +11,8 @@
 mod config;
 mod error;
 mod rest;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 mod wire;
 

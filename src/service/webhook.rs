@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use crate::domain::{Clock, EventReport, KeyTooLarge, Metadata, PeerKey, Presence, Timestamp};
-use crate::hms::webhook::{self as event, Event, NotAnEvent, PeerEvent};
+use crate::domain::{
+    Clock, End, EndKind, EventReport, KeyTooLarge, Label, Metadata, NotRepresentable, PeerKey,
+    Presence, Timestamp,
+};
+use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::metrics::WEBHOOKS;
 use crate::service::StoragePolicy;
 use crate::store::{Store, StoreError};
@@ -106,10 +108,10 @@ impl WebhookReceiver {
     /// [`WebhookError`].
     pub async fn take(&self, body: &[u8]) -> Result<Outcome, WebhookError> {
         let now = self.clock.now();
-        let (kind, event) = event::read(body, now, &self.drop_reasons)?;
+        let (event_type, event) = webhook::parse(body, now)?;
         let outcome = match event {
-            Event::Peer(peer) => self.take_peer(*peer, now).await?,
-            Event::SessionEnd {
+            WebhookEvent::Peer(peer) => self.take_peer(*peer, now).await?,
+            WebhookEvent::SessionEnded {
                 room_id,
                 session_id,
                 at,
@@ -119,10 +121,11 @@ impl WebhookReceiver {
                     .await?;
                 Outcome::Kept
             }
-            Event::WithoutUser => Outcome::NoUser,
-            Event::Other => Outcome::Ignored,
+            WebhookEvent::WithoutUser => Outcome::NoUser,
+            WebhookEvent::Ignored => Outcome::Ignored,
         };
-        metrics::counter!(WEBHOOKS, "type" => kind, "outcome" => outcome.as_str()).increment(1);
+        metrics::counter!(WEBHOOKS, "type" => event_type.as_str(), "outcome" => outcome.as_str())
+            .increment(1);
         Ok(outcome)
     }
 
@@ -132,20 +135,25 @@ impl WebhookReceiver {
         else {
             return Ok(Outcome::NoUser);
         };
-        let (metadata, refused) = match event.user_data.as_deref().map(|data| self.metadata(data)) {
+        let (metadata, refused) = match event.metadata.map(|metadata| self.bounded(metadata)) {
             None => (None, false),
             Some(None) => (None, true),
             Some(told) => (told, false),
+        };
+        let is_join = event.kind == PeerEventKind::Joined;
+        let ended = match event.kind {
+            PeerEventKind::Left { reason } => Some(end(event.at, reason, &self.drop_reasons)),
+            PeerEventKind::Joined | PeerEventKind::RoleChanged => None,
         };
         let empty = !refused && metadata.as_ref().is_none_or(Metadata::is_empty);
         let restores = self
             .restores
             .as_ref()
-            .filter(|restores| event.is_join && empty && restores.still_for(event.at, now));
+            .filter(|restores| is_join && empty && restores.still_for(event.at, now));
         let presence = Presence {
             connected_since: Some(event.joined_at.unwrap_or(event.at)),
             session_id: event.session_id,
-            ended: event.ended,
+            ended,
         };
         let report = EventReport {
             key,
@@ -168,10 +176,48 @@ impl WebhookReceiver {
         })
     }
 
-    /// The metadata that is told, or none where it cannot be kept.
-    fn metadata(&self, data: &RawValue) -> Option<Metadata> {
-        Metadata::from_wire(data)
+    /// The metadata, or none where it cannot be stored.
+    fn bounded(&self, metadata: Result<Metadata, NotRepresentable>) -> Option<Metadata> {
+        metadata
             .ok()
             .filter(|metadata| metadata.len() <= self.limits.max_metadata_bytes)
+    }
+}
+
+/// How the peer of a leave ended.
+fn end(at: Timestamp, reason: Option<Label>, drop_reasons: &BTreeSet<String>) -> End {
+    let kind = match reason.as_ref().map(Label::as_str) {
+        Some(reason) if drop_reasons.contains(reason) => EndKind::Dropped,
+        Some("peer kicked") => EndKind::Kicked,
+        _ => EndKind::Left,
+    };
+    End { at, kind, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hms::webhook::DROP_REASONS;
+
+    #[test]
+    fn the_reason_of_a_leave_says_how_the_peer_ended() {
+        let drop_reasons = DROP_REASONS.map(ToOwned::to_owned).into();
+        let at = Timestamp::parse("2026-03-01T10:06:12Z").unwrap();
+        for (reason, kind) in [
+            (Some("websocket closed"), EndKind::Dropped),
+            (Some("server removed peer"), EndKind::Dropped),
+            (Some("client request"), EndKind::Left),
+            (Some("peer kicked"), EndKind::Kicked),
+            (Some("something new"), EndKind::Left),
+            (None, EndKind::Left),
+        ] {
+            let reason = reason.map(Label::new);
+            let expected = End {
+                at,
+                kind,
+                reason: reason.clone(),
+            };
+            assert_eq!(end(at, reason, &drop_reasons), expected);
+        }
     }
 }

@@ -142,6 +142,35 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_not_utf8_cost_their_own_field_only() {
+    let world = World::new().await;
+    let app = world.replica(Setup::with_webhooks()).await;
+    let with_odd_byte = |event: &Value| {
+        let body = event.to_string();
+        let (before, after) = body.split_once('?').unwrap();
+        [before.as_bytes(), b"\xff", after.as_bytes()].concat()
+    };
+    let mut odd_name = join_event("old", 0, "saved");
+    odd_name["data"]["user_name"] = "player ?".into();
+    send_webhook(&app, WEBHOOK_SECRET, with_odd_byte(&odd_name))
+        .await
+        .expect(200);
+    let state = resume(&app).await;
+    assert_eq!(state["metadata_raw"], "saved");
+    assert_eq!(state["name"], "player \u{fffd}\u{fffd}");
+    assert_eq!(state["presence"]["status"], "connected");
+
+    // The metadata is refused, presence is stored.
+    let odd_metadata = leave_event("old", 0, 40, "websocket closed", "lost ?");
+    send_webhook(&app, WEBHOOK_SECRET, with_odd_byte(&odd_metadata))
+        .await
+        .expect(200);
+    let state = resume(&app).await;
+    assert_eq!(state["metadata_raw"], "saved");
+    assert_eq!(state["presence"]["status"], "dropped");
+}
+
+#[tokio::test]
 async fn while_the_database_is_away_100ms_is_told_to_try_again() {
     let world = World::new().await;
     let away = Setup {

@@ -154,7 +154,7 @@ impl Inner {
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
-                value: peer::one(body, peer)?,
+                value: peer::read_peer(&body, peer)?,
             }),
             Answer::NotFound if self.is_active(room, deadline).await? => {
                 Err(HmsError::PeerNotFound)
@@ -196,9 +196,9 @@ impl Inner {
 
 async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
     if body.len() < READ_APART {
-        return peer::list(body);
+        return peer::read_peers(&body);
     }
-    tokio::task::spawn_blocking(|| peer::list(body))
+    tokio::task::spawn_blocking(move || peer::read_peers(&body))
         .await
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -13,4 +13,6 @@ mod url;
 
 pub use client::{Client, Fetched, PeerUpdate};
 pub use peer::UpstreamPeer;
+#[cfg(test)]
+pub(super) use peer::read_peer;
 pub use token::authorization;

@@ -1,32 +1,30 @@
-//! Peers as 100ms describes them, read so that one odd peer spoils neither itself more than needed nor the others at all.
-
-use serde_json::value::RawValue;
+//! Peers as 100ms describes them. What is wrong with one field or one peer leaves the others as they are.
 
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, Timestamp, Tracks};
 use crate::hms::HmsError;
-use crate::hms::wire::{Text, each_entry, text};
+use crate::hms::wire::{self, Text, Value};
 
-/// A peer as upstream tells it. Ids are not parsed yet: what is wrong with them concerns this peer alone.
+/// A peer as 100ms describes it. Its ids are not checked yet: an invalid one concerns this peer alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamPeer {
     /// Its id; in a list its key, where it has no usable `id`.
     pub peer_id: String,
-    /// The customer's id of the person; `""` when absent, and when it is no text: an altered id could be another's.
+    /// The customer's id of the person; `""` when absent or not exactly readable: an altered id could be another's.
     pub user_id: String,
-    /// The display name; none when absent or no string.
+    /// The display name; none when absent or not a string.
     pub name: Option<Label>,
-    /// The role; none when absent or no string.
+    /// The role; none when absent or not a string.
     pub role: Option<Label>,
     /// The exact metadata.
     pub metadata: Result<Metadata, NotRepresentable>,
-    /// The tracks, which only the peer endpoint tells.
+    /// The tracks, which only the peer endpoint includes.
     pub tracks: Option<Tracks>,
     /// When the peer joined; none for the zero time.
     pub joined_at: Option<Timestamp>,
 }
 
 impl UpstreamPeer {
-    /// A peer of which nothing but its id is told.
+    /// A peer of which nothing but its id is known.
     fn bare(peer_id: String) -> Self {
         Self {
             peer_id,
@@ -39,34 +37,26 @@ impl UpstreamPeer {
         }
     }
 
-    /// Whether anything is set: metadata that no text is equal to is some too.
+    /// Whether it has any metadata, be it such that no text represents.
     pub fn has_metadata(&self) -> bool {
         self.metadata
             .as_ref()
             .map_or(true, |metadata| !metadata.is_empty())
     }
 
-    fn set(&mut self, field: &Text, value: &RawValue) {
-        let string = || Text::of(value);
-        let label = || string().map(|text| Label::new(&text.lossy()));
+    fn set(&mut self, field: &[u8], value: Value<'_>) {
         match field {
-            _ if field.is("id") => {
-                if let Some(id) = string().and_then(Text::exact).filter(|id| !id.is_empty()) {
-                    self.peer_id = id;
+            b"id" => {
+                if let Some(id) = value.exact().filter(|id| !id.is_empty()) {
+                    self.peer_id = id.into_owned();
                 }
             }
-            _ if field.is("user_id") => {
-                self.user_id = string().and_then(Text::exact).unwrap_or_default()
-            }
-            _ if field.is("name") => self.name = label(),
-            _ if field.is("role") => self.role = label(),
-            _ if field.is("metadata") => self.metadata = Metadata::from_wire(value),
-            _ if field.is("tracks") => self.tracks = Tracks::from_wire(value.get()),
-            _ if field.is("joined_at") => {
-                self.joined_at = string()
-                    .and_then(Text::exact)
-                    .and_then(|at| Timestamp::parse_upstream(&at));
-            }
+            b"user_id" => self.user_id = value.exact().unwrap_or_default().into_owned(),
+            b"name" => self.name = value.label(),
+            b"role" => self.role = value.label(),
+            b"metadata" => self.metadata = value.metadata(),
+            b"tracks" => self.tracks = value.tracks(),
+            b"joined_at" => self.joined_at = value.timestamp(),
             _ => {}
         }
     }
@@ -75,53 +65,53 @@ impl UpstreamPeer {
 /// Reads the answer of the peer endpoint.
 ///
 /// # Errors
-/// [`HmsError::BadResponse`] when it is no JSON object or describes another peer.
-pub(super) fn one(body: Vec<u8>, asked: &PeerId) -> Result<UpstreamPeer, HmsError> {
-    let mut peer = UpstreamPeer::bare(asked.as_str().to_owned());
-    each_entry(&text(body), |field, value| peer.set(&field, value))
-        .map_err(|_| bad("the peer is no JSON object"))?;
-    if peer.peer_id == asked.as_str() {
+/// [`HmsError::BadResponse`] when it is not a JSON object or describes another peer.
+pub(in crate::hms) fn read_peer(body: &[u8], requested: &PeerId) -> Result<UpstreamPeer, HmsError> {
+    let mut peer = UpstreamPeer::bare(requested.as_str().to_owned());
+    wire::each_entry(&wire::decode(body), |field, value| {
+        peer.set(field.as_bytes(), value);
+    })
+    .map_err(|_| bad_response("the peer is not a JSON object"))?;
+    if peer.peer_id == requested.as_str() {
         Ok(peer)
     } else {
-        Err(bad("it describes another peer"))
+        Err(bad_response("it describes another peer"))
     }
 }
 
 /// Reads the answer of the list endpoint, `{"peers": {peer_id: peer}}`.
 ///
-/// An entry that is no object is a peer of which nothing is told. `"peers": null` is how Go writes an empty map.
+/// An entry that is not an object is a peer of which nothing but the id is known. `"peers": null`
+/// is how Go writes an empty map.
 ///
 /// # Errors
 /// [`HmsError::BadResponse`] when there is no such map.
-pub(super) fn list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
-    let json = text(body);
+pub(super) fn read_peers(body: &[u8]) -> Result<Vec<UpstreamPeer>, HmsError> {
+    let json = wire::decode(body);
     let mut map = None;
-    each_entry(&json, |field, value| {
-        map = if field.is("peers") {
-            Some(value.get())
-        } else {
-            map
+    wire::each_entry(&json, |field, value| {
+        if field.as_bytes() == b"peers" {
+            map = Some(value);
         }
     })
-    .map_err(|_| bad("the list is no JSON object"))?;
+    .map_err(|_| bad_response("the list is not a JSON object"))?;
+    let map = map.ok_or_else(|| bad_response("the list has no `peers`"))?;
     let mut peers = Vec::new();
-    match map {
-        Some("null") => {}
-        Some(entries) => each_entry(entries, |key, value| peers.push(entry(key, value)))
-            .map_err(|_| bad("`peers` is no JSON object"))?,
-        None => return Err(bad("the list has no `peers`")),
+    if !map.is_null() {
+        map.each_entry(|key, value| peers.push(listed_peer(key, value)))
+            .map_err(|_| bad_response("`peers` is not a JSON object"))?;
     }
     Ok(peers)
 }
 
-fn entry(key: Text, value: &RawValue) -> UpstreamPeer {
-    let mut peer = UpstreamPeer::bare(key.lossy());
-    // The whole list is known to be valid JSON, so this fails only before the first field: what is set is set.
-    let _ = each_entry(value.get(), |field, value| peer.set(&field, value));
+fn listed_peer(key: Text<'_>, value: Value<'_>) -> UpstreamPeer {
+    let mut peer = UpstreamPeer::bare(key.lossy().into_owned());
+    // Fails only where it is not an object, and then nothing was set: the whole list is valid JSON.
+    let _ = value.each_entry(|field, value| peer.set(field.as_bytes(), value));
     peer
 }
 
-fn bad(what: &str) -> HmsError {
+fn bad_response(what: &str) -> HmsError {
     HmsError::BadResponse(what.to_owned())
 }
 
@@ -129,16 +119,16 @@ fn bad(what: &str) -> HmsError {
 mod tests {
     use super::*;
 
-    fn asked() -> PeerId {
+    fn requested() -> PeerId {
         PeerId::parse("p").unwrap()
     }
 
     fn read(json: &str) -> UpstreamPeer {
-        one(json.into(), &asked()).unwrap()
+        read_peer(json.as_bytes(), &requested()).unwrap()
     }
 
-    fn read_list(json: &str) -> Vec<UpstreamPeer> {
-        list(json.into()).unwrap()
+    fn list(json: &str) -> Vec<UpstreamPeer> {
+        read_peers(json.as_bytes()).unwrap()
     }
 
     fn raw(peer: &UpstreamPeer) -> Option<&str> {
@@ -167,17 +157,17 @@ mod tests {
 
     #[test]
     fn the_documented_list_is_read() {
-        let peers = read_list(
+        let peers = list(
             r#"{"peers":{
                 "a":{"id":"a","name":"seven","user_id":"u","metadata":"{\"hp\":71}","role":"player","joined_at":"2026-03-01T10:00:00Z"},
                 "b":{"id":"b","user_id":"u","metadata":""}}}"#,
         );
-        let told: Vec<_> = peers
+        let read: Vec<_> = peers
             .iter()
             .map(|peer| (&*peer.peer_id, &*peer.user_id, raw(peer)))
             .collect();
         assert_eq!(
-            told,
+            read,
             [("a", "u", Some(r#"{"hp":71}"#)), ("b", "u", Some(""))]
         );
         assert!(peers.iter().all(|peer| peer.tracks.is_none()));
@@ -224,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_odd_peer_leaves_the_others_alone() {
-        let peers = read_list(
+        let peers = list(
             r#"{"n":1,"peers":{"a":{"metadata":"\ud800","name":"\udc00"},"b":null,"c":[{"id":"x"}],"\ud800":{},
                 "d":{"id":5,"metadata":"fine"},"key":{"id":"e"}},"z":2}"#,
         );
@@ -237,8 +227,8 @@ mod tests {
 
     #[test]
     fn an_empty_room_is_an_empty_list() {
-        assert_eq!(read_list(r#"{"peers":{}}"#), []);
-        assert_eq!(read_list(r#"{"peers":null}"#), []);
+        assert_eq!(list(r#"{"peers":{}}"#), []);
+        assert_eq!(list(r#"{"peers":null}"#), []);
     }
 
     #[test]
@@ -252,7 +242,8 @@ mod tests {
             r#"{"id":"secret"}"#,
             r#"{"id":"p""#,
         ] {
-            let Err(HmsError::BadResponse(reason)) = one(body.into(), &asked()) else {
+            let Err(HmsError::BadResponse(reason)) = read_peer(body.as_bytes(), &requested())
+            else {
                 panic!("{body}")
             };
             assert!(!reason.contains("secret"), "{reason}");
@@ -268,7 +259,7 @@ mod tests {
             r#"{"Peers":{}}"#,
         ] {
             assert!(
-                matches!(list(body.into()), Err(HmsError::BadResponse(_))),
+                matches!(read_peers(body.as_bytes()), Err(HmsError::BadResponse(_))),
                 "{body}"
             );
         }
@@ -281,7 +272,7 @@ mod tests {
             raw(&read(&format!(r#"{{"metadata":{deep},"tracks":{deep}}}"#))),
             Some(&*deep)
         );
-        let peers = read_list(&format!(
+        let peers = list(&format!(
             r#"{{"peers":{{"a":{{"metadata":{deep}}},"b":{deep}}}}}"#
         ));
         assert_eq!(raw(&peers[0]), Some(&*deep));

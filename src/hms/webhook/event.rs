@@ -1,0 +1,135 @@
+//! The events that the service knows, and what each of them says.
+
+use crate::domain::{Label, Metadata, NotRepresentable, PeerId, RoomId, Timestamp, UserId};
+
+/// The type of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// `peer.join.success`
+    PeerJoin,
+    /// `peer.leave.success`
+    PeerLeave,
+    /// `role.change.success`
+    RoleChange,
+    /// `peer.join.failure`
+    PeerJoinFailure,
+    /// `peer.leave.failure`
+    PeerLeaveFailure,
+    /// `session.open.success`
+    SessionOpen,
+    /// `session.close.success`
+    SessionClose,
+    /// `room.end.success`
+    RoomEnd,
+    /// A type that the service does not know.
+    Other,
+}
+
+impl EventType {
+    const KNOWN: [Self; 8] = [
+        Self::PeerJoin,
+        Self::PeerLeave,
+        Self::RoleChange,
+        Self::PeerJoinFailure,
+        Self::PeerLeaveFailure,
+        Self::SessionOpen,
+        Self::SessionClose,
+        Self::RoomEnd,
+    ];
+
+    /// 100ms's name of the type, or `other`: a label of a metric, so there must be few of them.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PeerJoin => "peer.join.success",
+            Self::PeerLeave => "peer.leave.success",
+            Self::RoleChange => "role.change.success",
+            Self::PeerJoinFailure => "peer.join.failure",
+            Self::PeerLeaveFailure => "peer.leave.failure",
+            Self::SessionOpen => "session.open.success",
+            Self::SessionClose => "session.close.success",
+            Self::RoomEnd => "room.end.success",
+            Self::Other => "other",
+        }
+    }
+
+    /// The type of this name.
+    pub(super) fn parse(name: &str) -> Self {
+        let known = Self::KNOWN.into_iter().find(|known| known.as_str() == name);
+        known.unwrap_or(Self::Other)
+    }
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookEvent {
+    /// Something happened to a peer.
+    Peer(Box<PeerEvent>),
+    /// A session or a room ended, and with it the connections of all its peers.
+    SessionEnded {
+        /// The room.
+        room_id: RoomId,
+        /// The session; none where the event names none.
+        session_id: Option<Label>,
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// Something happened to a peer without a `user_id`, or with one that is not valid.
+    WithoutUser,
+    /// Nothing that the service stores: another type, or without a time or valid ids, as in the
+    /// tests that the dashboard sends.
+    Ignored,
+}
+
+/// What happened to a peer, and what the event says of it besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerEvent {
+    /// The person.
+    pub user_id: UserId,
+    /// The room.
+    pub room_id: RoomId,
+    /// The peer.
+    pub peer_id: PeerId,
+    /// The session of the room; none where the event names none.
+    pub session_id: Option<Label>,
+    /// What happened.
+    pub kind: PeerEventKind,
+    /// When it happened; where the event does not say, when it was sent.
+    pub at: Timestamp,
+    /// When the peer joined, as far as the event says.
+    pub joined_at: Option<Timestamp>,
+    /// The display name; none when absent or not a string.
+    pub name: Option<Label>,
+    /// The role; none when absent or not a string.
+    pub role: Option<Label>,
+    /// The exact metadata (`user_data`); none where it is absent or null, which says nothing of it.
+    pub metadata: Option<Result<Metadata, NotRepresentable>>,
+}
+
+/// What happened to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEventKind {
+    /// It joined.
+    Joined,
+    /// It left.
+    Left {
+        /// Why, in 100ms's words: free text, often one of [`DROP_REASONS`](super::DROP_REASONS).
+        reason: Option<Label>,
+    },
+    /// It has another role.
+    RoleChanged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_type_is_found_by_its_name() {
+        for known in EventType::KNOWN {
+            assert_eq!(EventType::parse(known.as_str()), known);
+        }
+        for unknown in ["", "other", "recording.success", "PEER.JOIN.SUCCESS"] {
+            assert_eq!(EventType::parse(unknown), EventType::Other, "{unknown}");
+        }
+    }
+}
