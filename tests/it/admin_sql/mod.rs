@@ -1,4 +1,5 @@
-//! What admins read: every query of `docs/admin-sql.md`, run as the roles of `docs/operations.md` on odd rows, and the views.
+//! Every query of `docs/admin-sql.md`, run as the roles of `docs/operations.md` on odd rows, and
+//! the views.
 
 mod odd_rows;
 mod pages;

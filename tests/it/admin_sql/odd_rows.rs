@@ -1,4 +1,4 @@
-//! What the queries run on: an evening of a few users in one room, and metadata of every odd kind.
+//! The rows that the queries run on: a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
     Claimant, End, EndKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey, Presence,
@@ -9,12 +9,12 @@ use rejoin::store::Store;
 
 use crate::support::store::saved_state;
 
-/// A time of the day that the pages speak of.
+/// A time of the day that the pages use in their examples.
 pub(super) fn at(time: &str) -> Timestamp {
     format!("2026-03-01T{time}Z").parse().unwrap()
 }
 
-fn seen(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> Observation {
+fn observation(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> Observation {
     let joined_at = at(if peer == "new-7" {
         "14:05:30"
     } else {
@@ -38,7 +38,7 @@ fn seen(time: &str, user: &str, peer: &str, role: &str, metadata: Metadata) -> O
 }
 
 fn player(time: &str, metadata: &str) -> Observation {
-    seen(
+    observation(
         time,
         "player-7",
         "old-7",
@@ -47,7 +47,7 @@ fn player(time: &str, metadata: &str) -> Observation {
     )
 }
 
-/// By the peer endpoint, which knows of tracks.
+/// The same observation from the peer endpoint, which has tracks.
 fn with_microphone(muted: bool, observation: Observation) -> Observation {
     let tracks = format!(
         r#"{{"cam": {{"type": "video", "mute": false}}, "mic": {{"type": "audio", "mute": {muted}}}, "odd": 3, "none": null}}"#
@@ -75,41 +75,42 @@ fn evening() -> Vec<Observation> {
             player("14:01:50", r#"{"checkpoint":"cave-2","hp":90}"#),
         ),
         player("14:02:00", r#"{"checkpoint":"cave-3","hp":71}"#),
-        // Came late, from within the time of the second.
+        // Out of order: from within the time of the second.
         player("14:01:45", r#"{"checkpoint":"cave-2","hp":85}"#),
         // The ghost, and the new peer beside it.
         player("14:05:31", r#"{"checkpoint":"cave-3","hp":71}"#),
-        seen("14:05:31", "player-7", "new-7", "player", text("")),
-        seen("14:05:40", "player-7", "new-7", "player", text("")),
-        seen(
+        observation("14:05:31", "player-7", "new-7", "player", text("")),
+        observation("14:05:40", "player-7", "new-7", "player", text("")),
+        observation(
             "14:00:00",
             "host-1",
             "host",
             "on-stage",
             text(r#"{"topic":"boss"}"#),
         ),
-        seen(
+        observation(
             "14:20:00",
             "host-1",
             "host",
             "backstage",
             text(r#"{"topic":"boss"}"#),
         ),
-        seen(
+        observation(
             "14:00:00",
             "cleared-1",
             "clear",
             "player",
             text(r#"{"coins":3}"#),
         ),
-        seen("14:10:00", "cleared-1", "clear", "player", text("")),
-        seen("14:00:00", "empty-text", "empty", "player", text("")),
-        seen("14:00:00", "empty-null", "empty", "player", Metadata::NONE),
+        observation("14:10:00", "cleared-1", "clear", "player", text("")),
+        observation("14:00:00", "empty-text", "empty", "player", text("")),
+        observation("14:00:00", "empty-null", "empty", "player", Metadata::NONE),
     ]
 }
 
-/// What webhooks told: the first peer dropped, and the second is there. The leave event says nothing of metadata.
-fn told() -> [Report; 2] {
+/// What webhooks reported: the first peer dropped, and the second is connected. The leave event has
+/// no metadata.
+fn reports() -> [Report; 2] {
     let drop = End {
         at: at("14:06:00"),
         kind: EndKind::Dropped,
@@ -120,7 +121,7 @@ fn told() -> [Report; 2] {
         ("new-7", "14:05:30", "14:06:10", None),
     ]
     .map(|(peer, joined, time, ended)| {
-        let observation = seen(time, "player-7", peer, "player", Metadata::from_text(""));
+        let observation = observation(time, "player-7", peer, "player", Metadata::from_text(""));
         let metadata = match ended {
             Some(_) => None,
             None => Some(observation.metadata),
@@ -140,7 +141,7 @@ fn told() -> [Report; 2] {
     })
 }
 
-/// Metadata that some part of Postgres, of JSON or of a cast trips over, by the name of its user.
+/// Metadata that some part of Postgres, a JSON parser or a cast refuses, by its user.
 pub(super) fn odd() -> Vec<(&'static str, String)> {
     vec![
         ("odd-array", "[1, {\"hp\": 1}]".to_owned()),
@@ -161,15 +162,15 @@ pub(super) fn odd() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Saves all of it, each user's in order; returns the user that the pages speak of.
+/// Saves all rows, each user's in order, and returns the user of the pages' examples.
 pub(super) async fn save(store: &Store) -> UserId {
-    let odd = odd()
-        .into_iter()
-        .map(|(user, text)| seen("14:00:00", user, "odd", "player", Metadata::from_text(text)));
+    let odd = odd().into_iter().map(|(user, text)| {
+        observation("14:00:00", user, "odd", "player", Metadata::from_text(text))
+    });
     for observation in evening().into_iter().chain(odd) {
         store.save(observation).await.unwrap();
     }
-    for report in told() {
+    for report in reports() {
         store.report(report).await.unwrap();
     }
     let user = UserId::parse("player-7").unwrap();
@@ -177,7 +178,8 @@ pub(super) async fn save(store: &Store) -> UserId {
     user
 }
 
-/// The state was claimed half a minute after the drop; the first restore failed, and the second did not.
+/// The state was claimed half a minute after the drop; the first restore failed, the second did
+/// not.
 async fn resumes(store: &Store, user: &UserId) {
     let state = saved_state(store, user).await.unwrap();
     let to = PeerKey {
@@ -212,9 +214,9 @@ async fn resumes(store: &Store, user: &UserId) {
         .unwrap();
 }
 
-/// The user joins once more, and a restore is wanted.
+/// The user joins once more, which requests a restore.
 pub(super) fn joined_again(now: Timestamp) -> Report {
-    let joined = seen(
+    let joined = observation(
         "14:59:59",
         "player-7",
         "third-7",

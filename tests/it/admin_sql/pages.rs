@@ -1,4 +1,4 @@
-//! The pages of SQL: every block runs as it stands, and says what it promises.
+//! The pages of SQL: every block runs as it is, and answers what the page promises.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::support::store::saved_state;
 pub(super) const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 const ADMIN_SQL: &str = include_str!("../../../docs/admin-sql.md");
 
-/// The SQL blocks of a page, each with the heading it stands under.
+/// The SQL blocks of a page, each with its heading.
 fn blocks(page: &str) -> Vec<(&str, String)> {
     let (mut found, mut heading, mut open) = (Vec::new(), "", None::<String>);
     for line in page.lines() {
@@ -41,9 +41,9 @@ pub(super) fn sql(page: &str, heading: &str) -> Vec<String> {
     found
 }
 
-/// The rows that a query gives, each as a JSON object by column.
+/// The rows of a query, each as a JSON object by column.
 async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Value> {
-    // As it stands first; then in JSON, which also reads every column.
+    // First as it is; then as JSON, which also reads every column.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
         .execute(&mut *connection)
         .await
@@ -59,7 +59,7 @@ async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<Value> {
     rows.iter().map(|row| read(row)).collect()
 }
 
-/// Reads a row, in which a number may have more digits than this JSON parser takes: then its text.
+/// Reads a row. A number with more digits than this JSON parser accepts becomes its text.
 fn read(row: &str) -> Value {
     let columns: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(row).expect("Postgres writes JSON");
@@ -113,12 +113,12 @@ async fn the_answers_are_the_ones_promised() {
     );
 
     let dropped = answer(reader, "Who dropped to what state?").await;
-    let told = columns(
+    let drops_of_peers = columns(
         &dropped,
         &["user_id", "peer_id", "reason", "state_of", "metadata"],
     );
     assert_eq!(
-        told,
+        drops_of_peers,
         [json!([
             "player-7",
             "old-7",
@@ -199,7 +199,7 @@ async fn the_answers_are_the_ones_promised() {
         .into_iter()
         .filter(|row| row["key"] == "hp")
         .collect();
-    // The second came late: it was 85 at that one instant.
+    // The second was out of order: it was 85 at that one instant.
     assert_eq!(
         columns(&of_hp, &["before", "after"]),
         [json!([null, 90]), json!([90, 85]), json!([85, 71])]
@@ -275,7 +275,7 @@ async fn a_month_is_dropped_as_the_page_says() {
         .await
         .unwrap();
     assert_eq!(left, 0);
-    // The state stays, and whoever is seen again is kept again.
+    // The state stays, and peers that are observed again are saved again.
     assert!(saved_state(&store, &user).await.is_some());
     odd_rows::save(&store).await;
 }

@@ -1,4 +1,4 @@
-//! The roles of `docs/operations.md`, made as it says.
+//! The roles of `docs/operations.md`, created as the page says.
 
 use rejoin::domain::RoomId;
 use rejoin::store::{Span, Store, StoreConfig};
@@ -11,10 +11,11 @@ use super::pages::{self, OPERATIONS};
 use crate::support::postgres::{self, Database};
 use crate::support::store::{history_within, saved_state};
 
-/// A database with the three roles, whose names are this test's own: roles belong to the whole server.
+/// A database with the three roles. Their names are unique, because roles belong to the whole
+/// server.
 pub(super) struct Roles {
     suffix: String,
-    // Dropped before the roles, which own what is in it.
+    // Dropped before the roles, which own its contents.
     database: Option<Database>,
 }
 
@@ -50,7 +51,7 @@ impl Roles {
         self.database.as_ref().expect("there until the end")
     }
 
-    /// The URL by which a session is the role's, whatever passwords the server asks for.
+    /// A URL whose sessions act as the role, without a password of its own.
     fn url(&self, role: Option<&str>) -> Url {
         let mut url = Url::parse(self.database().url()).unwrap();
         if let Some(role) = role {
@@ -67,7 +68,7 @@ impl Roles {
     }
 
     pub(super) fn store(&self, role: &str) -> Store {
-        // With presence, as where webhooks are set up: a resume then reads more.
+        // With presence, as with webhooks: a resume then reads more.
         let lanes = StoreConfig {
             save_lanes: 2,
             resume_lanes: 1,
@@ -111,7 +112,7 @@ impl Drop for Roles {
                     .await;
             }
         };
-        // A thread of its own: this one may be running the runtime of the test.
+        // On another thread, because this one may be running the runtime of the test.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -140,7 +141,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         .end_session(&room, None, odd_rows::at("15:00:00"))
         .await
         .unwrap();
-    // Restores and claims are recorded in what was saved; here is a job, from its join to its end.
+    // The rows saved above include restores and claims; this is a job from its join to its end.
     let now = odd_rows::at("15:00:00");
     service.report(odd_rows::joined_again(now)).await.unwrap();
     let jobs = service.take_restore_jobs(now, now, 10).await.unwrap();
@@ -152,7 +153,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
     service.ping().await.unwrap();
-    // A month that is not there yet: the function makes it with its owner's rights.
+    // A month that does not exist yet: the function creates it with its owner's rights.
     service
         .prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400)))
         .await
@@ -205,7 +206,8 @@ async fn the_reader_role_reads_and_writes_nothing() {
     }
 }
 
-/// A temporary table of the caller must not stand in for the table that the function, with its owner's rights, works on.
+/// A temporary table of the caller must not replace the table that the function works on with its
+/// owner's rights.
 #[tokio::test]
 async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
     let roles = Roles::new().await;
@@ -222,14 +224,14 @@ async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
     ] {
         sqlx::raw_sql(sql).execute(&mut service).await.unwrap();
     }
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots")
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots")
         .fetch_one(&mut service)
         .await
         .unwrap();
-    assert_eq!(kept, 0);
+    assert_eq!(count, 0);
 }
 
-/// 42501: insufficient privilege, or 55000: no such thing can be done to a view.
+/// Expects 42501 (insufficient privilege) or 55000 (a view cannot be changed like this).
 async fn assert_denied(roles: &Roles, role: &str, sql: &str) {
     let error = roles.run(Some(role), sql).await.unwrap_err();
     let code = error

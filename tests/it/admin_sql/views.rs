@@ -1,4 +1,4 @@
-//! The views against the store: generated sights, late ones among them.
+//! The views against the store, with generated observations, some of them out of order.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rejoin::domain::{Timestamp, UserId};
@@ -13,7 +13,7 @@ use crate::support::store::{
     at, history_within, new_user, sample_observations, saved_state, store,
 };
 
-/// What both `resume_state` and resume say: every field that they share.
+/// Every field that `resume_state` and resume share.
 type State = (
     String,
     String,
@@ -37,7 +37,7 @@ async fn in_view(pool: &PgPool, user: &UserId) -> Option<State> {
 }
 
 async fn resumed(store: &Store, user: &UserId) -> Option<State> {
-    // As the service does: what is empty is nothing to resume.
+    // As in the service: empty metadata is nothing to resume.
     let state = saved_state(store, user)
         .await
         .filter(|state| !state.metadata.is_empty())?;
@@ -100,7 +100,7 @@ async fn resume_state_has_every_user_once() {
     );
 }
 
-/// Where the metadata is JSON for both, they agree; where not, it is the text.
+/// The view shows JSON where Postgres can hold it, and the text as a JSON string where not.
 #[tokio::test]
 async fn metadata_is_jsonb_where_postgres_can_hold_it() {
     let database = postgres::database().await;
@@ -136,11 +136,11 @@ async fn metadata_is_jsonb_where_postgres_can_hold_it() {
             Some(shown) if user == "odd-repeated" => assert_eq!(shown, r#"{"hp": 200}"#),
             Some(shown) if user == "odd-digits" => assert_eq!(shown, raw),
             Some(shown) => {
-                let (shown, told): (serde_json::Value, serde_json::Value) = (
+                let (shown, expected): (serde_json::Value, serde_json::Value) = (
                     serde_json::from_str(&shown).unwrap(),
                     serde_json::from_str(&raw).unwrap(),
                 );
-                assert_eq!(shown, told, "{user}");
+                assert_eq!(shown, expected, "{user}");
             }
         }
     }
@@ -148,7 +148,7 @@ async fn metadata_is_jsonb_where_postgres_can_hold_it() {
 
 /// A row of `snapshot_history`.
 #[derive(Debug, sqlx::FromRow)]
-struct Told {
+struct HistoryRow {
     id: Uuid,
     room_id: String,
     peer_id: String,
@@ -158,13 +158,13 @@ struct Told {
     last_observed_at: DateTime<Utc>,
 }
 
-impl Told {
+impl HistoryRow {
     fn holds(&self, instant: DateTime<Utc>) -> bool {
         self.valid_from <= instant && self.valid_to.is_none_or(|end| end > instant)
     }
 }
 
-async fn told(pool: &PgPool, user: &UserId) -> Vec<Told> {
+async fn history_rows(pool: &PgPool, user: &UserId) -> Vec<HistoryRow> {
     let sql = "SELECT id, room_id, peer_id, valid_from, valid_to, first_observed_at, last_observed_at
                FROM snapshot_history WHERE user_id = $1 ORDER BY room_id, peer_id, valid_from, valid_to";
     sqlx::query_as(sql)
@@ -174,7 +174,7 @@ async fn told(pool: &PgPool, user: &UserId) -> Vec<Told> {
         .unwrap()
 }
 
-async fn in_force(store: &Store, user: &UserId, at: DateTime<Utc>) -> Vec<Uuid> {
+async fn current_at(store: &Store, user: &UserId, at: DateTime<Utc>) -> Vec<Uuid> {
     let rows = history_within(store, user, Span::At(at.into())).await;
     let mut ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     ids.sort_unstable();
@@ -182,7 +182,7 @@ async fn in_force(store: &Store, user: &UserId, at: DateTime<Utc>) -> Vec<Uuid> 
 }
 
 #[test]
-fn snapshot_history_says_what_was_in_force_at_every_instant() {
+fn snapshot_history_says_what_was_current_at_every_instant() {
     for_generated(
         60,
         &sample_observations(),
@@ -192,7 +192,7 @@ fn snapshot_history_says_what_was_in_force_at_every_instant() {
             for observation in &observations {
                 store.save(observation.of(&user)).await.unwrap();
             }
-            let rows = told(&pool, &user).await;
+            let rows = history_rows(&pool, &user).await;
             for half_second in -2..28 {
                 let instant = at(0).to_utc() + TimeDelta::milliseconds(500 * half_second);
                 let mut held: Vec<Uuid> = rows
@@ -203,7 +203,7 @@ fn snapshot_history_says_what_was_in_force_at_every_instant() {
                 held.sort_unstable();
                 assert_eq!(
                     held,
-                    in_force(&store, &user, instant).await,
+                    current_at(&store, &user, instant).await,
                     "at {instant}: {rows:#?}"
                 );
             }
@@ -212,12 +212,13 @@ fn snapshot_history_says_what_was_in_force_at_every_instant() {
                 if row.valid_to == Some(row.valid_from) {
                     assert_eq!(
                         row.last_observed_at, row.first_observed_at,
-                        "only a late sight is within another row"
+                        "only an out-of-order observation is within another row"
                     );
                 }
             }
-            // The rows of a peer that are in force follow one another without a gap, and the last one still is.
-            let lasting: Vec<&Told> = rows
+            // The current rows of a peer follow each other without a gap.
+            // The last one is still current.
+            let lasting: Vec<&HistoryRow> = rows
                 .iter()
                 .filter(|row| row.valid_to != Some(row.valid_from))
                 .collect();
@@ -233,11 +234,11 @@ fn snapshot_history_says_what_was_in_force_at_every_instant() {
 }
 
 #[tokio::test]
-async fn a_sight_that_came_late_is_in_force_for_its_instant_only() {
+async fn an_out_of_order_observation_is_current_for_its_instant_only() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
     let user = odd_rows::save(&store).await;
-    let of_old: Vec<Told> = told(&pool, &user)
+    let of_old: Vec<HistoryRow> = history_rows(&pool, &user)
         .await
         .into_iter()
         .filter(|row| row.peer_id == "old-7")
