@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,29 +11,21 @@ use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::support::command::binary;
+use crate::support::temp::temp_dir;
+
 /// The binary, in an environment where every setting is wrong and temporary files go to `temp`.
 fn rejoin(temp: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    let mut command = binary(args);
     command
-        .args(args)
         .env("TMPDIR", temp)
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     command
         .env("REJOIN_LISTEN", "nowhere")
         .env("HMS_BASE_URL", "nowhere")
         .env_remove("RUST_LOG");
+    command.env("HTTP_PROXY", "http://127.0.0.1:1");
     command
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .stdin(Stdio::null());
-    command
-}
-
-/// A temporary directory that Postgres can reach when the tests run as root.
-fn temp() -> tempfile::TempDir {
-    tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap()
 }
 
 fn assert_nothing_is_left(temp: &Path) {
@@ -67,7 +58,7 @@ fn taken(port: u16) -> Option<TcpListener> {
 #[test]
 fn the_story_is_as_told_and_leaves_nothing_behind() {
     let _taken = [8080, 8100].map(taken);
-    let temp = temp();
+    let temp = temp_dir();
     let output = rejoin(temp.path(), &["demo", "--once"]).output().unwrap();
     let (told, log) = (
         String::from_utf8(output.stdout).unwrap(),
@@ -104,7 +95,7 @@ fn the_story_is_as_told_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn it_stays_up_with_a_working_key_until_ctrl_c() {
-    let temp = temp();
+    let temp = temp_dir();
     let mut demo = Running::start(rejoin(temp.path(), &["demo"]));
     let key = demo.rest_of_line("KEY=");
     let base = demo.rest_of_line("REJOIN=");
@@ -128,7 +119,7 @@ async fn it_stays_up_with_a_working_key_until_ctrl_c() {
 
 #[test]
 fn ctrl_c_in_the_middle_leaves_nothing_behind() {
-    let temp = temp();
+    let temp = temp_dir();
     let mut demo = Running::start(rejoin(temp.path(), &["demo"]));
     demo.rest_of_line("Starting a Postgres");
     kill_process(Pid::from_child(&demo.child), Signal::INT).unwrap();
@@ -138,7 +129,7 @@ fn ctrl_c_in_the_middle_leaves_nothing_behind() {
 
 #[test]
 fn without_a_postgres_the_demo_says_what_to_do() {
-    let temp = temp();
+    let temp = temp_dir();
     let output = rejoin(temp.path(), &["demo", "--once"])
         .env("PG_BIN", "/nowhere")
         .output()
@@ -154,7 +145,7 @@ fn without_a_postgres_the_demo_says_what_to_do() {
 
 #[tokio::test]
 async fn the_simulator_answers_until_sigterm() {
-    let temp = temp();
+    let temp = temp_dir();
     let mut command = rejoin(
         temp.path(),
         &["sim", "--listen", "127.0.0.1:0", "--ghost", "5s"],

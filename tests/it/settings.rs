@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use crate::support::command::binary;
 use crate::support::postgres::{self, Database};
 
 const SAMPLE: &str = include_str!("../../.env.sample");
@@ -28,8 +29,8 @@ const GOOD: [(&str, &str); 3] = [
 ];
 
 fn rejoin(args: &[&str]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-    program.args(args).env_clear().stdin(Stdio::null());
+    let mut program = binary(args);
+    program.env_clear();
     program
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hms_sim::{Join, WireMetadata};
+use hms_sim::WireMetadata;
 use insta::assert_json_snapshot;
 use serde_json::Value;
 
@@ -12,16 +12,7 @@ use crate::support::world::{Replica, Setup, World};
 async fn told() -> (World, Replica) {
     let (world, app) = World::with_app().await;
     for (room, peer) in [("cave", "a"), ("tower", "b")] {
-        world
-            .sim
-            .join(
-                room,
-                Join {
-                    peer_id: Some(peer.into()),
-                    ..Join::of("player-7")
-                },
-            )
-            .unwrap();
+        world.join_in(room, "player-7", peer, "");
     }
     for (room, peer, metadata) in [
         ("cave", "a", "a0"),

@@ -122,10 +122,7 @@ async fn a_room_is_kept_as_far_as_it_can_be() {
     world.join("", "b-no-user", "x");
     world.join("player-3", "c-too-large", &"x".repeat(21));
     let lone = WireMetadata::json(r#""\ud800""#).unwrap();
-    world.join_as(Join {
-        peer_id: Some("d-lone".into()),
-        ..Join::of("player-4").with_metadata(lone)
-    });
+    world.join_with("player-4", "d-lone", lone);
     world.join("player-5", "e-fine-too", &"x".repeat(20));
     world.join(&"u".repeat(257), "f-odd-user", "x");
     assert_json_snapshot!(app.snapshot_room().await.expect(200).json(), @r#"

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hms_sim::{Join, WireMetadata};
 use insta::{assert_json_snapshot, assert_snapshot};
 use reqwest::Method;
 
@@ -119,17 +118,7 @@ async fn the_filters_choose_among_the_peers() {
     world.join("player-7", "peer-1", "in the cave");
     app.snapshot("peer-1").await.expect(201);
     world.clock.advance(Duration::from_secs(1));
-    let join = Join {
-        peer_id: Some("peer/2".into()),
-        ..Join::of("player-7")
-    };
-    world
-        .sim
-        .join(
-            "tower",
-            join.with_metadata(WireMetadata::text("in the tower")),
-        )
-        .unwrap();
+    world.join_in("tower", "player-7", "peer/2", "in the tower");
     app.post("/v1/rooms/tower/snapshots").await.expect(200);
 
     let cases = [

@@ -2,7 +2,7 @@
 
 mod serving;
 
-use hms_sim::{Fault, FaultRule, Join, Operation, WireMetadata};
+use hms_sim::{Fault, FaultRule, Operation};
 use serde_json::Value;
 
 use crate::support::command::{Ended, rejoin, settings};
@@ -206,17 +206,7 @@ async fn resume_and_history_print_what_is_saved() {
     world.join("player-7", "peer-1", "in \u{1b}[31mthe\tcave");
     app.snapshot("peer-1").await.expect(201);
     world.clock.advance(std::time::Duration::from_secs(1));
-    let join = Join {
-        peer_id: Some("peer-2".into()),
-        ..Join::of("player-7")
-    };
-    world
-        .sim
-        .join(
-            "tower",
-            join.with_metadata(WireMetadata::text(r#"{"z":1,"a":2}"#)),
-        )
-        .unwrap();
+    world.join_in("tower", "player-7", "peer-2", r#"{"z":1,"a":2}"#);
     app.post("/v1/rooms/tower/snapshots").await.expect(200);
 
     let resumed = rejoin(&["resume", "player-7"], &database).await.expect(0);

@@ -1,12 +1,10 @@
 //! `rejoin serve`, and the commands that go with it.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-
 use super::scene;
 use crate::support::command::{rejoin, settings};
 use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
+use crate::support::temp::temp_dir;
 use crate::support::world::SECRET;
 
 #[tokio::test]
@@ -123,11 +121,7 @@ async fn a_new_key_opens_the_service_and_never_shows_up_in_its_log() {
 async fn an_embedded_database_keeps_its_data_over_a_restart() {
     let upstream = Upstream::start().await;
     upstream.join("player-7", "peer-1", "hp 71");
-    // Where the tests run as root, Postgres runs as another user, who must get there too.
-    let dir = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir()
-        .unwrap();
+    let dir = temp_dir();
     let data = dir.path().join("data");
     let arguments = ["--embedded-postgres", data.to_str().unwrap()];
     let mut variables = settings("", &upstream);

@@ -1,7 +1,5 @@
 //! Ids: opaque, percent-encoded in and out, and never a way to another path of 100ms.
 
-use hms_sim::{Join, WireMetadata};
-
 use super::problem;
 use crate::support::raw::send_raw;
 use crate::support::world::World;
@@ -36,11 +34,7 @@ async fn an_id_reaches_exactly_its_own_path_of_100ms() {
         (&longest, &"%E2%9A%94".repeat(256)),
     ];
     for (id, segment) in cases {
-        let join = Join {
-            peer_id: Some(id.into()),
-            ..Join::of(id).with_metadata(WireMetadata::text("x"))
-        };
-        world.sim.join(id, join).unwrap();
+        world.join_in(id, id, id, "x");
         let path = encoded(id);
 
         let peer = send_raw(
@@ -143,16 +137,7 @@ async fn what_is_no_id_is_refused_wherever_one_stands_and_100ms_is_not_asked() {
 async fn ids_that_are_together_too_large_are_refused() {
     let (world, app) = World::with_app().await;
     let id = "😀".repeat(256);
-    world
-        .sim
-        .join(
-            &id,
-            Join {
-                peer_id: Some(id.clone()),
-                ..Join::of(&id)
-            },
-        )
-        .unwrap();
+    world.join_in(&id, &id, &id, "");
     let path = encoded(&id);
     problem(
         send_raw(

@@ -9,7 +9,7 @@ mod queries;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hms_sim::{Fault, FaultRule, Join, Operation, RateLimit, WireMetadata};
+use hms_sim::{Fault, FaultRule, Operation, RateLimit, WireMetadata};
 use insta::assert_snapshot;
 use rejoin::store::StoreConfig;
 use reqwest::Method;
@@ -96,10 +96,7 @@ async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
     world.join("", "no-user", "x");
     world.join("player-7", "large", &"x".repeat(21));
     let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
-    world.join_as(Join {
-        peer_id: Some("lone".into()),
-        ..Join::of("player-8").with_metadata(lone)
-    });
+    world.join_with("player-8", "lone", lone);
     problem(app.snapshot("peer-1").await, 404, "peer-not-found");
     problem(app.snapshot("no-user").await, 422, "peer-without-user-id");
     problem(

@@ -4,7 +4,7 @@ mod automatic;
 mod claims;
 mod process;
 
-use hms_sim::{Fault, FaultRule, Join, Operation, Update, WireMetadata};
+use hms_sim::{Fault, FaultRule, Operation, Update, WireMetadata};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -338,10 +338,7 @@ async fn metadata_that_cannot_be_kept_is_metadata_too() {
     let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     play_and_drop(&world, &app, "hp 71").await;
     let lone = WireMetadata::json(r#""a\udc00b""#).unwrap();
-    world.join_as(Join {
-        peer_id: Some("lone".into()),
-        ..Join::of("player-7").with_metadata(lone)
-    });
+    world.join_with("player-7", "lone", lone);
     assert_eq!(
         restore(&app, &to("lone")).await.expect(200).json()["why"],
         "already-has-metadata"

@@ -1,4 +1,4 @@
-//! The real binary, run as people run it.
+//! The real binary, run as users run it.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::program::Upstream;
 use super::world::{ACCESS_KEY, SECRET};
 
-/// Longer than any command takes, even where others compile beside it.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than any command takes to end, or the service to start, on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a command ended, and what it printed.
 #[derive(Debug)]
@@ -29,11 +29,7 @@ impl Ended {
 /// Runs a command to its end, with these variables and no others.
 pub(crate) async fn rejoin(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = tokio::process::Command::from(command(arguments, variables));
-    let run = tokio::time::timeout(
-        PATIENCE,
-        command.stdin(Stdio::null()).kill_on_drop(true).output(),
-    )
-    .await;
+    let run = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
     let output = run.expect("it ends").expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
     Ended {
@@ -43,7 +39,7 @@ pub(crate) async fn rejoin(arguments: &[&str], variables: &[(&str, &str)]) -> En
     }
 }
 
-/// The variables that lead to this database and this 100ms.
+/// The settings of this database and this 100ms.
 pub(crate) fn settings<'a>(
     database_url: &'a str,
     upstream: &'a Upstream,
@@ -56,15 +52,21 @@ pub(crate) fn settings<'a>(
     ]
 }
 
-/// The program, with these variables and those that any program needs.
-pub(super) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+/// The real binary with these arguments, in the environment of the tests, without anything to read.
+pub(crate) fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
-    let kept = ["PATH", "HOME", "TMPDIR", "PG_BIN"].into_iter();
-    let kept = kept.filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.args(arguments).stdin(Stdio::null());
     command
-        .args(arguments)
+}
+
+/// The real binary, with these variables and those that any program needs.
+pub(super) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let inherited = ["PATH", "HOME", "TMPDIR", "PG_BIN"].into_iter();
+    let inherited = inherited.filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut command = binary(arguments);
+    command
         .env_clear()
-        .envs(kept)
+        .envs(inherited)
         .envs(variables.iter().copied());
     command
 }

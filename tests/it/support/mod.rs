@@ -1,4 +1,6 @@
-//! What scenarios stand on.
+//! What scenarios share: databases, a simulated 100ms, replicas and programs, and ways to break them.
+//!
+//! `tests/README.md` says which is for what.
 
 mod clock;
 pub(crate) mod command;
@@ -12,6 +14,7 @@ pub(crate) mod raw;
 mod replica;
 pub(crate) mod scripted;
 pub(crate) mod store;
+pub(crate) mod temp;
 pub(crate) mod wait;
 pub(crate) mod webhooks;
 pub(crate) mod world;

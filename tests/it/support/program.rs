@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::command::{command, settings};
+use super::command::{PATIENCE, command, settings};
 use super::world::{ACCESS_KEY, ROOM, Replica, SECRET, join_of};
 
 /// A simulated 100ms on a port of its own.
@@ -55,7 +55,7 @@ impl Program {
     /// Starts the program, and returns once it says where it listens.
     pub(crate) async fn serve(database_url: &str, upstream: &Upstream) -> Self {
         let mut variables = settings(database_url, upstream);
-        // Others may be at work on this machine: no scenario is about a slow simulator.
+        // No scenario with the real program is about a slow 100ms, and the machine may be busy.
         variables.push(("REJOIN_UPSTREAM_TIMEOUT", "30s"));
         Self::start(&[], &variables).await
     }
@@ -64,29 +64,28 @@ impl Program {
     pub(crate) async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut command = command(&arguments, variables);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        let (said, listening) = tokio::sync::oneshot::channel();
+        let (found, listening) = tokio::sync::oneshot::channel();
         // Reads on to the end, so that the program never waits for a reader.
         let log = std::thread::spawn(move || {
-            let (mut said, mut all) = (Some(said), String::new());
+            let (mut found, mut all) = (Some(found), String::new());
             for line in log.lines().map_while(Result::ok) {
                 if let Some((_, base)) = line.split_once("listening on ") {
-                    drop(said.take().map(|said| said.send(base.trim().to_owned())));
+                    drop(found.take().map(|found| found.send(base.trim().to_owned())));
                 }
                 all = all + &line + "\n";
             }
             all
         });
-        let Ok(base) = listening.await else {
-            panic!(
-                "it did not start:\n{}",
-                log.join().expect("the log is read")
-            );
+        let base = match tokio::time::timeout(PATIENCE, listening).await {
+            Ok(Ok(base)) => base,
+            outcome => {
+                let _ = child.kill();
+                let log = log.join().expect("the log is read");
+                panic!("it does not listen ({outcome:?}):\n{log}");
+            }
         };
         Self {
             child,
@@ -112,9 +111,7 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let id =
-            Pid::from_raw(self.child.id().try_into().expect("a process id")).expect("not zero");
-        kill_process(id, signal).expect("the program takes signals");
+        kill_process(Pid::from_child(&self.child), signal).expect("the program takes signals");
     }
 
     /// Waits for its end.

@@ -1,6 +1,6 @@
 //! A TCP proxy that can fail: between the service and its database, or anything else that speaks TCP.
 //!
-//! It keeps its port for as long as it lives, also while it refuses connections.
+//! Its port is its own until it is dropped, also while it refuses connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,20 +19,20 @@ enum Mode {
     Open,
     /// It arrives this much later, each way.
     Delayed(Duration),
-    /// It waits in the proxy.
+    /// It stays in the proxy.
     Stalled,
 }
 
 /// A proxy on a port of its own. Its connections break when it is dropped.
 pub(crate) struct Proxy {
     upstream: String,
-    /// Never listens: only keeps the port from others while nobody does.
+    /// Never listens, but reserves the port while nothing else does.
     _reserved: TcpSocket,
     address: SocketAddr,
     mode: watch::Sender<Mode>,
-    /// Takes connections; none while they are refused.
+    /// Accepts connections; none while they are refused.
     listening: Option<JoinHandle<()>>,
-    /// Closed by a cut, and all connections with it.
+    /// Changed by a cut, which ends all connections.
     open: watch::Sender<()>,
 }
 
@@ -70,10 +70,12 @@ impl Proxy {
         (proxy, url.into())
     }
 
-    /// Breaks all connections and refuses new ones.
+    /// Refuses new connections and breaks all others. Returns once they are broken.
     pub(crate) async fn cut(&mut self) {
         self.refuse().await;
-        self.open = watch::Sender::new(());
+        let open = std::mem::replace(&mut self.open, watch::Sender::new(()));
+        open.send_replace(());
+        open.closed().await;
     }
 
     async fn refuse(&mut self) {
@@ -88,17 +90,17 @@ impl Proxy {
         self.mode.send_replace(Mode::Stalled);
     }
 
-    /// Lets everything through late.
+    /// Lets everything through, this much later.
     pub(crate) fn delay(&self, by: Duration) {
         self.mode.send_replace(Mode::Delayed(by));
     }
 
-    /// Leaves the connections of now without an answer for ever, as when their packets are lost; new ones work.
+    /// Leaves the current connections without an answer for ever, as when their packets are lost; new ones work.
     pub(crate) async fn strand(&mut self) {
         self.refuse().await;
         let stranded = std::mem::replace(&mut self.mode, watch::Sender::new(Mode::Open));
         stranded.send_replace(Mode::Stalled);
-        // Never dropped: the old connections stay as they are.
+        // Never dropped, so that the old connections stay open.
         std::mem::forget((
             stranded,
             std::mem::replace(&mut self.open, watch::Sender::new(())),
@@ -106,7 +108,7 @@ impl Proxy {
         self.listen();
     }
 
-    /// Lets everything through, what was held back first, and accepts connections again.
+    /// Lets everything through, first what it has held back, and accepts connections again.
     pub(crate) fn heal(&mut self) {
         self.mode.send_replace(Mode::Open);
         if self.listening.is_none() {
@@ -161,9 +163,11 @@ async fn carry(
     mode: watch::Receiver<Mode>,
     mut open: watch::Receiver<()>,
 ) {
-    let Ok(server) = TcpStream::connect(&upstream).await else {
-        return;
+    let server = tokio::select! {
+        server = TcpStream::connect(&upstream) => server,
+        _ = open.changed() => return,
     };
+    let Ok(server) = server else { return };
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }

@@ -161,6 +161,18 @@ impl World {
         self.join_as(join_of(user, peer, metadata));
     }
 
+    /// Lets a peer of a chosen id into another room.
+    pub(crate) fn join_in(&self, room: &str, user: &str, peer: &str, metadata: &str) {
+        self.sim
+            .join(room, join_of(user, peer, metadata))
+            .expect("the peer can join");
+    }
+
+    /// Lets a peer of a chosen id into [`ROOM`], with metadata in any form of the wire.
+    pub(crate) fn join_with(&self, user: &str, peer: &str, metadata: WireMetadata) {
+        self.join_as(join_of(user, peer, "").with_metadata(metadata));
+    }
+
     /// Lets a peer into [`ROOM`].
     pub(crate) fn join_as(&self, join: Join) {
         self.sim.join(ROOM, join).expect("the peer can join");
