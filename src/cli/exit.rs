@@ -96,7 +96,7 @@ impl From<HmsError> for Failure {
             HmsError::Unauthorized
             | HmsError::RateLimited { .. }
             | HmsError::Timeout
-            | HmsError::Unavailable
+            | HmsError::Unavailable(_)
             | HmsError::BadResponse(_) => Exit::Upstream,
         };
         Self::new(exit, error.to_string())

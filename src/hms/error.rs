@@ -1,11 +1,12 @@
-//! What can come of asking 100ms, as actions for the caller.
+//! Why 100ms gave no usable answer, as actions for the caller.
 
+use std::error::Error;
 use std::time::Duration;
 
 use crate::domain::ProblemCode;
 
-/// Why there is no answer to give. No variant carries a body, a URL or a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why there is no usable answer. No variant holds a body, a URL or a secret.
+#[derive(Debug, thiserror::Error)]
 pub enum HmsError {
     /// The room has no session now, so none of its peers can be fetched.
     #[error("the room is not active")]
@@ -13,7 +14,7 @@ pub enum HmsError {
     /// The room is active, but this peer is not (or no longer) in it.
     #[error("the peer is not in the room")]
     PeerNotFound,
-    /// 401 or 403, with a fresh token too where one could be signed: the credentials are wrong.
+    /// 401 or 403, also with a fresh token where one could be signed: the credentials are wrong.
     #[error("100ms refused the credentials")]
     Unauthorized,
     /// 100ms limits the rate; nothing is sent until then.
@@ -22,12 +23,13 @@ pub enum HmsError {
         /// How long the gate stays closed from now.
         retry_after: Duration,
     },
-    /// The budget ended while waiting for an answer.
+    /// The budget was used up while waiting for an answer.
     #[error("100ms did not answer in time")]
     Timeout,
-    /// Connections failed, broke, or gave 5xx until the attempts or the budget were used up.
+    /// Attempts failed until no more of them, or no more of the budget, were left; this is what the
+    /// last of them failed with.
     #[error("100ms is unavailable")]
-    Unavailable,
+    Unavailable(#[source] TransientError),
     /// An answer that 100ms does not document; the text says in what way, without quoting it.
     #[error("100ms gave an unexpected answer: {0}")]
     BadResponse(String),
@@ -42,8 +44,50 @@ impl HmsError {
             Self::Unauthorized => ProblemCode::UpstreamUnauthorized,
             Self::RateLimited { .. } => ProblemCode::UpstreamRateLimited,
             Self::Timeout => ProblemCode::UpstreamTimeout,
-            Self::Unavailable => ProblemCode::UpstreamUnavailable,
+            Self::Unavailable(_) => ProblemCode::UpstreamUnavailable,
             Self::BadResponse(_) => ProblemCode::UpstreamBadResponse,
         }
     }
+
+    /// The message followed by those of its causes, for the log.
+    pub(super) fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// A failure that is worth another attempt.
+#[derive(Debug, thiserror::Error)]
+pub enum TransientError {
+    /// No connection could be made, or it broke. The error has lost its URL, which holds ids.
+    #[error(transparent)]
+    Transport(reqwest::Error),
+    /// A 5xx.
+    #[error("status {0}")]
+    Status(u16),
+    /// This process stops, so that the answer could not be read.
+    #[error("this process is stopping")]
+    Stopping,
+}
+
+impl TransientError {
+    /// The message followed by those of its causes, for the log.
+    pub(super) fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+impl From<reqwest::Error> for TransientError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Transport(error.without_url())
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

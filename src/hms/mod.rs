@@ -17,5 +17,5 @@ pub mod webhook;
 mod wire;
 
 pub use config::{ClientConfig, Credentials, InvalidConfig};
-pub use error::HmsError;
+pub use error::{HmsError, TransientError};
 pub use rest::{Client, Fetched, PeerUpdate, UpstreamPeer, authorization};

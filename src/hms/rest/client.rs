@@ -13,7 +13,7 @@ use super::send::{Answer, Request, Transport};
 use super::url::Base;
 use super::{UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
-use crate::hms::{ClientConfig, HmsError, InvalidConfig};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError};
 use crate::metrics::{UPSTREAM_REQUEST_SECONDS, UPSTREAM_REQUESTS};
 
 /// A budget is never longer, whatever is configured.
@@ -203,7 +203,7 @@ async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // The runtime is shutting down.
-            Err(_) => Err(HmsError::Unavailable),
+            Err(_) => Err(HmsError::Unavailable(TransientError::Stopping)),
         })
 }
 
@@ -226,7 +226,14 @@ async fn measured<T>(
             tracing::debug!(operation, outcome, seconds, "asked 100ms");
         }
         Err(error) => {
-            tracing::warn!(operation, outcome, seconds, %error, "100ms gave no usable answer")
+            let error = error.with_causes();
+            tracing::warn!(
+                operation,
+                outcome,
+                seconds,
+                error,
+                "100ms gave no usable answer"
+            );
         }
     }
     result

@@ -1,4 +1,4 @@
-//! The gate that a 429 closes for every call, and how long 100ms asks to wait.
+//! The gate that a 429 closes for every request, and how long 100ms asks to wait.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::domain::{Clock, Timestamp};
-use crate::hms::HmsError;
 
 /// The waits where 100ms names none; they grow with each 429 until a request succeeds.
 const GUESSES: Backoff = Backoff {
@@ -17,10 +16,10 @@ const GUESSES: Backoff = Backoff {
     factor: 2,
     jitter: 0.25,
 };
-/// No answer can close the gate for longer: a mistaken `Retry-After` must not stop the service for days.
+/// No answer closes the gate for longer: a mistaken `Retry-After` must not stop the service for days.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Shared by all calls of a client: while closed, nothing is sent.
+/// Shared by all requests of a client: while it is closed, nothing is sent.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<State>);
 
@@ -42,18 +41,17 @@ impl Gate {
     /// Whether a request may be sent `now`.
     ///
     /// # Errors
-    /// [`HmsError::RateLimited`] with what is left of the wait.
-    pub(super) fn check(&self, now: Instant) -> Result<(), HmsError> {
-        self.lock().remaining(now).map_or(Ok(()), |retry_after| {
-            Err(HmsError::RateLimited { retry_after })
-        })
+    /// What is left of the wait while the gate is closed.
+    pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
+        self.lock().remaining(now).map_or(Ok(()), Err)
     }
 
-    /// Closes the gate for the wait that 100ms named, or for a guess; says for how long it is closed now.
-    pub(super) fn close(&self, named: Option<Duration>, now: Instant) -> Duration {
+    /// Closes the gate for the wait that 100ms asked for, or for a guess. Returns for how long it is
+    /// closed now.
+    pub(super) fn close(&self, requested: Option<Duration>, now: Instant) -> Duration {
         let mut state = self.lock();
         let closed_for = state.remaining(now);
-        let wait = match (named, closed_for) {
+        let wait = match (requested, closed_for) {
             (Some(wait), _) => wait.min(LONGEST_WAIT),
             // The 429s of one burst are one event: only the first of them lengthens the guess.
             (None, Some(left)) => left,
@@ -64,8 +62,9 @@ impl Gate {
         wait
     }
 
-    /// An answer came through: the next guess starts small again. One that was sent before the gate closed says nothing.
-    pub(super) fn answered(&self, now: Instant) {
+    /// A request succeeded: the next guess starts small again. If the gate is closed, the request was sent before it closed,
+    /// which says nothing.
+    pub(super) fn succeeded(&self, now: Instant) {
         let mut state = self.lock();
         if state.remaining(now).is_none() {
             state.guesses = 0;
@@ -85,7 +84,7 @@ impl State {
     }
 }
 
-/// The wait in `Retry-After`: seconds, or an HTTP date. One that is over, or zero, names no wait.
+/// The wait in `Retry-After`: seconds, or an HTTP date. A wait of zero and a date that has passed count as none.
 pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     seconds(value)
@@ -190,13 +189,8 @@ mod tests {
             gate.close(Some(Duration::from_secs(45)), start),
             Duration::from_secs(45)
         );
-        assert_eq!(
-            gate.check(after(15)),
-            Err(HmsError::RateLimited {
-                retry_after: Duration::from_secs(30)
-            })
-        );
-        // A shorter wait, named by an answer still under way, does not open it earlier.
+        assert_eq!(gate.check(after(15)), Err(Duration::from_secs(30)));
+        // A shorter wait in another answer does not open it earlier.
         assert_eq!(
             gate.close(Some(Duration::from_secs(1)), after(15)),
             Duration::from_secs(30)
@@ -217,15 +211,15 @@ mod tests {
             assert!(is_about(wait, secs), "{wait:?} for {secs}");
             assert_eq!(gate.close(None, now), wait, "a burst is one event");
             // The answer to a request that was sent before the gate closed.
-            gate.answered(now);
+            gate.succeeded(now);
             now += wait;
         }
-        gate.answered(now);
+        gate.succeeded(now);
         assert!(is_about(gate.close(None, now), 1));
     }
 
     #[test]
-    fn absurd_waits_are_cut() {
+    fn the_longest_wait_bounds_what_100ms_asks_for() {
         assert_eq!(
             Gate::default().close(Some(Duration::from_secs(u64::MAX)), Instant::now()),
             LONGEST_WAIT

@@ -1,4 +1,4 @@
-//! The one way a request leaves the process: turn, gate, token, attempt, and what is tried again.
+//! The one way a request leaves the process: gate, permit, token, attempt, and what is tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::rate_limit::{self, Gate};
 use super::token::{Token, Tokens};
 use crate::backoff::Backoff;
 use crate::domain::Clock;
-use crate::hms::{ClientConfig, HmsError, InvalidConfig};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError};
 
 /// How many more attempts a transient failure gets.
 const MAX_RETRIES: u32 = 2;
@@ -26,17 +26,17 @@ const BACKOFF: Backoff = Backoff {
     factor: 4,
     jitter: 0.5,
 };
-/// How much of the body of a 429 is searched for the wait.
+/// How much of the body of a 429 is searched for the wait, in bytes.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
-/// One request, as often as it takes.
+/// A request, which may be sent more than once.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     /// The JSON to send.
     pub(super) json: Option<Bytes>,
-    /// The longest answer that is read, in bytes.
+    /// The longest body of an answer that is read, in bytes.
     pub(super) body_limit: usize,
 }
 
@@ -51,22 +51,22 @@ impl Request {
     }
 }
 
-/// What 100ms said.
+/// What 100ms answered.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// 2xx, and the whole body.
     Body(Vec<u8>),
-    /// 404: of the room or of the peer, it does not say.
+    /// 404: it does not say whether the room or the peer was not found.
     NotFound,
 }
 
 /// Why an attempt gave no answer.
-enum Trouble {
-    /// 401 or 403 to this token.
-    Refused(Arc<Token>),
-    /// Worth another attempt: what broke, for the log.
-    Passing(&'static str),
-    /// Not worth one.
+enum AttemptError {
+    /// 401 or 403 to this token: worth another attempt with a fresh one.
+    Unauthorized(Arc<Token>),
+    /// Worth another attempt after a pause.
+    Transient(TransientError),
+    /// Not worth another attempt.
     Final(HmsError),
 }
 
@@ -75,7 +75,8 @@ pub(super) struct Transport {
     http: reqwest::Client,
     tokens: Tokens,
     gate: Gate,
-    turns: Semaphore,
+    /// One for each request that may be in flight.
+    permits: Semaphore,
     clock: Clock,
 }
 
@@ -85,7 +86,7 @@ impl Transport {
         let http = reqwest::Client::builder()
             .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
-            // So that one dead address leaves time to try the next.
+            // So that there is time for the next address when one is dead.
             .connect_timeout(config.timeout / 2);
         let http = if loopback { http.no_proxy() } else { http };
         Ok(Self {
@@ -93,7 +94,7 @@ impl Transport {
             tokens: Tokens::new(&config.credentials, config.clock.clone())
                 .ok_or(InvalidConfig::Token)?,
             gate: Gate::default(),
-            turns: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             clock: config.clock,
         })
     }
@@ -108,22 +109,23 @@ impl Transport {
         loop {
             match self.attempt(request, deadline).await {
                 Ok(fetched) => {
-                    self.gate.answered(Instant::now());
+                    self.gate.succeeded(Instant::now());
                     return Ok(fetched);
                 }
-                Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Refused(token)) => {
-                    if renewed || self.tokens.after_refusal_of(&token).is_none() {
+                Err(AttemptError::Final(error)) => return Err(error),
+                Err(AttemptError::Unauthorized(token)) => {
+                    if renewed || self.tokens.renew(&token).is_none() {
                         return Err(HmsError::Unauthorized);
                     }
                     renewed = true;
                 }
-                Err(Trouble::Passing(what)) => {
-                    tracing::debug!(what, "a request to 100ms failed");
-                    if retries == MAX_RETRIES {
-                        return Err(HmsError::Unavailable);
+                Err(AttemptError::Transient(error)) => {
+                    tracing::debug!(error = %error.with_causes(), "a request to 100ms failed");
+                    let pause = BACKOFF.pause(retries);
+                    if retries == MAX_RETRIES || Instant::now() + pause >= deadline {
+                        return Err(HmsError::Unavailable(error));
                     }
-                    pause(BACKOFF.pause(retries), deadline).await?;
+                    sleep(pause).await;
                     retries += 1;
                 }
             }
@@ -134,23 +136,28 @@ impl Transport {
         &self,
         request: &Request,
         deadline: Instant,
-    ) -> Result<Fetched<Answer>, Trouble> {
-        self.gate.check(Instant::now()).map_err(Trouble::Final)?;
-        let late = |_| Trouble::Final(HmsError::Timeout);
-        let _turn = timeout_at(deadline, self.turns.acquire())
+    ) -> Result<Fetched<Answer>, AttemptError> {
+        self.check_gate()?;
+        let timed_out = |_| AttemptError::Final(HmsError::Timeout);
+        let _permit = timeout_at(deadline, self.permits.acquire())
             .await
-            .map_err(late)?;
-        // Others may have closed the gate while this one queued.
-        self.gate.check(Instant::now()).map_err(Trouble::Final)?;
+            .map_err(timed_out)?;
+        // Another request may have closed the gate while this one waited.
+        self.check_gate()?;
         let token = self.tokens.current();
         let sent_at = self.clock.now();
         let answer = timeout_at(deadline, self.exchange(request, token, deadline))
             .await
-            .map_err(late)??;
+            .map_err(timed_out)??;
         Ok(Fetched {
             sent_at,
             value: answer,
         })
+    }
+
+    fn check_gate(&self) -> Result<(), AttemptError> {
+        let checked = self.gate.check(Instant::now());
+        checked.map_err(|retry_after| AttemptError::Final(HmsError::RateLimited { retry_after }))
     }
 
     async fn exchange(
@@ -158,25 +165,25 @@ impl Transport {
         request: &Request,
         token: Arc<Token>,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
-        let response = self
-            .prepare(request, &token)
-            .send()
-            .await
-            .map_err(|error| broken(&error))?;
+    ) -> Result<Answer, AttemptError> {
+        let response = self.prepare(request, &token).send().await?;
         match response.status() {
             status if status.is_success() => whole_body(response, request.body_limit)
                 .await
                 .map(Answer::Body),
             StatusCode::NOT_FOUND => Ok(Answer::NotFound),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Trouble::Refused(token)),
-            StatusCode::TOO_MANY_REQUESTS => {
-                let named = self.wait_named_in(response, deadline).await;
-                let retry_after = self.gate.close(named, Instant::now());
-                Err(Trouble::Final(HmsError::RateLimited { retry_after }))
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(AttemptError::Unauthorized(token))
             }
-            status if status.is_server_error() => Err(Trouble::Passing("a 5xx answer")),
-            status => Err(bad(format!("status {}", status.as_u16()))),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let wait = self.requested_wait(response, deadline).await;
+                let retry_after = self.gate.close(wait, Instant::now());
+                Err(AttemptError::Final(HmsError::RateLimited { retry_after }))
+            }
+            status if status.is_server_error() => Err(AttemptError::Transient(
+                TransientError::Status(status.as_u16()),
+            )),
+            status => Err(bad_response(format!("status {}", status.as_u16()))),
         }
     }
 
@@ -193,16 +200,17 @@ impl Transport {
         }
     }
 
-    /// The wait that a 429 names. A body that hangs must not keep the gate open, so it gets half of the time that is left.
-    async fn wait_named_in(&self, mut response: Response, deadline: Instant) -> Option<Duration> {
+    /// The wait that a 429 asks for. A body that hangs must not leave the gate open, so reading it may take half of the
+    /// time that is left.
+    async fn requested_wait(&self, mut response: Response, deadline: Instant) -> Option<Duration> {
         if let Some(wait) = rate_limit::in_header(response.headers(), &self.clock) {
             return Some(wait);
         }
         let now = Instant::now();
-        let enough = now + deadline.saturating_duration_since(now) / 2;
+        let read_deadline = now + deadline.saturating_duration_since(now) / 2;
         let mut message = Vec::new();
         while message.len() < MESSAGE_LIMIT
-            && let Ok(Ok(Some(chunk))) = timeout_at(enough, response.chunk()).await
+            && let Ok(Ok(Some(chunk))) = timeout_at(read_deadline, response.chunk()).await
         {
             message.extend_from_slice(&chunk);
         }
@@ -210,17 +218,8 @@ impl Transport {
     }
 }
 
-/// Waits before the next attempt, if there is time for it.
-async fn pause(pause: Duration, deadline: Instant) -> Result<(), HmsError> {
-    if Instant::now() + pause >= deadline {
-        return Err(HmsError::Unavailable);
-    }
-    sleep(pause).await;
-    Ok(())
-}
-
-async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Trouble> {
-    let too_long = || bad(format!("a body of more than {limit} bytes"));
+async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, AttemptError> {
+    let too_long = || bad_response(format!("a body of more than {limit} bytes"));
     if response
         .content_length()
         .is_some_and(|length| length > limit as u64)
@@ -228,7 +227,7 @@ async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Tro
         return Err(too_long());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+    while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {
             return Err(too_long());
         }
@@ -237,15 +236,12 @@ async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, Tro
     Ok(body)
 }
 
-fn bad(what: String) -> Trouble {
-    Trouble::Final(HmsError::BadResponse(what))
+fn bad_response(what: String) -> AttemptError {
+    AttemptError::Final(HmsError::BadResponse(what))
 }
 
-fn broken(error: &reqwest::Error) -> Trouble {
-    // The error itself names the URL, which holds the user's id.
-    Trouble::Passing(if error.is_connect() {
-        "no connection"
-    } else {
-        "the connection broke"
-    })
+impl From<reqwest::Error> for AttemptError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Transient(error.into())
+    }
 }

@@ -1,4 +1,4 @@
-//! The management token: signed when needed, shared by all calls, renewed before it expires or once it is refused.
+//! The management token: signed when needed, shared by all requests, renewed before it expires or when 100ms refuses it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::domain::{Clock, Timestamp};
 use crate::hms::Credentials;
 
-/// For clocks that differ: what 100ms's own SDK subtracts from `iat` and `nbf`.
+/// What 100ms's own SDK subtracts from `iat` and `nbf`, since clocks differ.
 const BACKDATED: TimeDelta = TimeDelta::seconds(10);
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// So early before `exp` that a request still arrives in time.
+/// How long before `exp` a token is renewed, so that a request still arrives in time.
 const RENEWED_BEFORE: TimeDelta = TimeDelta::seconds(30);
 
 /// The claims of a management token, as 100ms documents them. Times are seconds since 1970.
@@ -36,7 +36,7 @@ struct Claims<'a> {
 pub(super) struct Token {
     /// `Bearer ...`, marked sensitive so that no log shows it.
     pub(super) header: HeaderValue,
-    /// How many tokens were signed before: tells whether a refused token has been replaced meanwhile.
+    /// How many tokens were signed before it: shows whether a refused token has been replaced meanwhile.
     generation: u64,
     renew_at: Option<Timestamp>,
 }
@@ -54,7 +54,7 @@ struct Signer {
 }
 
 impl Tokens {
-    /// Tokens of these credentials; `None` when a ready token cannot stand in a header.
+    /// Tokens of these credentials; `None` when a ready token is not valid in a header.
     pub(super) fn new(credentials: &Credentials, clock: Clock) -> Option<Self> {
         let (signer, first) = match credentials {
             Credentials::Token(token) => (
@@ -87,9 +87,9 @@ impl Tokens {
         self.replaced_if(|token, now| token.renew_at.is_some_and(|at| at <= now))
     }
 
-    /// A fresher token than the one that was refused; `None` where none can be signed. However many calls ask at once
-    /// after the same refusal, one is signed.
-    pub(super) fn after_refusal_of(&self, refused: &Token) -> Option<Arc<Token>> {
+    /// A fresher token than the one that 100ms refused; `None` where none can be signed. However many requests were refused
+    /// with the same token, one new token is signed.
+    pub(super) fn renew(&self, refused: &Token) -> Option<Arc<Token>> {
         self.signer.as_ref()?;
         Some(self.replaced_if(|token, _| token.generation == refused.generation))
     }
@@ -127,8 +127,8 @@ impl Signer {
     }
 }
 
-/// The `Authorization` that 100ms takes from these credentials now, for callers that ask it by themselves; `None` when a ready
-/// token cannot stand in a header.
+/// The `Authorization` header that 100ms accepts from these credentials now, for callers that send requests of their own;
+/// `None` when a ready token is not valid in a header.
 pub fn authorization(credentials: &Credentials, clock: Clock) -> Option<HeaderValue> {
     Some(Tokens::new(credentials, clock)?.current().header.clone())
 }
@@ -205,16 +205,10 @@ mod tests {
     fn one_refused_token_is_replaced_once() {
         let tokens = Tokens::new(&Credentials::key("key", "secret"), clock().1).unwrap();
         let refused = tokens.current();
-        let fresh = tokens.after_refusal_of(&refused).unwrap();
+        let fresh = tokens.renew(&refused).unwrap();
         assert_ne!(fresh.header, refused.header);
-        assert_eq!(
-            tokens.after_refusal_of(&refused).unwrap().header,
-            fresh.header
-        );
-        assert_ne!(
-            tokens.after_refusal_of(&fresh).unwrap().header,
-            fresh.header
-        );
+        assert_eq!(tokens.renew(&refused).unwrap().header, fresh.header);
+        assert_ne!(tokens.renew(&fresh).unwrap().header, fresh.header);
     }
 
     #[test]
@@ -222,7 +216,7 @@ mod tests {
         let tokens = Tokens::new(&Credentials::token("ready\n"), clock().1).unwrap();
         let token = tokens.current();
         assert_eq!(token.header, "Bearer ready");
-        assert!(tokens.after_refusal_of(&token).is_none());
+        assert!(tokens.renew(&token).is_none());
         assert!(Tokens::new(&Credentials::token("no\ntoken"), clock().1).is_none());
     }
 

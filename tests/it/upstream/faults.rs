@@ -1,5 +1,6 @@
-//! What breaks on the way: retries, and the budget that bounds them.
+//! Failures on the way: retries, and the budget that limits them.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
@@ -10,42 +11,51 @@ use tokio::net::TcpListener;
 use super::*;
 
 #[tokio::test]
-async fn what_passes_is_tried_again() {
+async fn a_transient_failure_is_retried() {
     for fault in [
         Answer::new(500, "{}"),
         Answer::new(503, "<html>").header("retry-after", "30"),
         Answer::ok(PEER_BODY).cut(),
         Answer::gone(),
     ] {
-        let (peer, lines) = outcome([fault.clone(), fault.clone(), Answer::ok(PEER_BODY)]).await;
+        let (peer, lines) = fetch_from([fault.clone(), fault.clone(), Answer::ok(PEER_BODY)]).await;
         assert!(peer.is_ok(), "{fault:?}: {peer:?}");
         assert_eq!(lines, [PEER_LINE; 3], "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_unavailable_after_three_attempts() {
+async fn a_failure_that_lasts_is_unavailable_after_three_attempts() {
     for fault in [
         Answer::new(500, ""),
         Answer::new(502, "<html>"),
         Answer::ok(PEER_BODY).cut(),
         Answer::gone(),
     ] {
-        let (refused, lines) = outcome([fault.clone()]).await;
-        assert_eq!(refused, Err(HmsError::Unavailable), "{fault:?}");
+        let (result, lines) = fetch_from([fault.clone()]).await;
+        assert_eq!(code(result), ProblemCode::UpstreamUnavailable, "{fault:?}");
         assert_eq!(lines, [PEER_LINE; 3], "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
+async fn a_refused_connection_is_unavailable_and_the_error_says_so() {
     let free = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let base = format!("http://{}", free.local_addr().unwrap())
         .parse()
         .unwrap();
     drop(free);
     let client = Client::new(ClientConfig::new(base, Credentials::token("ready"))).unwrap();
-    assert_eq!(ask(&client).await, Err(HmsError::Unavailable));
+    let error = fetch_peer(&client).await.unwrap_err();
+    assert_eq!(error.code(), ProblemCode::UpstreamUnavailable);
+    assert_eq!(error.to_string(), "100ms is unavailable");
+    let mut cause = error.source().unwrap();
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let cause = cause.to_string();
+    assert!(cause.starts_with("Connection refused"), "{cause}");
+    assert!(!format!("{error:?}").contains(PEER), "{error:?}");
 }
 
 #[tokio::test]
@@ -57,7 +67,8 @@ async fn silence_is_a_timeout_within_the_budget() {
     ] {
         let server = Scripted::answers([silence]).await;
         let start = Instant::now();
-        assert_eq!(ask(&hasty(&server)).await, Err(HmsError::Timeout));
+        let result = fetch_peer(&impatient_client(&server)).await;
+        assert_eq!(code(result), ProblemCode::UpstreamTimeout);
         let took = start.elapsed();
         assert!(
             (Duration::from_millis(300)..Duration::from_secs(2)).contains(&took),
@@ -68,24 +79,23 @@ async fn silence_is_a_timeout_within_the_budget() {
 }
 
 #[tokio::test]
-async fn the_last_problem_names_the_failure() {
+async fn the_last_failure_decides_the_code() {
     let server = Scripted::answers([Answer::new(500, ""), Answer::hang()]).await;
-    assert_eq!(ask(&hasty(&server)).await, Err(HmsError::Timeout));
-    // The pause before the third attempt would outlast the budget: no use in waiting for it.
+    let result = fetch_peer(&impatient_client(&server)).await;
+    assert_eq!(code(result), ProblemCode::UpstreamTimeout);
+    // The pause before the third attempt would end after the budget, so there is no point in it.
     let server = Scripted::answers([Answer::new(500, "")]).await;
     let short = ClientConfig {
         timeout: Duration::from_millis(245),
         ..config(&server)
     };
-    assert_eq!(
-        ask(&Client::new(short).unwrap()).await,
-        Err(HmsError::Unavailable)
-    );
+    let result = fetch_peer(&Client::new(short).unwrap()).await;
+    assert_eq!(code(result), ProblemCode::UpstreamUnavailable);
     assert_eq!(server.lines().len(), 2);
 }
 
 #[tokio::test]
-async fn waiting_for_a_turn_counts() {
+async fn waiting_for_a_permit_uses_the_budget() {
     let awake = Arc::new(AtomicBool::new(false));
     let is_awake = Arc::clone(&awake);
     let script = move |_: &_| {
@@ -104,16 +114,14 @@ async fn waiting_for_a_turn_counts() {
     };
     let client = Client::new(one).unwrap();
     let start = Instant::now();
-    let (first, second) = tokio::join!(ask(&client), ask(&client));
-    assert_eq!(
-        (first, second),
-        (Err(HmsError::Timeout), Err(HmsError::Timeout))
-    );
-    assert!(start.elapsed() < budget * 2, "they wait side by side");
+    let (first, second) = tokio::join!(fetch_peer(&client), fetch_peer(&client));
+    assert_eq!(code(first), ProblemCode::UpstreamTimeout);
+    assert_eq!(code(second), ProblemCode::UpstreamTimeout);
+    assert!(start.elapsed() < budget * 2, "they wait at the same time");
     awake.store(true, Ordering::SeqCst);
     assert!(
-        ask(&client).await.is_ok(),
-        "a turn that timed out is given back"
+        fetch_peer(&client).await.is_ok(),
+        "a request that timed out releases its permit"
     );
 }
 
@@ -125,7 +133,7 @@ async fn an_answer_is_dated_by_the_attempt_that_was_answered() {
         Answer::ok(PEER_BODY),
     ])
     .await;
-    // Each look at the clock is a second later than the one before.
+    // Each reading of the clock is a second later than the one before.
     let seconds = Arc::new(AtomicI64::new(1_772_359_200));
     let ticks = Arc::clone(&seconds);
     let at = |second| Timestamp::from(chrono::DateTime::from_timestamp_secs(second).unwrap());
@@ -135,11 +143,11 @@ async fn an_answer_is_dated_by_the_attempt_that_was_answered() {
         ..config(&server)
     })
     .unwrap();
-    let sent_at = ask(&client).await.unwrap().sent_at;
+    let sent_at = fetch_peer(&client).await.unwrap().sent_at;
     assert_eq!(
         sent_at,
         at(seconds.load(Ordering::SeqCst) - 1),
-        "the last look, taken just before the last attempt"
+        "the last reading, just before the last attempt"
     );
     assert_eq!(server.lines().len(), 3);
 }

@@ -1,4 +1,4 @@
-//! The client of 100ms over real HTTP: what it sends, and what it makes of every kind of answer.
+//! The client of 100ms over real HTTP: what it sends, and what it returns for every kind of answer.
 
 mod answers;
 mod faults;
@@ -9,7 +9,7 @@ mod tokens;
 
 use std::time::Duration;
 
-use rejoin::domain::{PeerId, RoomId, UserId};
+use rejoin::domain::{PeerId, ProblemCode, RoomId, UserId};
 use rejoin::hms::{Client, ClientConfig, Credentials, Fetched, HmsError, UpstreamPeer};
 
 use crate::support::scripted::{Answer, Scripted};
@@ -35,7 +35,7 @@ fn peer_id() -> PeerId {
     PeerId::parse(PEER).unwrap()
 }
 
-/// Settings for a client of this server; the budget is long, so that only what is tested ends an operation.
+/// Settings for a client of this server. The budget is long, so that only what is tested ends an operation.
 fn config(server: &Scripted) -> ClientConfig {
     let base = format!("http://127.0.0.1:{}/v2", server.port)
         .parse()
@@ -51,8 +51,8 @@ fn client(server: &Scripted) -> Client {
     Client::new(config(server)).unwrap()
 }
 
-/// A client whose budget is soon over.
-fn hasty(server: &Scripted) -> Client {
+/// A client with a short budget.
+fn impatient_client(server: &Scripted) -> Client {
     Client::new(ClientConfig {
         timeout: Duration::from_millis(300),
         ..config(server)
@@ -60,19 +60,32 @@ fn hasty(server: &Scripted) -> Client {
     .unwrap()
 }
 
-async fn ask(client: &Client) -> Result<Fetched<UpstreamPeer>, HmsError> {
+async fn fetch_peer(client: &Client) -> Result<Fetched<UpstreamPeer>, HmsError> {
     client.peer(&room(), &peer_id()).await
 }
 
-async fn ask_for_all(client: &Client) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+async fn fetch_peers(client: &Client) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
     client.peers(&room(), None::<&UserId>, None).await
 }
 
-/// Asks for the peer, gives the outcome and what was sent.
-async fn outcome(
+/// Fetches the peer from a server with these answers. Returns the result and the requests sent.
+async fn fetch_from(
     answers: impl IntoIterator<Item = Answer>,
 ) -> (Result<UpstreamPeer, HmsError>, Vec<String>) {
     let server = Scripted::answers(answers).await;
-    let outcome = ask(&client(&server)).await.map(|fetched| fetched.value);
-    (outcome, server.lines())
+    let result = fetch_peer(&client(&server)).await;
+    (result.map(|fetched| fetched.value), server.lines())
+}
+
+/// The code of a failure.
+fn code<T: std::fmt::Debug>(result: Result<T, HmsError>) -> ProblemCode {
+    result.unwrap_err().code()
+}
+
+/// The wait of a failure that is a rate limit.
+fn retry_after<T: std::fmt::Debug>(result: Result<T, HmsError>) -> Duration {
+    match result {
+        Err(HmsError::RateLimited { retry_after }) => retry_after,
+        other => panic!("not rate-limited: {other:?}"),
+    }
 }

@@ -1,4 +1,4 @@
-//! 429, in every form: until the wait is over nothing is sent.
+//! 429 in every form: nothing is sent until the wait is over.
 
 use super::*;
 
@@ -8,17 +8,12 @@ const DOCUMENTED: &str =
 async fn wait_after(answer: Answer) -> Duration {
     let server = Scripted::answers([answer, Answer::ok(PEER_BODY)]).await;
     let client = client(&server);
-    let Err(HmsError::RateLimited { retry_after }) = ask(&client).await else {
-        panic!("not limited")
-    };
-    // Every operation, and clones too, until then.
-    let Err(HmsError::RateLimited { retry_after: left }) = ask_for_all(&client.clone()).await
-    else {
-        panic!("not limited")
-    };
-    assert!(left <= retry_after);
-    assert_eq!(server.lines(), [PEER_LINE], "asked once");
-    retry_after
+    let wait = retry_after(fetch_peer(&client).await);
+    // Every operation waits, those of clones too.
+    let left = retry_after(fetch_peers(&client.clone()).await);
+    assert!(left <= wait);
+    assert_eq!(server.lines(), [PEER_LINE], "sent once");
+    wait
 }
 
 #[tokio::test]
@@ -37,8 +32,8 @@ async fn the_wait_is_read_from_header_or_message() {
         wait_after(Answer::new(429, "").header("retry-after", "999999999")).await,
         Duration::from_hours(1)
     );
-    for unnamed in ["", "<html>", "{}", "retry after a while"] {
-        let guess = wait_after(Answer::new(429, unnamed)).await;
+    for without_wait in ["", "<html>", "{}", "retry after a while"] {
+        let guess = wait_after(Answer::new(429, without_wait)).await;
         assert!((seconds(1)..seconds(2)).contains(&guess), "{guess:?}");
     }
 }
@@ -60,16 +55,14 @@ async fn the_gate_opens_when_the_wait_is_over() {
     let limited = Answer::new(429, "").header("retry-after", "1");
     let server = Scripted::answers([limited, Answer::ok(PEER_BODY)]).await;
     let client = client(&server);
-    let Err(HmsError::RateLimited { retry_after }) = ask(&client).await else {
-        panic!("not limited")
-    };
-    tokio::time::sleep(retry_after).await;
-    assert!(ask(&client).await.is_ok());
+    let wait = retry_after(fetch_peer(&client).await);
+    tokio::time::sleep(wait).await;
+    assert!(fetch_peer(&client).await.is_ok());
     assert_eq!(server.lines().len(), 2);
 }
 
 #[tokio::test]
-async fn those_who_queue_see_the_gate_close() {
+async fn requests_that_wait_for_a_permit_are_not_sent_once_the_gate_closes() {
     let server =
         Scripted::answers([Answer::new(429, DOCUMENTED).delayed(Duration::from_millis(50))]).await;
     let client = Client::new(ClientConfig {
@@ -77,36 +70,31 @@ async fn those_who_queue_see_the_gate_close() {
         ..config(&server)
     })
     .unwrap();
-    let (first, second, third) = tokio::join!(ask(&client), ask(&client), ask(&client));
-    for outcome in [first, second, third] {
-        assert!(
-            matches!(outcome, Err(HmsError::RateLimited { .. })),
-            "{outcome:?}"
-        );
-    }
-    assert_eq!(server.lines().len(), 1);
-}
-
-#[tokio::test]
-async fn a_limit_whose_message_hangs_closes_the_gate_all_the_same() {
-    let server = Scripted::answers([Answer::new(429, DOCUMENTED).stalled()]).await;
-    let client = hasty(&server);
-    for _ in 0..2 {
-        assert!(matches!(
-            ask(&client).await,
-            Err(HmsError::RateLimited { .. })
-        ));
-    }
-    assert_eq!(server.lines().len(), 1);
-}
-
-#[tokio::test]
-async fn a_limit_on_the_question_after_a_404_counts() {
-    let (limited, _) = outcome([Answer::new(404, NOT_FOUND), Answer::new(429, DOCUMENTED)]).await;
-    assert_eq!(
-        limited,
-        Err(HmsError::RateLimited {
-            retry_after: Duration::from_secs(45)
-        })
+    let (first, second, third) = tokio::join!(
+        fetch_peer(&client),
+        fetch_peer(&client),
+        fetch_peer(&client)
     );
+    for result in [first, second, third] {
+        assert_eq!(code(result), ProblemCode::UpstreamRateLimited);
+    }
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_429_whose_body_hangs_closes_the_gate_too() {
+    let server = Scripted::answers([Answer::new(429, DOCUMENTED).stalled()]).await;
+    let client = impatient_client(&server);
+    for _ in 0..2 {
+        let result = fetch_peer(&client).await;
+        assert_eq!(code(result), ProblemCode::UpstreamRateLimited);
+    }
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_429_to_the_request_after_a_404_closes_the_gate() {
+    let (limited, _) =
+        fetch_from([Answer::new(404, NOT_FOUND), Answer::new(429, DOCUMENTED)]).await;
+    assert_eq!(retry_after(limited), Duration::from_secs(45));
 }

@@ -4,9 +4,9 @@ use super::*;
 use rejoin::hms::PeerUpdate;
 
 #[tokio::test]
-async fn a_peer_is_asked_for_as_documented() {
+async fn the_request_for_a_peer_is_the_documented_one() {
     let server = Scripted::answers([Answer::ok(PEER_BODY)]).await;
-    let peer = ask(&client(&server)).await.unwrap().value;
+    let peer = fetch_peer(&client(&server)).await.unwrap().value;
     assert_eq!(
         (peer.peer_id.as_str(), peer.user_id.as_str()),
         (PEER, "player-7")
@@ -62,11 +62,11 @@ async fn no_id_reaches_another_path() {
 }
 
 #[tokio::test]
-async fn a_list_is_asked_for_with_its_filters() {
+async fn the_request_for_a_list_has_its_filters() {
     let server = Scripted::answers([Answer::ok(r#"{"peers":{"a":{"user_id":"u"}}}"#)]).await;
     let client = client(&server);
     let user = UserId::parse("a&role=x#?+ü").unwrap();
-    assert_eq!(ask_for_all(&client).await.unwrap().value.len(), 1);
+    assert_eq!(fetch_peers(&client).await.unwrap().value.len(), 1);
     client.peers(&room(), Some(&user), None).await.unwrap();
     client
         .peers(&room(), Some(&user), Some("on stage"))
@@ -138,7 +138,7 @@ async fn connections_are_reused() {
     let server = Scripted::answers([Answer::ok(PEER_BODY)]).await;
     let client = client(&server);
     for _ in 0..3 {
-        ask(&client).await.unwrap();
+        fetch_peer(&client).await.unwrap();
     }
     assert_eq!(server.connections(), 1);
 }
@@ -152,16 +152,16 @@ async fn concurrent_requests_are_bounded() {
         ..config(&server)
     })
     .unwrap();
-    let asked: Vec<_> = (0..12)
+    let requests: Vec<_> = (0..12)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { ask(&client).await })
+            tokio::spawn(async move { fetch_peer(&client).await })
         })
         .collect();
-    for answer in asked {
-        answer.await.unwrap().unwrap();
+    for request in requests {
+        request.await.unwrap().unwrap();
     }
     assert_eq!(server.lines().len(), 12);
-    // A connection carries one request at a time, and one that is free is used again.
+    // A connection carries one request at a time, and an idle one is used again.
     assert!(server.connections() <= 3, "{}", server.connections());
 }

@@ -23,7 +23,7 @@ fn claims(jwt: &str) -> Value {
 async fn the_token_is_the_documented_one_and_shared() {
     let server = Scripted::answers([Answer::ok(PEER_BODY)]).await;
     let client = client(&server);
-    let (one, two) = tokio::join!(ask(&client), ask(&client));
+    let (one, two) = tokio::join!(fetch_peer(&client), fetch_peer(&client));
     one.and(two).unwrap();
     let sent: HashSet<_> = server
         .received()
@@ -59,7 +59,7 @@ async fn the_token_is_the_documented_one_and_shared() {
 async fn a_refusal_gets_one_fresh_token_and_one_retry() {
     for status in [401, 403] {
         let server = Scripted::answers([Answer::new(status, ""), Answer::ok(PEER_BODY)]).await;
-        ask(&client(&server)).await.unwrap();
+        fetch_peer(&client(&server)).await.unwrap();
         let sent: Vec<_> = server
             .received()
             .iter()
@@ -68,16 +68,18 @@ async fn a_refusal_gets_one_fresh_token_and_one_retry() {
         assert_eq!(sent.len(), 2);
         assert_ne!(sent[0], sent[1]);
 
-        let (refused, lines) = outcome([Answer::new(status, "")]).await;
-        assert_eq!((refused, lines.len()), (Err(HmsError::Unauthorized), 2));
+        let (result, lines) = fetch_from([Answer::new(status, "")]).await;
+        assert_eq!(code(result), ProblemCode::UpstreamUnauthorized);
+        assert_eq!(lines.len(), 2);
     }
-    let (refused, lines) = outcome([Answer::new(401, ""), Answer::new(403, "")]).await;
-    assert_eq!((refused, lines.len()), (Err(HmsError::Unauthorized), 2));
+    let (result, lines) = fetch_from([Answer::new(401, ""), Answer::new(403, "")]).await;
+    assert_eq!(code(result), ProblemCode::UpstreamUnauthorized);
+    assert_eq!(lines.len(), 2);
 }
 
 #[tokio::test]
 async fn refusals_and_failures_each_have_their_own_retries() {
-    let (peer, lines) = outcome([
+    let (peer, lines) = fetch_from([
         Answer::new(500, ""),
         Answer::new(401, ""),
         Answer::new(500, ""),
@@ -90,7 +92,7 @@ async fn refusals_and_failures_each_have_their_own_retries() {
 
 #[tokio::test]
 async fn concurrent_refusals_renew_once() {
-    // Upstream forgets the first token it sees, as after a change of keys.
+    // 100ms refuses the first token it receives, as after a change of keys.
     let mut first = None;
     let server = Scripted::with(move |request| {
         let refused = first.get_or_insert_with(|| request.bearer().to_owned()) == request.bearer();
@@ -103,14 +105,14 @@ async fn concurrent_refusals_renew_once() {
     })
     .await;
     let client = client(&server);
-    let asked: Vec<_> = (0..20)
+    let requests: Vec<_> = (0..20)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { ask(&client).await })
+            tokio::spawn(async move { fetch_peer(&client).await })
         })
         .collect();
-    for answer in asked {
-        answer.await.unwrap().unwrap();
+    for request in requests {
+        request.await.unwrap().unwrap();
     }
     let tokens: HashSet<_> = server
         .received()
@@ -128,10 +130,8 @@ async fn a_ready_token_is_sent_and_never_renewed() {
             credentials: Credentials::token("ready.made.token"),
             ..config(&server)
         };
-        assert_eq!(
-            ask(&Client::new(ready).unwrap()).await,
-            Err(HmsError::Unauthorized)
-        );
+        let result = fetch_peer(&Client::new(ready).unwrap()).await;
+        assert_eq!(code(result), ProblemCode::UpstreamUnauthorized);
         let sent: Vec<_> = server
             .received()
             .iter()
@@ -159,7 +159,7 @@ async fn a_token_is_renewed_before_it_expires() {
     .unwrap();
     for later in [0, 24 * 3600 - 31, 24 * 3600 - 30] {
         seconds.store(start + later, Ordering::SeqCst);
-        ask(&client).await.unwrap();
+        fetch_peer(&client).await.unwrap();
     }
     let received = server.received();
     assert_eq!(received[0].bearer(), received[1].bearer());
