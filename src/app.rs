@@ -11,13 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WebhookConfig};
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, RestorePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::service::{
-    RestorePolicy, RestoreScheduling, RestoreWorker, Service, StoragePolicy, WebhookReceiver,
-};
+use crate::service::{RestoreScheduling, RestoreWorker, Service, StoragePolicy, WebhookReceiver};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
 
@@ -81,7 +79,7 @@ impl App {
             restores.map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
         let receiver =
             WebhookReceiver::new(store.clone(), clock.clone(), limits, webhooks.drop_reasons)
-                .restoring(scheduling);
+                .with_restores(scheduling);
         let webhooks = webhooks.secrets.map(|secrets| {
             Arc::new(WebhookApi {
                 secrets,

@@ -14,11 +14,12 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
+use crate::domain::{RestorePolicy, RestoreWhen};
 use crate::hms::Credentials;
 use crate::hms::webhook::DROP_REASONS;
 use crate::http::WebhookSecrets;
 use crate::keys::KeyRing;
-use crate::service::{RestorePolicy, StoragePolicy, When};
+use crate::service::StoragePolicy;
 
 /// A setting that is missing or cannot be used, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -437,8 +438,8 @@ impl RestoreArgs {
     pub fn policy(&self, webhooks: &WebhookConfig) -> Result<Option<RestorePolicy>, ConfigError> {
         let when = match plain(self.auto_restore.as_ref()).unwrap_or("off") {
             "off" => None,
-            "dropped" => Some(When::Dropped),
-            "always" => Some(When::Always),
+            "dropped" => Some(RestoreWhen::Dropped),
+            "always" => Some(RestoreWhen::Always),
             _ => {
                 return Err(ConfigError::should_be(
                     "REJOIN_AUTO_RESTORE",

@@ -26,7 +26,8 @@ pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, 
 pub use problem::ProblemCode;
 pub use report::{EventReport, Report};
 pub use restore::{
-    ChangeId, Claim, Requester, RestoreJob, RestoreMark, RestoreOutcome, ResumeRecord, SkipReason,
+    ChangeId, Claim, Decision, NewPeer, Requester, RestoreJob, RestoreMark, RestoreOutcome,
+    RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
 };
 pub use snapshot::{SavedState, Snapshot};
 pub use time::{Clock, Timestamp};

@@ -163,7 +163,7 @@ impl PeerState {
                 self.metadata_changed_at
                     .is_none_or(|changed| changed < mark.at)
             })
-            .filter(|mark| mark.sent(&seen.key.user_id, &seen.metadata))
+            .filter(|mark| mark.matches(&seen.key.user_id, &seen.metadata))
             .map_or(seen.observed_at, |mark| mark.changed_at)
     }
 

@@ -3,6 +3,8 @@
 //! What is told is merged so that the order of arrival does not matter: the newest end counts, and only while nobody has
 //! seen the peer after it.
 
+use std::collections::BTreeSet;
+
 use super::{Label, PeerId, RoomId, Timestamp};
 
 /// How a peer ended.
@@ -28,6 +30,15 @@ impl EndKind {
             Self::Left => "left",
             Self::Kicked => "kicked",
             Self::Ended => "ended",
+        }
+    }
+
+    /// How a peer ended that left for this reason. One of `drop_reasons` is a drop.
+    pub fn of_leave(reason: Option<&Label>, drop_reasons: &BTreeSet<String>) -> Self {
+        match reason.map(Label::as_str) {
+            Some(reason) if drop_reasons.contains(reason) => Self::Dropped,
+            Some("peer kicked") => Self::Kicked,
+            _ => Self::Left,
         }
     }
 
@@ -201,6 +212,27 @@ mod tests {
             let straight = run(&mut (0..facts.len()));
             let shuffled = order.iter().map(|pick| pick.index(facts.len()));
             prop_assert_eq!(run(&mut shuffled.chain((0..facts.len()).rev())), straight);
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_leave_says_how_the_peer_ended() {
+        let drop_reasons =
+            BTreeSet::from(["websocket closed", "server removed peer"].map(Into::into));
+        for (reason, kind) in [
+            (Some("websocket closed"), EndKind::Dropped),
+            (Some("server removed peer"), EndKind::Dropped),
+            (Some("client request"), EndKind::Left),
+            (Some("peer kicked"), EndKind::Kicked),
+            (Some("something new"), EndKind::Left),
+            (None, EndKind::Left),
+        ] {
+            let reason = reason.map(Label::new);
+            assert_eq!(
+                EndKind::of_leave(reason.as_ref(), &drop_reasons),
+                kind,
+                "{reason:?}"
+            );
         }
     }
 

@@ -221,14 +221,7 @@ impl From<StoreError> for ApiError {
 
 impl From<Unstorable> for ApiError {
     fn from(refusal: Unstorable) -> Self {
-        let code = match refusal {
-            Unstorable::NoUserId | Unstorable::BadUserId(_) => Code::PeerWithoutUserId,
-            Unstorable::BadPeerId(_) => Code::UpstreamBadResponse,
-            Unstorable::KeyTooLarge(_) => Code::InvalidRequest,
-            Unstorable::MetadataTooLarge { .. } => Code::MetadataTooLarge,
-            Unstorable::NotRepresentable(_) => Code::MetadataNotRepresentable,
-        };
-        Self::new(code, refusal.to_string())
+        Self::new(refusal.code(), refusal.to_string())
     }
 }
 

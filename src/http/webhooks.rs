@@ -98,7 +98,7 @@ pub(crate) async fn take(
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
     let body = whole_body(request, MAX_EVENT_BYTES).await?;
-    match api.webhooks.take(&body).await {
+    match api.webhooks.receive(&body).await {
         Ok(_) => Ok(Json(json!({"status": "ok"}))),
         Err(WebhookError::NotAnEvent(error)) => Err(ApiError::invalid(error.to_string())),
         Err(WebhookError::Store(error)) => Err(error.into()),

@@ -22,6 +22,15 @@ pub struct ResumeQuery {
 }
 
 impl ResumeQuery {
+    /// The state of any peer of the user.
+    pub fn of_user(user_id: &UserId) -> Self {
+        Self {
+            user_id: user_id.clone(),
+            room_id: None,
+            exclude_peer_id: None,
+        }
+    }
+
     fn excluded(&self) -> Option<&str> {
         self.exclude_peer_id.as_ref().map(PeerId::as_str)
     }

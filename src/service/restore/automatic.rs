@@ -1,130 +1,140 @@
-//! Restores that joins cause: what is to be done with one job, now.
-
-use chrono::TimeDelta;
+//! Automatic restores: one attempt at a job that a join has queued.
+//!
+//! [`RestorePolicy::decide`] decides what to do. This module only fetches what the decision needs,
+//! and does what it says.
 
 use super::RestoreError;
 use crate::domain::{
-    ChangeId, PeerKey, PeerPresence, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
-    SavedState, SkipReason, Source, Status, Timestamp,
+    ChangeId, Decision, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy,
+    RestoreWhen, ResumeRecord, SavedState, Source,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
 use crate::store::{ResumeQuery, StoreError};
 
-/// Which states are restored by themselves, and how long after the drop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestorePolicy {
-    /// Which.
-    pub when: When,
-    /// How long after the end of the peer whose state it is, or where nobody told of one, after it was last seen.
-    pub window: TimeDelta,
-}
-
-/// Which states are restored by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Those of peers that dropped.
-    Dropped,
-    /// All.
-    Always,
-}
+/// How often 100ms is asked whether a ghost has a state that was never observed.
+const MAX_GHOST_CHECKS: i32 = 5;
 
 /// How far a job has come.
 #[derive(Debug)]
-pub enum Progress {
-    /// To its end, whatever that was.
+pub(super) enum Progress {
+    /// It is done, whatever the outcome.
     Done,
-    /// It is to be tried again, for as long as that makes sense.
-    Waiting(Waiting),
+    /// It needs another attempt.
+    Waiting(WaitReason),
 }
 
 /// What a job waits for.
 #[derive(Debug)]
-pub enum Waiting {
-    /// That a state, or the drop of the peer whose state it is, becomes known: often the new peer joins first.
+pub(super) enum WaitReason {
+    /// A state, or the drop of the state's peer, has not been reported yet.
     State,
-    /// That the new peer can be fetched: often its join is told first.
-    Peer(HmsError, Box<SavedState>),
-    /// That 100ms answers.
-    Upstream(HmsError, Box<SavedState>),
+    /// The new peer cannot be fetched yet.
+    Peer(Failure),
+    /// 100ms fails.
+    Upstream(Failure),
 }
 
-/// Whether a state is to be restored.
-enum Readiness {
-    Ready(Box<SavedState>),
-    NotYet,
-    Never,
-    /// The new peer has it, or another of its own.
-    There(Box<SavedState>),
+/// A state that could not be sent yet, and why.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) state: Box<SavedState>,
+    pub(super) error: HmsError,
 }
-
-/// How often 100ms is asked whether a ghost has a state that nobody has seen yet.
-const LOOKS: i32 = 5;
 
 impl Service {
-    /// Restores the user's state to the job's peer, if by now that is there, empty, and to have it.
+    /// Attempts to restore the user's state to the job's peer.
     ///
-    /// May run twice, also at once: the same value is sent again at worst.
+    /// May run twice, even at the same time: at worst the same value is sent again.
     ///
     /// # Errors
     /// [`RestoreError::Store`].
-    pub async fn run_restore_job(
+    pub(super) async fn attempt_restore(
         &self,
         job: &RestoreJob,
         policy: RestorePolicy,
     ) -> Result<Progress, RestoreError> {
-        let known = match self.readiness(&job.key, policy).await? {
-            Readiness::Never | Readiness::There(_) => return Ok(Progress::Done),
-            Readiness::NotYet if policy.when == When::Dropped || job.attempts > LOOKS => {
-                return Ok(Progress::Waiting(Waiting::State));
-            }
-            Readiness::NotYet => None,
-            Readiness::Ready(state) => Some(state),
+        let (state, decision) = self.decide(job, policy, false).await?;
+        let known = match decision {
+            Decision::Restore | Decision::Skip(_) => state,
+            Decision::AlreadyThere | Decision::GiveUp => return Ok(Progress::Done),
+            Decision::Wait if may_check_ghosts(job, policy) => None,
+            Decision::Wait => return Ok(Progress::Waiting(WaitReason::State)),
         };
         let fetched = match self.fetch_for(job, policy).await {
             Ok(fetched) => fetched,
-            Err(error) => return Ok(Progress::Waiting(waiting(error, known))),
+            Err(error) => return Ok(waiting(error, known)),
         };
-        let (seen_at, new) = (fetched.sent_at, find(&fetched, &job.key));
-        let source = if policy.when == When::Dropped {
-            Source::Peer
-        } else {
-            Source::Room
+        let (observed_at, has_metadata) = (fetched.sent_at, has_metadata(&fetched, &job.key));
+        let source = match policy.when {
+            RestoreWhen::Dropped => Source::Peer,
+            RestoreWhen::Always => Source::Room,
         };
-        self.keep(&job.key.room_id, source, fetched, |_, _| {})
+        self.save_peers(&job.key.room_id, source, fetched, |_, _| {})
             .await?;
-        let Some(has_metadata) = new else {
-            return Ok(Progress::Waiting(waiting(HmsError::PeerNotFound, known)));
+        let Some(has_metadata) = has_metadata else {
+            return Ok(waiting(HmsError::PeerNotFound, known));
         };
-        match self.readiness(&job.key, policy).await? {
-            Readiness::Never => Ok(Progress::Done),
-            Readiness::NotYet => Ok(Progress::Waiting(Waiting::State)),
-            Readiness::There(state) => self.found_there(job, &state, known).await,
-            Readiness::Ready(state) if has_metadata => {
-                let record = self.automatic(job, *state);
-                self.record(
-                    &record,
-                    RestoreOutcome::Skipped(SkipReason::AlreadyHasMetadata),
-                )
-                .await?;
-                Ok(Progress::Done)
+        let (state, decision) = self.decide(job, policy, has_metadata).await?;
+        let Some(state) = state else {
+            return Ok(Progress::Waiting(WaitReason::State));
+        };
+        match decision {
+            Decision::Wait => return Ok(Progress::Waiting(WaitReason::State)),
+            Decision::GiveUp => {}
+            Decision::AlreadyThere => self.record_earlier_attempt(job, &state, known).await?,
+            Decision::Skip(reason) => {
+                let record = self.automatic_record(job, state);
+                self.record(&record, RestoreOutcome::Skipped(reason))
+                    .await?;
             }
-            Readiness::Ready(state) => {
-                let record = self.automatic(job, *state);
-                match self.send(&job.key, seen_at, &record, false).await {
-                    Ok(()) => Ok(Progress::Done),
-                    Err(RestoreError::Upstream(error)) => Ok(Progress::Waiting(waiting(
-                        error,
-                        Some(Box::new(record.state)),
-                    ))),
-                    Err(error) => Err(error),
+            Decision::Restore => {
+                let record = self.automatic_record(job, state);
+                match self.send(&job.key, observed_at, &record, false).await {
+                    Ok(()) => {}
+                    Err(RestoreError::Upstream(error)) => {
+                        return Ok(waiting(error, Some(record.state)));
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
+        Ok(Progress::Done)
     }
 
-    /// The new peer; and where any state will do, the user's others in the room: a ghost among them may have changed since
-    /// it was last seen. Where only a drop will do, a sight of the ghost would say that it is connected after all.
+    /// Records that a job is given up.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) async fn record_failure(
+        &self,
+        job: &RestoreJob,
+        failure: Failure,
+    ) -> Result<(), StoreError> {
+        let record = self.automatic_record(job, *failure.state);
+        self.record(&record, RestoreOutcome::Failed(failure.error.code()))
+            .await
+    }
+
+    /// The user's saved state, and what to do about the job's peer.
+    async fn decide(
+        &self,
+        job: &RestoreJob,
+        policy: RestorePolicy,
+        has_metadata: bool,
+    ) -> Result<(Option<SavedState>, Decision), StoreError> {
+        let state = self.resume(ResumeQuery::of_user(&job.key.user_id)).await?;
+        let new_peer = NewPeer {
+            key: &job.key,
+            has_metadata,
+        };
+        let decision = policy.decide(state.as_ref(), new_peer, self.now());
+        Ok((state, decision))
+    }
+
+    /// Fetches the new peer. Where any state is restored, fetches the user's other peers in the room
+    /// as well: a ghost among them may have changed since it was last observed. Where only drops are
+    /// restored, an observation of the ghost would say that it is connected after all.
     async fn fetch_for(
         &self,
         job: &RestoreJob,
@@ -136,8 +146,8 @@ impl Service {
             peer_id,
         } = &job.key;
         match policy.when {
-            When::Always => self.hms.peers(room_id, Some(user_id), None).await,
-            When::Dropped => {
+            RestoreWhen::Always => self.hms.peers(room_id, Some(user_id), None).await,
+            RestoreWhen::Dropped => {
                 let Fetched { sent_at, value } = self.hms.peer(room_id, peer_id).await?;
                 Ok(Fetched {
                     sent_at,
@@ -147,40 +157,24 @@ impl Service {
         }
     }
 
-    /// The new peer has a state. It may be the one that an attempt has sent that did not live to record it.
-    async fn found_there(
+    /// The new peer has a state of its own. Where it is the one that was to be restored, an earlier
+    /// attempt has sent it and did not live to record it.
+    async fn record_earlier_attempt(
         &self,
         job: &RestoreJob,
         there: &SavedState,
-        known: Option<Box<SavedState>>,
-    ) -> Result<Progress, RestoreError> {
-        if let Some(sent) =
-            known.filter(|known| ChangeId::of_state(known) == ChangeId::of_state(there))
-        {
-            self.record(&self.automatic(job, *sent), RestoreOutcome::Restored)
-                .await?;
-        }
-        Ok(Progress::Done)
-    }
-
-    /// Records that a job is given up.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn give_up_restore_job(
-        &self,
-        job: &RestoreJob,
-        state: SavedState,
-        why: &HmsError,
+        known: Option<SavedState>,
     ) -> Result<(), StoreError> {
-        self.record(
-            &self.automatic(job, state),
-            RestoreOutcome::Failed(why.code()),
-        )
-        .await
+        match known {
+            Some(sent) if ChangeId::of_state(&sent) == ChangeId::of_state(there) => {
+                let record = self.automatic_record(job, sent);
+                self.record(&record, RestoreOutcome::Restored).await
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn automatic(&self, job: &RestoreJob, state: SavedState) -> ResumeRecord {
+    fn automatic_record(&self, job: &RestoreJob, state: SavedState) -> ResumeRecord {
         ResumeRecord {
             at: self.now(),
             state,
@@ -188,73 +182,32 @@ impl Service {
             requester: Requester::Join,
         }
     }
-
-    async fn readiness(
-        &self,
-        new: &PeerKey,
-        policy: RestorePolicy,
-    ) -> Result<Readiness, RestoreError> {
-        let query = ResumeQuery {
-            user_id: new.user_id.clone(),
-            room_id: None,
-            exclude_peer_id: None,
-        };
-        Ok(match self.resume(query).await? {
-            None => Readiness::NotYet,
-            Some(state) if state.key == *new => Readiness::There(Box::new(state)),
-            Some(state) if policy.when == When::Dropped && may_be_outdated(&state, new) => {
-                Readiness::NotYet
-            }
-            Some(state) => policy.applies(state, self.now()),
-        })
-    }
 }
 
-/// Whether a peer of the user joined after the one whose state it is, and has not told its own yet: most likely it is the
-/// ghost, whose leave is still to come. To restore the state before its would be wrong, which is worse than late.
-fn may_be_outdated(state: &SavedState, new: &PeerKey) -> bool {
-    state.presence.connected_peers.iter().any(|peer| {
-        let is = |key: &PeerKey| (&peer.room_id, &peer.peer_id) == (&key.room_id, &key.peer_id);
-        !is(new) && !is(&state.key) && peer.joined_at >= state.joined_at
-    })
+/// Whether to ask 100ms for a state that was never observed.
+fn may_check_ghosts(job: &RestoreJob, policy: RestorePolicy) -> bool {
+    policy.when == RestoreWhen::Always && job.attempts <= MAX_GHOST_CHECKS
 }
 
-impl RestorePolicy {
-    fn applies(self, state: SavedState, now: Timestamp) -> Readiness {
-        let PeerPresence { status, since, .. } = state.presence.peer;
-        let ended = !matches!(status, Status::Connected | Status::Unknown);
-        let gone_at = since.filter(|_| ended).unwrap_or(state.last_observed_at);
-        if now > gone_at.shifted(self.window) {
-            return Readiness::Never;
-        }
-        match (self.when, status) {
-            (When::Always, _) | (When::Dropped, Status::Dropped) => {
-                Readiness::Ready(Box::new(state))
-            }
-            (When::Dropped, Status::Connected | Status::Unknown) => Readiness::NotYet,
-            (When::Dropped, Status::Left | Status::Kicked | Status::Ended) => Readiness::Never,
-        }
-    }
-}
-
-/// Whether the peer is among those that were fetched, and if so, whether it has metadata.
-fn find(fetched: &Fetched<Vec<UpstreamPeer>>, key: &PeerKey) -> Option<bool> {
-    let is_it = |peer: &&UpstreamPeer| {
-        peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str()
-    };
-    fetched
+/// Whether the peer has metadata; none where it is not among those that were fetched.
+fn has_metadata(fetched: &Fetched<Vec<UpstreamPeer>>, key: &PeerKey) -> Option<bool> {
+    let peer = fetched
         .value
         .iter()
-        .find(is_it)
-        .map(UpstreamPeer::has_metadata)
+        .find(|peer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str());
+    peer.map(UpstreamPeer::has_metadata)
 }
 
-fn waiting(error: HmsError, state: Option<Box<SavedState>>) -> Waiting {
-    match state {
-        None => Waiting::State,
-        Some(state) if matches!(error, HmsError::PeerNotFound | HmsError::RoomNotActive) => {
-            Waiting::Peer(error, state)
-        }
-        Some(state) => Waiting::Upstream(error, state),
-    }
+fn waiting(error: HmsError, state: Option<SavedState>) -> Progress {
+    let Some(state) = state else {
+        return Progress::Waiting(WaitReason::State);
+    };
+    let failure = Failure {
+        state: Box::new(state),
+        error,
+    };
+    Progress::Waiting(match failure.error {
+        HmsError::PeerNotFound | HmsError::RoomNotActive => WaitReason::Peer(failure),
+        _ => WaitReason::Upstream(failure),
+    })
 }

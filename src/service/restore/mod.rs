@@ -1,31 +1,35 @@
-//! Restores and claims: a saved state goes back to a peer at 100ms, or is taken by one of many who want it.
+//! Restores and claims.
+//!
+//! By request: a saved state is sent to a peer at 100ms, or claimed by one of many callers, or both.
+//! `automatic` does the same for a peer that has just joined, and `worker` runs it in the
+//! background. Which states are restored automatically is decided by [`crate::domain`].
 
 mod automatic;
 mod worker;
 
-use super::{Service, Unstorable, key_of};
+use super::snapshot::key_of;
+use super::{Service, Unstorable};
 use crate::domain::{
     Claim, Claimant, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
     ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, UserId,
 };
-use crate::hms::{Fetched, HmsError, PeerUpdate, UpstreamPeer};
+use crate::hms::{Fetched, HmsError, PeerUpdate};
 use crate::metrics::{CLAIMS, DROP_TO_RESUME_SECONDS, RESTORES};
 use crate::store::{ResumeQuery, StoreError};
-pub use automatic::{Progress, RestorePolicy, Waiting, When};
 pub use worker::RestoreWorker;
 
-/// What is to be done with a user's saved state.
+/// What to do with a user's saved state.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
-    /// Whose state.
+    /// The user.
     pub user_id: UserId,
-    /// Only a state of this room; and where `peer_id` is.
+    /// Only a state of this room; and the room of `peer_id`.
     pub room_id: Option<RoomId>,
-    /// Send the state to this peer, if it has none.
+    /// Send the state to this peer, if it has no metadata.
     pub peer_id: Option<PeerId>,
-    /// Take the state, so that nobody else can.
+    /// Claim the state for this claimant.
     pub claimed_by: Option<Claimant>,
-    /// Send it even if the peer has metadata, of which no account is taken.
+    /// Send the state even if the peer has metadata, and disregard that metadata.
     pub overwrite: bool,
     /// Send the role too.
     pub with_role: bool,
@@ -33,83 +37,78 @@ pub struct RestoreRequest {
     pub requester: Requester,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub struct RestoreResult {
-    /// The state, as it was found; none where nothing is saved.
+    /// The state as it was found; none where nothing is saved.
     pub state: Option<SavedState>,
-    /// Why it was not sent to the peer; none where it was, or no peer was named.
+    /// Why the state was not sent; none where it was, or where the request named no peer.
     pub skipped: Option<SkipReason>,
-    /// Whether it was sent to a peer.
+    /// Whether the state was sent to a peer.
     pub restored: bool,
-    /// The claim, if one was asked for.
+    /// The claim, if the request asked for one.
     pub claim: Option<Claim>,
 }
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// 100ms.
+    /// 100ms failed.
     #[error(transparent)]
     Upstream(#[from] HmsError),
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The peer belongs to somebody else, or to nobody.
-    #[error("The peer is not this user's.")]
+    /// The peer belongs to another user, or to none.
+    #[error("The peer does not belong to this user.")]
     NotOfUser,
-    /// The peer's ids cannot be kept.
+    /// The peer has ids that cannot be stored.
     #[error(transparent)]
     Unstorable(#[from] Unstorable),
-    /// Nobody knows in which room the peer is.
+    /// The room of the peer is unknown.
     #[error(
-        "The peer was never seen and the user has no state, so `room_id` should say where the peer is."
+        "The peer has not been observed and the user has no saved state: name its room in `room_id`."
     )]
     RoomUnknown,
-    /// There is no state, and no peer to say of that it got none.
+    /// There is no state, and the request named no peer.
     #[error("No metadata is saved for this user.")]
     NothingSaved,
-    /// Somebody else was first.
+    /// Another claimant was first.
     #[error("The state was claimed by {} at {}.", .0.claimed_by, .0.claimed_at)]
     AlreadyClaimed(Claim),
 }
 
-/// The peer that a state may be sent to, as it was just seen.
+/// The peer that a state may be sent to, as it was just fetched.
 struct Target {
     key: PeerKey,
-    seen_at: Timestamp,
+    observed_at: Timestamp,
     has_metadata: bool,
-    /// Unless its metadata cannot be kept.
-    seen: Option<Observation>,
+    /// None where its metadata cannot be stored.
+    observation: Option<Observation>,
 }
 
 impl Service {
     /// Sends a user's saved state to a peer, or claims it, or both.
     ///
-    /// Asking again is harmless: a peer that was restored is not restored again, and who has a claim has it.
+    /// The same request may be made again: a state is not restored twice to one peer, and a claim
+    /// stays with its claimant.
     ///
     /// # Errors
     /// [`RestoreError`].
     pub async fn restore(&self, request: RestoreRequest) -> Result<RestoreResult, RestoreError> {
         let target = match &request.peer_id {
-            Some(peer_id) => Some(self.target(&request, peer_id).await?),
+            Some(peer_id) => Some(self.fetch_target(&request, peer_id).await?),
             None => None,
         };
-        let found = self.state_for(&request, target.as_ref()).await?;
-        if let Some(seen) = target.as_ref().and_then(|target| target.seen.clone()) {
-            self.store.save(seen).await?;
+        let state = self.state_for(&request, target.as_ref()).await?;
+        if let Some(observation) = target
+            .as_ref()
+            .and_then(|target| target.observation.clone())
+        {
+            self.store.save(observation).await?;
         }
-        let Some(state) = found else {
-            let skipped = target
-                .map(|_| SkipReason::NothingSaved)
-                .ok_or(RestoreError::NothingSaved)?;
-            count_restore(false, RestoreOutcome::Skipped(skipped));
-            return Ok(RestoreResult {
-                state: None,
-                skipped: Some(skipped),
-                restored: false,
-                claim: None,
-            });
+        let Some(state) = state else {
+            return nothing_saved(target.as_ref());
         };
         let record = ResumeRecord {
             at: self.now(),
@@ -117,28 +116,24 @@ impl Service {
             to: target.as_ref().map(|target| target.key.clone()),
             requester: request.requester.clone(),
         };
-        let claim = match request.claimed_by {
+        let claim = match &request.claimed_by {
             Some(claimant) => Some(self.claim(&record, claimant).await?),
             None => None,
         };
         let skipped = match &target {
+            Some(target) => self.restore_to(target, &record, &request).await?,
             None => None,
-            Some(target) => {
-                self.restore_to(target, &record, request.overwrite, request.with_role)
-                    .await?
-            }
         };
-        let restored = target.is_some() && skipped.is_none();
         Ok(RestoreResult {
             state: Some(record.state),
             skipped,
-            restored,
+            restored: target.is_some() && skipped.is_none(),
             claim,
         })
     }
 
-    /// The peer as it is now, if it is the user's.
-    async fn target(
+    /// The peer as it is at 100ms now, if it is the user's.
+    async fn fetch_target(
         &self,
         request: &RestoreRequest,
         peer_id: &PeerId,
@@ -147,174 +142,147 @@ impl Service {
             Some(room_id) => room_id.clone(),
             None => self.room_of(&request.user_id, peer_id).await?,
         };
-        let Fetched { sent_at, value } = self.hms.peer(&room_id, peer_id).await?;
-        if value.user_id != request.user_id.as_str() {
+        let fetched = self.hms.peer(&room_id, peer_id).await?;
+        let (observed_at, peer) = (fetched.sent_at, fetched.value);
+        if peer.user_id != request.user_id.as_str() {
             return Err(RestoreError::NotOfUser);
         }
-        self.target_of(&room_id, sent_at, value)
-    }
-
-    fn target_of(
-        &self,
-        room: &RoomId,
-        sent_at: Timestamp,
-        peer: UpstreamPeer,
-    ) -> Result<Target, RestoreError> {
-        let has_metadata = peer.has_metadata();
-        let key = key_of(room, &peer)?;
-        let seen = self.observation(room, sent_at, Source::Peer, peer).ok();
         Ok(Target {
-            key,
-            seen_at: sent_at,
-            has_metadata,
-            seen,
+            key: key_of(&room_id, &peer)?,
+            observed_at,
+            has_metadata: peer.has_metadata(),
+            observation: self
+                .observation(&room_id, observed_at, Source::Peer, peer)
+                .ok(),
         })
     }
 
-    /// Where the peer is: where it was seen, else where the user's state is from.
+    /// The room where the peer was last observed, or else the room of the user's state.
     async fn room_of(&self, user_id: &UserId, peer_id: &PeerId) -> Result<RoomId, RestoreError> {
         if let Some(room_id) = self.store.room_of(user_id, peer_id).await? {
             return Ok(room_id);
         }
-        let query = ResumeQuery {
-            user_id: user_id.clone(),
-            room_id: None,
-            exclude_peer_id: None,
-        };
-        let state = self.resume(query).await?.ok_or(RestoreError::RoomUnknown)?;
-        Ok(state.key.room_id)
+        let state = self.resume(ResumeQuery::of_user(user_id)).await?;
+        Ok(state.ok_or(RestoreError::RoomUnknown)?.key.room_id)
     }
 
-    /// The state to send. To overwrite means that what the peer has does not count, unless a state was sent to it before:
-    /// what it has since is the player's.
+    /// The state to send. With `overwrite`, the peer's own state does not count, unless a state was
+    /// sent to that peer before: then the player has set what it has now.
     async fn state_for(
         &self,
         request: &RestoreRequest,
         target: Option<&Target>,
-    ) -> Result<Option<SavedState>, RestoreError> {
-        let everywhere = ResumeQuery {
-            user_id: request.user_id.clone(),
+    ) -> Result<Option<SavedState>, StoreError> {
+        let of_any_peer = ResumeQuery {
             room_id: request.room_id.clone(),
-            exclude_peer_id: None,
+            ..ResumeQuery::of_user(&request.user_id)
         };
-        if let Some(target) = target.filter(|_| request.overwrite)
+        if request.overwrite
+            && let Some(target) = target
             && !self.store.was_restored_to(&target.key).await?
         {
-            let elsewhere = ResumeQuery {
+            let of_other_peers = ResumeQuery {
                 exclude_peer_id: Some(target.key.peer_id.clone()),
-                ..everywhere.clone()
+                ..of_any_peer.clone()
             };
-            if let Some(state) = self.resume(elsewhere).await? {
+            if let Some(state) = self.resume(of_other_peers).await? {
                 return Ok(Some(state));
             }
         }
-        Ok(self.resume(everywhere).await?)
+        self.resume(of_any_peer).await
     }
 
     async fn claim(
         &self,
         record: &ResumeRecord,
-        claimant: Claimant,
+        claimant: &Claimant,
     ) -> Result<Claim, RestoreError> {
         let claim = self.store.claim(record.clone(), claimant.clone()).await?;
-        let outcome = match &claim {
-            claim if claim.claimed_by != claimant => "already-claimed",
-            claim if claim.claimed_at != record.at => "again",
-            _ => "claimed",
-        };
-        metrics::counter!(CLAIMS, "outcome" => outcome).increment(1);
-        match outcome {
-            "already-claimed" => return Err(RestoreError::AlreadyClaimed(claim)),
-            // With a peer to restore to, that is when the player has it.
-            "claimed" if record.to.is_none() => time_from_drop(record),
-            _ => {}
+        if claim.claimed_by != *claimant {
+            count_claim("already-claimed");
+            return Err(RestoreError::AlreadyClaimed(claim));
+        }
+        if claim.claimed_at != record.at {
+            count_claim("again");
+            return Ok(claim);
+        }
+        count_claim("claimed");
+        // With a peer to restore to, the player has the state only once it is restored.
+        if record.to.is_none() {
+            record_time_from_drop(record);
         }
         Ok(claim)
     }
 
-    /// Sends the state to the target, or says why not, and records that.
+    /// Sends the state to the target, unless there is a reason to skip it, and records what happened.
     async fn restore_to(
         &self,
         target: &Target,
         record: &ResumeRecord,
-        overwrite: bool,
-        with_role: bool,
+        request: &RestoreRequest,
     ) -> Result<Option<SkipReason>, RestoreError> {
         let skipped = if record.state.key == target.key {
-            SkipReason::SamePeer
-        } else if target.has_metadata && !overwrite {
-            SkipReason::AlreadyHasMetadata
+            Some(SkipReason::SamePeer)
+        } else if target.has_metadata && !request.overwrite {
+            Some(SkipReason::AlreadyHasMetadata)
         } else {
-            let sent = self
-                .send(&target.key, target.seen_at, record, with_role)
-                .await;
-            if let Err(RestoreError::Upstream(error)) = &sent {
-                self.record(record, RestoreOutcome::Failed(error.code()))
-                    .await?;
-            }
-            return sent.map(|()| None);
+            None
         };
-        self.record(record, RestoreOutcome::Skipped(skipped))
-            .await?;
-        Ok(Some(skipped))
+        if let Some(reason) = skipped {
+            self.record(record, RestoreOutcome::Skipped(reason)).await?;
+            return Ok(skipped);
+        }
+        let sent = self
+            .send(&target.key, target.observed_at, record, request.with_role)
+            .await;
+        if let Err(RestoreError::Upstream(error)) = &sent {
+            self.record(record, RestoreOutcome::Failed(error.code()))
+                .await?;
+        }
+        sent.map(|()| None)
     }
 
-    /// Sends the record's state to a peer that was just seen and kept, and records it.
+    /// Sends the record's state to a peer that was observed and saved just before, and records it.
     ///
     /// # Errors
-    /// [`RestoreError::Upstream`], after which the peer may or may not have the state. Whoever sees it next will know.
-    pub(super) async fn send(
+    /// [`RestoreError::Upstream`], after which the peer may or may not have the state. The mark on
+    /// the peer says so to whoever observes it next.
+    async fn send(
         &self,
         to: &PeerKey,
-        seen_at: Timestamp,
+        observed_at: Timestamp,
         record: &ResumeRecord,
         with_role: bool,
     ) -> Result<(), RestoreError> {
-        let state = &record.state;
-        let mark = RestoreMark::new(state, self.now(), seen_at);
-        self.store
-            .report(Report::Restoring {
-                key: to.clone(),
-                observed_at: seen_at,
-                mark,
-            })
-            .await?;
-        let update = PeerUpdate {
-            metadata: state.metadata.raw().map(ToOwned::to_owned),
-            role: state
-                .role
-                .as_ref()
-                .filter(|_| with_role)
-                .map(|role| role.as_str().to_owned()),
-            name: None,
+        let mark = RestoreMark::new(&record.state, self.now(), observed_at);
+        let restoring = Report::Restoring {
+            key: to.clone(),
+            observed_at,
+            mark,
         };
-        let updated = self
+        self.store.report(restoring).await?;
+        let update = update_with(&record.state, with_role);
+        let Fetched { sent_at, value } = self
             .hms
             .update_peer(&to.room_id, &to.peer_id, &update)
-            .await;
+            .await?;
         let answered_at = self.now();
-        match updated {
-            Ok(Fetched { sent_at, value }) => {
-                // Later than the sight before it, whatever the clock has done.
-                let sent_at = sent_at.max(mark.at);
-                if let Ok(seen) = self.observation(&to.room_id, sent_at, Source::Peer, value)
-                    && seen.key == *to
-                {
-                    self.store
-                        .report(Report::Restored {
-                            observation: seen,
-                            valid_until: answered_at,
-                        })
-                        .await?;
-                }
-                time_from_drop(record);
-                Ok(self.record(record, RestoreOutcome::Restored).await?)
-            }
-            Err(error) => Err(error.into()),
+        // The clock may have gone back since the peer was observed.
+        let sent_at = sent_at.max(mark.at);
+        if let Ok(observation) = self.observation(&to.room_id, sent_at, Source::Peer, value)
+            && observation.key == *to
+        {
+            let restored = Report::Restored {
+                observation,
+                valid_until: answered_at,
+            };
+            self.store.report(restored).await?;
         }
+        record_time_from_drop(record);
+        Ok(self.record(record, RestoreOutcome::Restored).await?)
     }
 
-    pub(super) async fn record(
+    async fn record(
         &self,
         record: &ResumeRecord,
         outcome: RestoreOutcome,
@@ -324,14 +292,42 @@ impl Service {
     }
 }
 
+/// The result where the user has no saved state.
+fn nothing_saved(target: Option<&Target>) -> Result<RestoreResult, RestoreError> {
+    if target.is_none() {
+        return Err(RestoreError::NothingSaved);
+    }
+    let reason = SkipReason::NothingSaved;
+    count_restore(false, RestoreOutcome::Skipped(reason));
+    Ok(RestoreResult {
+        state: None,
+        skipped: Some(reason),
+        restored: false,
+        claim: None,
+    })
+}
+
+fn update_with(state: &SavedState, with_role: bool) -> PeerUpdate {
+    let role = state.role.as_ref().filter(|_| with_role);
+    PeerUpdate {
+        metadata: state.metadata.raw().map(ToOwned::to_owned),
+        role: role.map(|role| role.as_str().to_owned()),
+        name: None,
+    }
+}
+
+fn count_claim(outcome: &'static str) {
+    metrics::counter!(CLAIMS, "outcome" => outcome).increment(1);
+}
+
 fn count_restore(automatic: bool, outcome: RestoreOutcome) {
     let automatic = if automatic { "true" } else { "false" };
     metrics::counter!(RESTORES, "automatic" => automatic, "outcome" => outcome.as_str())
         .increment(1);
 }
 
-/// How long a player was without their state.
-fn time_from_drop(record: &ResumeRecord) {
+/// Records in a metric how long the player was without their state.
+fn record_time_from_drop(record: &ResumeRecord) {
     if let Some(dropped_at) = record.state.dropped_at() {
         #[expect(
             clippy::cast_precision_loss,

@@ -1,6 +1,7 @@
-//! The worker that restores by itself: takes jobs that joins have queued, and sees each to its end.
+//! The restore worker: takes the jobs that joins have queued, and attempts each until it is done.
 //!
-//! Any replica's worker takes any job, for a lease: should it die, another takes the job when that is over.
+//! Any replica's worker takes any job, for a lease. Should the worker die, another takes the job
+//! when the lease ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +13,31 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::automatic::{Progress, WaitReason};
 use crate::backoff::Backoff;
-use crate::domain::RestoreJob;
-use crate::service::{Progress, RestorePolicy, Service, Waiting};
+use crate::domain::{RestoreJob, RestorePolicy};
+use crate::service::Service;
 use crate::store::StoreError;
 
-/// How many jobs a worker has at a time.
-const AT_A_TIME: u16 = 16;
-/// How long an idle worker waits before it looks again, unless it is told of a job.
-const IDLE: Duration = Duration::from_millis(500);
-/// How long a job waits for its peer to appear: 100ms tells of a join before the peer can be fetched.
-const FOR_PEER: TimeDelta = TimeDelta::seconds(30);
-/// How long a job waits for the state of the peer before, or for its drop, to be told: a ghost stays for about 60 s, and
-/// its leave may be retried for another 10.
-const FOR_STATE: TimeDelta = TimeDelta::seconds(120);
-/// The pauses between the attempts of a job.
+/// How many jobs one worker runs at the same time.
+const MAX_CONCURRENT_JOBS: u16 = 16;
+/// How long an idle worker waits before it looks for jobs, unless it is woken.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a job waits for its peer: 100ms reports a join before the peer can be fetched.
+const PEER_WAIT: TimeDelta = TimeDelta::seconds(30);
+/// How long a job waits for the state of the peer before, or for its drop: 100ms lists a ghost for
+/// about 60 s, and may retry its leave event for another 10.
+const STATE_WAIT: TimeDelta = TimeDelta::seconds(120);
+/// How long a job may take beside its two calls to 100ms.
+const JOB_OVERHEAD: Duration = Duration::from_secs(5);
+/// The pauses between the attempts of a job. With jitter, players that dropped together do not
+/// retry together.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(5),
     factor: 2,
     jitter: 0.25,
 };
-/// What a job needs beside its two calls to 100ms.
-const BESIDE_CALLS: Duration = Duration::from_secs(5);
 
 /// The worker.
 #[derive(Clone)]
@@ -42,12 +45,14 @@ pub struct RestoreWorker {
     service: Service,
     policy: RestorePolicy,
     wake: Arc<Notify>,
-    /// How long a job may take. Then it is dropped, before its lease ends: no two workers send at once.
+    /// How long an attempt may take. It ends before its lease does, so that no two workers send at
+    /// the same time.
     budget: Duration,
 }
 
 impl RestoreWorker {
-    /// A worker for this service, whose calls to 100ms take `upstream_timeout` at most; `wake` tells it of new jobs.
+    /// A worker for this service, whose calls to 100ms take at most `upstream_timeout`. `wake` is
+    /// notified of new jobs.
     pub fn new(
         service: Service,
         policy: RestorePolicy,
@@ -58,79 +63,83 @@ impl RestoreWorker {
             service,
             policy,
             wake,
-            budget: upstream_timeout * 2 + BESIDE_CALLS,
+            budget: upstream_timeout * 2 + JOB_OVERHEAD,
         }
     }
 
-    /// Works until `shutdown`, and then ends what it has begun.
+    /// Works until `shutdown`, then finishes the attempts it has begun.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut under_way = FuturesUnordered::new();
+        let mut running = FuturesUnordered::new();
         loop {
-            let room = AT_A_TIME - u16::try_from(under_way.len()).unwrap_or(AT_A_TIME);
-            let taken = if room == 0 || shutdown.is_cancelled() {
+            let running_jobs = u16::try_from(running.len()).unwrap_or(MAX_CONCURRENT_JOBS);
+            let capacity = MAX_CONCURRENT_JOBS - running_jobs;
+            let jobs = if capacity == 0 || shutdown.is_cancelled() {
                 Vec::new()
             } else {
-                self.take(room).await
+                self.take_jobs(capacity).await
             };
-            let full = taken.len() == usize::from(room);
-            under_way.extend(taken.into_iter().map(|job| self.work(job)));
+            // Where as many jobs were due as fit, more may be.
+            let may_be_more = jobs.len() == usize::from(capacity);
+            running.extend(jobs.into_iter().map(|job| self.work(job)));
             tokio::select! {
-                () = shutdown.cancelled(), if under_way.is_empty() => return,
-                Some(()) = under_way.next() => {}
+                () = shutdown.cancelled(), if running.is_empty() => return,
+                Some(()) = running.next() => {}
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(IDLE), if !full && !shutdown.is_cancelled() => {}
+                () = tokio::time::sleep(POLL_INTERVAL), if !may_be_more && !shutdown.is_cancelled() => {}
             }
         }
     }
 
-    async fn take(&self, limit: u16) -> Vec<RestoreJob> {
+    async fn take_jobs(&self, limit: u16) -> Vec<RestoreJob> {
         let now = self.service.now();
-        let lease = TimeDelta::from_std(self.budget + BESIDE_CALLS).unwrap_or(FOR_STATE);
-        let taken = self
+        let lease = TimeDelta::from_std(self.budget + JOB_OVERHEAD).unwrap_or(STATE_WAIT);
+        let jobs = self
             .service
             .store
             .take_restore_jobs(now, now.shifted(lease), limit)
             .await;
-        taken.unwrap_or_else(|error| {
-            tracing::warn!(%error, "no restore jobs could be taken");
+        jobs.unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not take restore jobs; trying again");
             Vec::new()
         })
     }
 
     async fn work(&self, job: RestoreJob) {
-        let run = timeout(self.budget, self.service.run_restore_job(&job, self.policy)).await;
-        let settled = match run {
+        let attempt = self.service.attempt_restore(&job, self.policy);
+        let settled = match timeout(self.budget, attempt).await {
             Ok(Ok(Progress::Done)) => self.service.store.finish_restore_job(&job).await,
             Ok(Ok(Progress::Waiting(reason))) => self.wait(&job, reason).await,
-            Ok(Err(error)) => self.failed(&job, &error.to_string()).await,
-            Err(_) => self.failed(&job, "it took too long").await,
+            Ok(Err(error)) => self.after_failure(&job, &error.to_string()).await,
+            Err(_) => self.after_failure(&job, "it took too long").await,
         };
         if let Err(error) = settled {
-            tracing::warn!(%error, "a restore job could not be settled; it is due again when its lease ends");
+            tracing::warn!(%error, "could not finish a restore job; it is due again when its lease ends");
         }
     }
 
-    /// Puts the job back, or gives it up where it has waited for long enough.
-    async fn wait(&self, job: &RestoreJob, reason: Waiting) -> Result<(), StoreError> {
-        let (patience, failure) = match reason {
-            Waiting::State => (FOR_STATE.min(self.policy.window), None),
-            Waiting::Peer(error, state) => (FOR_PEER, Some((error, state))),
-            Waiting::Upstream(error, state) => (self.policy.window, Some((error, state))),
+    /// Puts the job back, or ends it when it has waited long enough.
+    async fn wait(&self, job: &RestoreJob, reason: WaitReason) -> Result<(), StoreError> {
+        let (longest_wait, failure) = match reason {
+            WaitReason::State => (STATE_WAIT.min(self.policy.window), None),
+            WaitReason::Peer(failure) => (PEER_WAIT, Some(failure)),
+            WaitReason::Upstream(failure) => (self.policy.window, Some(failure)),
         };
-        if self.service.now() <= job.queued_at.shifted(patience) {
+        if self.service.now() <= job.queued_at.shifted(longest_wait) {
             return self.put_back(job).await;
         }
-        if let Some((error, state)) = failure {
-            self.service
-                .give_up_restore_job(job, *state, &error)
-                .await?;
+        if let Some(failure) = failure {
+            self.service.record_failure(job, failure).await?;
         }
         self.service.store.finish_restore_job(job).await
     }
 
-    /// The job is due again when its lease ends; past the window it is not worth it.
-    async fn failed(&self, job: &RestoreJob, why: &str) -> Result<(), StoreError> {
-        tracing::warn!(why, attempts = job.attempts, "a restore job failed");
+    /// Leaves the job to be due again when its lease ends, or ends it when the window is over.
+    async fn after_failure(&self, job: &RestoreJob, reason: &str) -> Result<(), StoreError> {
+        tracing::warn!(
+            reason,
+            attempts = job.attempts,
+            "an attempt at a restore job failed"
+        );
         if self.service.now() <= job.queued_at.shifted(self.policy.window) {
             return Ok(());
         }
@@ -138,11 +147,9 @@ impl RestoreWorker {
     }
 
     async fn put_back(&self, job: &RestoreJob) -> Result<(), StoreError> {
-        let pause = BACKOFF.pause(u32::try_from(job.attempts - 1).unwrap_or_default());
-        let due = self
-            .service
-            .now()
-            .shifted(TimeDelta::from_std(pause).unwrap_or_default());
+        let retry = u32::try_from(job.attempts - 1).unwrap_or_default();
+        let pause = TimeDelta::from_std(BACKOFF.pause(retry)).unwrap_or_default();
+        let due = self.service.now().shifted(pause);
         self.service.store.put_restore_job_back(job, due).await
     }
 }

@@ -1,0 +1,230 @@
+//! Snapshots: peers are fetched from 100ms now and stored.
+//!
+//! What may be stored of a peer is decided here too, for the other parts of the service as well.
+
+use crate::domain::{
+    InvalidId, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey,
+    ProblemCode, RoleName, RoomId, Source, Timestamp, UserId,
+};
+use crate::hms::{Fetched, HmsError, UpstreamPeer};
+use crate::service::Service;
+use crate::store::{Saved, StoreError};
+
+/// How many peers of a room are saved at a time: enough for full batches, and few enough to report
+/// progress.
+const PEERS_PER_SAVE: usize = 2_000;
+
+/// What is stored of a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct StoragePolicy {
+    /// The largest metadata that is stored, in bytes.
+    pub max_metadata_bytes: usize,
+    /// Whether display names are stored.
+    pub store_names: bool,
+}
+
+impl StoragePolicy {
+    /// The metadata, if it is not too large.
+    pub(super) fn check_metadata(&self, metadata: Metadata) -> Result<Metadata, Unstorable> {
+        let (size, max) = (metadata.len(), self.max_metadata_bytes);
+        if size > max {
+            Err(Unstorable::MetadataTooLarge { size, max })
+        } else {
+            Ok(metadata)
+        }
+    }
+
+    /// The display name, if names are stored.
+    pub(super) fn check_name(&self, name: Option<Label>) -> Option<Label> {
+        if self.store_names { name } else { None }
+    }
+}
+
+/// Why a peer that 100ms described cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unstorable {
+    /// It has no `user_id` to store it under.
+    #[error("the peer has no user_id, so its metadata cannot be stored for a user")]
+    NoUserId,
+    /// Its `user_id` is no id.
+    #[error("the peer's user_id cannot be stored: {0}")]
+    BadUserId(#[source] InvalidId),
+    /// Its peer id is no id.
+    #[error("the peer's id cannot be stored: {0}")]
+    BadPeerId(#[source] InvalidId),
+    /// Its ids are together too large for an index.
+    #[error(transparent)]
+    KeyTooLarge(#[from] KeyTooLarge),
+    /// Its metadata is larger than the setting allows.
+    #[error(
+        "the metadata has {size} bytes; at most {max} can be stored (REJOIN_MAX_METADATA_BYTES)"
+    )]
+    MetadataTooLarge {
+        /// The size of the metadata, in bytes.
+        size: usize,
+        /// The largest size that can be stored.
+        max: usize,
+    },
+    /// Its metadata is not Unicode text.
+    #[error(transparent)]
+    NotRepresentable(#[from] NotRepresentable),
+}
+
+impl Unstorable {
+    /// The problem code.
+    pub fn code(&self) -> ProblemCode {
+        match self {
+            Self::NoUserId | Self::BadUserId(_) => ProblemCode::PeerWithoutUserId,
+            Self::BadPeerId(_) => ProblemCode::UpstreamBadResponse,
+            Self::KeyTooLarge(_) => ProblemCode::InvalidRequest,
+            Self::MetadataTooLarge { .. } => ProblemCode::MetadataTooLarge,
+            Self::NotRepresentable(_) => ProblemCode::MetadataNotRepresentable,
+        }
+    }
+}
+
+/// Why a snapshot failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The peer or the room could not be fetched.
+    #[error(transparent)]
+    Upstream(#[from] HmsError),
+    /// The peer cannot be stored.
+    #[error(transparent)]
+    Unstorable(#[from] Unstorable),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The snapshot of a room.
+#[derive(Debug)]
+pub struct RoomSnapshot {
+    /// When 100ms was asked.
+    pub observed_at: Timestamp,
+    /// The peers that were saved.
+    pub saved: Vec<Saved>,
+    /// The ids of the peers that were not saved, and why.
+    pub skipped: Vec<(String, SnapshotError)>,
+}
+
+impl Service {
+    /// Fetches a peer now and saves it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub async fn snapshot_peer(
+        &self,
+        room_id: &RoomId,
+        peer_id: &PeerId,
+    ) -> Result<Saved, SnapshotError> {
+        let fetched = self.hms.peer(room_id, peer_id).await?;
+        let observation =
+            self.observation(room_id, fetched.sent_at, Source::Peer, fetched.value)?;
+        Ok(self.store.save(observation).await?)
+    }
+
+    /// Fetches the peers of a room now and saves all that can be stored.
+    ///
+    /// Calls `progress` with the number of peers that are done, and of all.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the room could not be fetched, or the database is away. Another
+    /// attempt is harmless. Errors of single peers are in the result.
+    pub async fn snapshot_room(
+        &self,
+        room_id: &RoomId,
+        user_id: Option<&UserId>,
+        role: Option<&RoleName>,
+        progress: impl Fn(usize, usize),
+    ) -> Result<RoomSnapshot, SnapshotError> {
+        let role = role.map(RoleName::as_str);
+        let fetched = self.hms.peers(room_id, user_id, role).await?;
+        Ok(self
+            .save_peers(room_id, Source::Room, fetched, progress)
+            .await?)
+    }
+
+    /// Saves the peers of a room that were fetched.
+    pub(super) async fn save_peers(
+        &self,
+        room_id: &RoomId,
+        source: Source,
+        fetched: Fetched<Vec<UpstreamPeer>>,
+        progress: impl Fn(usize, usize),
+    ) -> Result<RoomSnapshot, StoreError> {
+        let mut snapshot = RoomSnapshot {
+            observed_at: fetched.sent_at,
+            saved: Vec::new(),
+            skipped: Vec::new(),
+        };
+        let mut observations = Vec::new();
+        for peer in fetched.value {
+            let id = peer.peer_id.clone();
+            match self.observation(room_id, snapshot.observed_at, source, peer) {
+                Ok(observation) => observations.push(observation),
+                Err(unstorable) => snapshot.skipped.push((id, unstorable.into())),
+            }
+        }
+        let all = observations.len();
+        while !observations.is_empty() {
+            let count = observations.len().min(PEERS_PER_SAVE);
+            self.save_some(observations.drain(..count).collect(), &mut snapshot)
+                .await?;
+            progress(all - observations.len(), all);
+        }
+        Ok(snapshot)
+    }
+
+    async fn save_some(
+        &self,
+        observations: Vec<Observation>,
+        snapshot: &mut RoomSnapshot,
+    ) -> Result<(), StoreError> {
+        let ids: Vec<PeerId> = observations
+            .iter()
+            .map(|observation| observation.key.peer_id.clone())
+            .collect();
+        for (id, result) in ids.iter().zip(self.store.save_all(observations).await) {
+            match result {
+                Ok(saved) => snapshot.saved.push(saved),
+                Err(error @ StoreError::Refused(_)) => {
+                    snapshot.skipped.push((id.to_string(), error.into()));
+                }
+                Err(outage) => return Err(outage),
+            }
+        }
+        Ok(())
+    }
+
+    /// The observation of a peer that was fetched, if it can be stored.
+    pub(super) fn observation(
+        &self,
+        room_id: &RoomId,
+        observed_at: Timestamp,
+        source: Source,
+        peer: UpstreamPeer,
+    ) -> Result<Observation, Unstorable> {
+        let key = key_of(room_id, &peer)?;
+        Ok(Observation {
+            key,
+            observed_at,
+            source,
+            metadata: self.storage_policy.check_metadata(peer.metadata?)?,
+            name: self.storage_policy.check_name(peer.name),
+            role: peer.role,
+            tracks: peer.tracks,
+            joined_at: peer.joined_at,
+        })
+    }
+}
+
+/// The key of a peer that was fetched.
+pub(super) fn key_of(room_id: &RoomId, peer: &UpstreamPeer) -> Result<PeerKey, Unstorable> {
+    if peer.user_id.is_empty() {
+        return Err(Unstorable::NoUserId);
+    }
+    let user_id = UserId::parse(&peer.user_id).map_err(Unstorable::BadUserId)?;
+    let peer_id = PeerId::parse(&peer.peer_id).map_err(Unstorable::BadPeerId)?;
+    Ok(PeerKey::new(user_id, room_id.clone(), peer_id)?)
+}
