@@ -67,7 +67,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         Format::Json => {
             super::print_json(&rows.into_iter().map(SnapshotJson::from).collect::<Vec<_>>())
         }
-        Format::Csv => csv(&rows),
+        Format::Csv => print_out(&csv(&rows)),
     }
 }
 
@@ -150,9 +150,8 @@ fn printable(character: char) -> char {
     }
 }
 
-fn csv(rows: &[Snapshot]) -> Result<Exit, Failure> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record([
+fn csv(rows: &[Snapshot]) -> String {
+    let header = [
         "id",
         "user_id",
         "room_id",
@@ -165,10 +164,10 @@ fn csv(rows: &[Snapshot]) -> Result<Exit, Failure> {
         "first_observed_at",
         "last_observed_at",
         "source",
-    ])
-    .map_err(Failure::other)?;
-    for row in rows {
-        csv.write_record([
+    ];
+    let mut lines = vec![csv_line(header)];
+    lines.extend(rows.iter().map(|row| {
+        csv_line([
             row.id.to_string().as_str(),
             row.key.user_id.as_str(),
             row.key.room_id.as_str(),
@@ -182,8 +181,18 @@ fn csv(rows: &[Snapshot]) -> Result<Exit, Failure> {
             &row.last_observed_at.to_string(),
             row.source.as_str(),
         ])
-        .map_err(Failure::other)?;
-    }
-    let bytes = csv.into_inner().map_err(Failure::other)?;
-    print_out(String::from_utf8_lossy(&bytes).trim_end())
+    }));
+    lines.join("\n")
+}
+
+/// One record as RFC 4180 has it, without its line break: fields are quoted where they need it.
+fn csv_line<const N: usize>(fields: [&str; N]) -> String {
+    let fields = fields.map(|field| {
+        if field.contains([',', '"', '\r', '\n']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field.to_owned()
+        }
+    });
+    fields.join(",")
 }

@@ -1,12 +1,17 @@
 //! The commands. Each file has one, its arguments and its `--help`.
 
+#[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "demo")]
+mod embedded;
 mod exit;
 mod healthcheck;
 mod history;
 mod key;
+mod progress;
 mod resume;
 mod serve;
+#[cfg(feature = "demo")]
 mod sim;
 mod snapshot;
 
@@ -27,10 +32,16 @@ struct Cli {
     command: Command,
 }
 
+#[cfg(feature = "demo")]
 const EXAMPLES: &str = "Examples:
   rejoin demo                                      see it work, with nothing else installed
   rejoin serve                                     the service; settings come from the environment
-  rejoin snapshot --room 627cda81ab4f3b56a077dc33  keep a whole room now";
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33  save a whole room now";
+
+#[cfg(not(feature = "demo"))]
+const EXAMPLES: &str = "Examples:
+  rejoin serve                                     the service; settings come from the environment
+  rejoin snapshot --room 627cda81ab4f3b56a077dc33  save a whole room now";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -40,7 +51,10 @@ enum Command {
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
+    #[cfg(feature = "demo")]
+    #[command(after_help = sim::examples("rejoin sim"))]
     Sim(sim::Args),
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
     Openapi(OpenapiArgs),
     Healthcheck(healthcheck::Args),
@@ -111,7 +125,9 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),
+        #[cfg(feature = "demo")]
         Command::Sim(args) => sim::run(args).await,
+        #[cfg(feature = "demo")]
         Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Openapi(_) => print_out(
             &crate::http::openapi()
@@ -135,7 +151,8 @@ async fn run(command: Command) -> Result<Exit, Failure> {
 fn log_level(command: &Command) -> &'static str {
     match command {
         Command::Serve(_) => "info",
-        // The demo cuts 100ms off on purpose.
+        // The demo makes 100ms fail on purpose.
+        #[cfg(feature = "demo")]
         Command::Demo(_) => "warn,rejoin::hms=error",
         _ => "warn",
     }

@@ -1,22 +1,24 @@
 //! `rejoin serve`: the service.
 
-use std::path::PathBuf;
-
 use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{
-    ConfigError, DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs,
-};
+use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs};
 use crate::domain::Clock;
 use crate::server;
 use crate::store::StoreConfig;
-use embedded_postgres::EmbeddedPostgres;
 
+#[cfg(feature = "demo")]
 const EXAMPLES: &str = "Examples:
   DATABASE_URL=postgres://rejoin@localhost/rejoin HMS_ACCESS_KEY=... HMS_SECRET=... rejoin serve
   rejoin serve --embedded-postgres ./data --listen 127.0.0.1:9000
+
+Every setting is also in .env.sample, with its default.";
+
+#[cfg(not(feature = "demo"))]
+const EXAMPLES: &str = "Example:
+  DATABASE_URL=postgres://rejoin@localhost/rejoin HMS_ACCESS_KEY=... HMS_SECRET=... rejoin serve
 
 Every setting is also in .env.sample, with its default.";
 
@@ -39,15 +41,15 @@ pub(super) struct Args {
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
     no_migrate: bool,
-    /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory that is removed at the end
-    #[arg(long, value_name = "DIR", num_args = 0..=1)]
-    #[expect(
-        clippy::option_option,
-        reason = "absent, given alone, and given with a directory are three things"
-    )]
-    embedded_postgres: Option<Option<PathBuf>>,
+    #[cfg(feature = "demo")]
+    #[command(flatten)]
+    embedded: super::embedded::EmbeddedArgs,
 }
 
+#[cfg_attr(
+    not(feature = "demo"),
+    expect(unused_mut, reason = "an embedded Postgres sets the database")
+)]
 pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
@@ -57,24 +59,8 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         args.webhooks.webhooks()?,
     );
     let restores = args.restores.policy(&webhooks)?;
-    if args.embedded_postgres.is_some() && args.database.is_set() {
-        return Err(ConfigError::should_be(
-            "DATABASE_URL",
-            "left unset where --embedded-postgres is given",
-        )
-        .into());
-    }
-    let postgres = match &args.embedded_postgres {
-        None => None,
-        Some(dir) => Some(
-            EmbeddedPostgres::start(dir.as_deref())
-                .await
-                .map_err(Failure::database)?,
-        ),
-    };
-    if let Some(postgres) = &postgres {
-        args.database = DatabaseArgs::at(postgres.url().into());
-    }
+    #[cfg(feature = "demo")]
+    let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
     let config = AppConfig {
         database: args.database.options()?,
@@ -105,6 +91,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     tracing::info!("listening on http://{bound}");
     server::serve(listener, app.router(), shutdown).await;
     chores.wait().await;
+    #[cfg(feature = "demo")]
     if let Some(postgres) = postgres {
         postgres.stop().await;
     }

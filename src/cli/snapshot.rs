@@ -1,9 +1,6 @@
 //! `rejoin snapshot`: the backend job. Straight to 100ms and the database; no server is needed.
 
-use std::io::IsTerminal;
-
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::progress::Progress;
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
 use crate::config::{DatabaseArgs, LimitArgs, UpstreamArgs};
@@ -58,21 +55,11 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result<Exit, Failure> {
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::new(0)
-    } else {
-        ProgressBar::hidden()
-    };
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} peers kept")
-        .map_err(Failure::other)?;
-    bar.set_style(style);
+    let progress = Progress::stderr();
     let taken = service
-        .snapshot_room(room, user, None, |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        })
+        .snapshot_room(room, user, None, |done, all| progress.show(done, all))
         .await;
-    bar.finish_and_clear();
+    drop(progress);
     let RoomSnapshot { saved, skipped, .. } = taken?;
     let changed = saved.iter().filter(|saved| saved.changed).count();
     eprintln!(

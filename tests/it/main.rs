@@ -4,6 +4,7 @@ mod admin_sql;
 mod api;
 mod commands;
 mod databases;
+#[cfg(feature = "demo")]
 mod demo;
 mod exact;
 mod expectations;

@@ -9,7 +9,7 @@ use super::EmbeddedError;
 use super::account::Account;
 use super::download;
 
-/// The oldest version that rejoin supports.
+/// The oldest version that Postgres itself still supports.
 const OLDEST: u32 = 14;
 
 /// Where Debian, Fedora, a build from source, Homebrew and Postgres.app put the programs. `*` is a version.
@@ -49,7 +49,7 @@ impl Binaries {
             .chain(pg_config())
             .chain(USUAL.into_iter().flat_map(expand));
         if let Some(dir) = installed
-            .chain(download::kept())
+            .chain(download::cached())
             .find(|dir| need.check(dir).is_ok())
         {
             return Ok(Self(dir));
@@ -87,7 +87,7 @@ impl Need<'_> {
                 .map_err(|error| error.to_string())?;
         }
         let version =
-            version(&dir.join("postgres")).ok_or("its `postgres` does not tell its version")?;
+            version(&dir.join("postgres")).ok_or("its `postgres` does not print its version")?;
         let fits = self
             .made_by
             .map_or(version >= OLDEST, |made_by| version == made_by);
@@ -119,8 +119,8 @@ fn path() -> impl Iterator<Item = PathBuf> {
 }
 
 fn pg_config() -> Option<PathBuf> {
-    let told = Command::new("pg_config").arg("--bindir").output().ok()?;
-    let dir = String::from_utf8(told.stdout).ok()?;
+    let output = Command::new("pg_config").arg("--bindir").output().ok()?;
+    let dir = String::from_utf8(output.stdout).ok()?;
     Some(PathBuf::from(dir.trim())).filter(|dir| dir.is_absolute())
 }
 
@@ -147,12 +147,12 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
 
 /// The major version of a `postgres` program.
 fn version(postgres: &Path) -> Option<u32> {
-    let told = Command::new(postgres).arg("--version").output().ok()?;
-    parse_version(&String::from_utf8_lossy(&told.stdout))
+    let output = Command::new(postgres).arg("--version").output().ok()?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
 }
 
-fn parse_version(told: &str) -> Option<u32> {
-    leading_number(told.split_once("(PostgreSQL) ")?.1)
+fn parse_version(output: &str) -> Option<u32> {
+    leading_number(output.split_once("(PostgreSQL) ")?.1)
 }
 
 fn leading_number(text: &str) -> Option<u32> {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_postgres_tells() {
+    fn versions_are_read_from_what_postgres_prints() {
         assert_eq!(
             parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
             Some(15)

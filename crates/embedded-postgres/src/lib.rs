@@ -1,6 +1,6 @@
 //! A real Postgres of our own, for the demo, for trying the service out, and for the tests.
 //!
-//! `binaries` finds its programs (or `download`s them), `home` is the directory it lives in, `account` whom it runs as,
+//! `binaries` finds its programs (or `download`s them from the `releases`), `home` is the directory it lives in, `account` whom it runs as,
 //! `cluster` makes its data and starts it, `guard` sees to it that it never outlives rejoin, and `leftover` takes over
 //! from a run where even the guard was killed. Nothing here knows what rejoin keeps in the database.
 
@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod home;
 mod leftover;
+mod releases;
 
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;

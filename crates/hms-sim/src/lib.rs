@@ -15,6 +15,8 @@
 )]
 
 mod auth;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod control;
 mod faults;
 mod handle;

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::page::Page;
 use crate::app::{App, AppConfig};
-use crate::cli::{Failure, sim as sim_command};
+use crate::cli::Failure;
 use crate::config::{DatabaseArgs, LimitArgs, RestoreArgs, Upstream, WebhookArgs};
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
@@ -20,7 +20,7 @@ use crate::keys::{KeyRing, new_key};
 use crate::server;
 use crate::store::StoreConfig;
 use embedded_postgres::EmbeddedPostgres;
-use hms_sim::{Sim, SimConfig, WebhookTarget};
+use hms_sim::{Sim, SimConfig, WebhookTarget, cli};
 
 /// The usual address of rejoin.
 const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -53,14 +53,14 @@ impl Stage {
             .await
             .map_err(Failure::other)?;
         let simulated = Sim::new(SimConfig::new(
-            sim_command::ACCESS_KEY,
-            sim_command::SECRET.into(),
+            cli::DEFAULT_ACCESS_KEY,
+            cli::DEFAULT_SECRET.into(),
         ));
         let sim = start_sim(simulated.clone()).await.map_err(Failure::other)?;
         let secret = new_key("webhook", "admin").map_err(Failure::other)?.key;
         let webhooks = WebhookArgs::at(secret.clone().into()).webhooks()?;
         let key = new_key("demo", "admin").map_err(Failure::other)?;
-        let credentials = Credentials::key(sim_command::ACCESS_KEY, sim_command::SECRET);
+        let credentials = Credentials::key(cli::DEFAULT_ACCESS_KEY, cli::DEFAULT_SECRET);
         let clock = Clock::system();
         let hms_token = authorization(&credentials, clock.clone())
             .ok_or_else(|| Failure::other("no management token could be made"))?;
@@ -168,8 +168,8 @@ impl Running {
 }
 
 async fn start_sim(sim: Sim) -> io::Result<Running> {
-    let listener = listen(sim_command::LISTEN).await?;
-    Running::start(listener, sim_command::LISTEN, async |listener, stop| {
+    let listener = listen(cli::DEFAULT_LISTEN).await?;
+    Running::start(listener, cli::DEFAULT_LISTEN, async |listener, stop| {
         if let Err(error) = hms_sim::serve(listener, sim, stop).await {
             tracing::error!(%error, "the simulated 100ms has ended");
         }

@@ -5,8 +5,6 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use testcontainers::runners::AsyncRunner;
-use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 use url::Url;
 use uuid::Uuid;
 
@@ -71,46 +69,43 @@ fn lifeline(container: &str) -> std::io::Result<ChildStdin> {
 }
 
 async fn run(image: &str, name: &str, max_connections: u16) -> Result<Url, String> {
-    let container = request(image, name, max_connections)
-        .start()
-        .await
-        .map_err(|error| error.to_string())?;
-    let url = url(&container).await.map_err(|error| error.to_string());
-    // It would remove the container at the end of this process, but other processes of the run may use it still.
-    std::mem::forget(container);
-    let url = url?;
+    let password = format!("POSTGRES_PASSWORD={PASSWORD}");
+    let max_connections = format!("-cmax_connections={max_connections}");
+    let container = ["run", "--detach", "--name", name, "--env", &password];
+    let settings = [
+        "-cfsync=off",
+        "-csynchronous_commit=off",
+        "-cfull_page_writes=off",
+        &max_connections,
+    ];
+    let command = [
+        &container[..],
+        &["--publish", "127.0.0.1::5432", image],
+        &settings,
+    ]
+    .concat();
+    docker(&command).await?;
+    let address = docker(&["port", name, "5432/tcp"]).await?;
+    let address = address.lines().next().unwrap_or_default();
+    let url = format!("postgres://postgres:{PASSWORD}@{address}/postgres?sslmode=disable");
+    let url = Url::parse(&url).map_err(|error| format!("{url}: {error}"))?;
     answers(&url).await?;
     Ok(url)
 }
 
-fn request(image: &str, name: &str, max_connections: u16) -> ContainerRequest<GenericImage> {
-    let (repository, tag) = match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (image, "latest"),
-    };
-    let settings = [
-        "postgres".to_owned(),
-        "-cfsync=off".to_owned(),
-        "-csynchronous_commit=off".to_owned(),
-        "-cfull_page_writes=off".to_owned(),
-        format!("-cmax_connections={max_connections}"),
-    ];
-    GenericImage::new(repository, tag)
-        .with_exposed_port(5432.into())
-        .with_container_name(name)
-        .with_env_var("POSTGRES_PASSWORD", PASSWORD)
-        .with_cmd(settings)
-}
-
-async fn url(
-    container: &ContainerAsync<GenericImage>,
-) -> Result<Url, testcontainers::TestcontainersError> {
-    let (host, port) = (
-        container.get_host().await?,
-        container.get_host_port_ipv4(5432).await?,
-    );
-    let url = format!("postgres://postgres:{PASSWORD}@{host}:{port}/postgres?sslmode=disable");
-    Ok(Url::parse(&url).expect("a URL"))
+/// Runs a Docker command, and returns what it prints.
+async fn docker(args: &[&str]) -> Result<String, String> {
+    let output = tokio::process::Command::new("docker")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// Waits for Postgres itself: images differ in what they log, and restart it once while they set it up.

@@ -1,4 +1,4 @@
-//! The embedded Postgres: that it works, keeps what it should, and leaves nothing else behind.
+//! The embedded Postgres: that it works, stores what it should, and leaves nothing else behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -97,13 +97,13 @@ async fn it_answers_on_the_loopback_interface_only_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_directory_keeps_its_data_and_its_password() {
+async fn a_directory_outlives_the_process_with_its_data_and_password() {
     let base = reachable_dir();
     let dir = base.path().join("not/there/yet");
     let first = options().dir(&dir).start().await.unwrap();
     execute(
         first.url(),
-        "CREATE TABLE kept AS SELECT 'kept'::text AS word",
+        "CREATE TABLE stored AS SELECT 'stored'::text AS word",
     )
     .await;
     let in_use = options().dir(&dir).start().await.unwrap_err();
@@ -117,28 +117,29 @@ async fn a_directory_keeps_its_data_and_its_password() {
 
     let second = options().dir(&dir).start().await.unwrap();
     assert_eq!(
-        ask(second.url(), "SELECT word FROM kept").await.unwrap(),
-        "kept"
+        ask(second.url(), "SELECT word FROM stored").await.unwrap(),
+        "stored"
     );
     assert!(second.url().contains(password.trim()));
 }
 
 #[tokio::test]
 async fn a_panic_stops_it() {
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     let panicking = tokio::spawn(async {
         let postgres = options().start().await.unwrap();
-        tell.send((postmaster(postgres.dir()), postgres.dir().to_owned()))
+        sender
+            .send((postmaster(postgres.dir()), postgres.dir().to_owned()))
             .unwrap();
         panic!("on purpose");
     });
-    let (process, dir) = told.await.unwrap();
+    let (process, dir) = receiver.await.unwrap();
     assert!(panicking.await.unwrap_err().is_panic());
     assert!(test_kill_process(process).is_err() && !dir.exists());
 }
 
 #[tokio::test]
-async fn lost_passwords_and_closed_directories_are_told_in_one_sentence() {
+async fn lost_passwords_and_closed_directories_are_explained_in_one_sentence() {
     let base = reachable_dir();
     let dir = base.path().join("data");
     options().dir(&dir).start().await.unwrap().stop().await;
@@ -177,19 +178,18 @@ async fn ctrl_c_stops_it() {
     let mut owner = Owner::start(None);
     let (process, dir) = (postmaster(&owner.dir), owner.dir.clone());
     rustix::process::kill_process_group(Pid::from_child(&owner.child), Signal::INT).unwrap();
-    owner.child.wait().unwrap();
-    eventually("Postgres is gone", || test_kill_process(process).is_err()).await;
-    eventually("its directory is gone", || !dir.exists()).await;
+    assert!(owner.child.wait().unwrap().success());
+    assert!(test_kill_process(process).is_err() && !dir.exists());
 }
 
 #[tokio::test]
 async fn one_that_lost_its_owner_and_its_guard_is_taken_over() {
     let base = reachable_dir();
-    let dir = base.path().join("kept");
+    let dir = base.path().join("data");
     let mut owner = Owner::start(Some(&dir));
     execute(
         &owner.url,
-        "CREATE TABLE kept AS SELECT 'kept'::text AS word",
+        "CREATE TABLE stored AS SELECT 'stored'::text AS word",
     )
     .await;
     let orphan = postmaster(&dir);
@@ -198,66 +198,67 @@ async fn one_that_lost_its_owner_and_its_guard_is_taken_over() {
     }
     owner.kill();
     assert_eq!(
-        ask(&owner.url, "SELECT word FROM kept").await.unwrap(),
-        "kept",
+        ask(&owner.url, "SELECT word FROM stored").await.unwrap(),
+        "stored",
         "the orphan lives"
     );
 
     let next = EmbeddedPostgres::start(Some(&dir)).await.unwrap();
     eventually("the orphan is gone", || test_kill_process(orphan).is_err()).await;
     assert_eq!(
-        ask(next.url(), "SELECT word FROM kept").await.unwrap(),
-        "kept"
+        ask(next.url(), "SELECT word FROM stored").await.unwrap(),
+        "stored"
     );
     assert!(ask(&owner.url, "SELECT 'orphan'").await.is_err());
 }
 
 #[test]
-fn a_wrong_pg_bin_is_told_in_one_sentence() {
+fn a_wrong_pg_bin_is_explained_in_one_sentence() {
     let output = Owner::command(None)
         .env("PG_BIN", "/nowhere")
+        .stderr(Stdio::piped())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    let sentence = "failed: PG_BIN is /nowhere, but there is no `initdb` in it: set it to a directory with `initdb` and \
+    let sentence = "error: PG_BIN is /nowhere, but there is no `initdb` in it: set it to a directory with `initdb` and \
                     `postgres`, or unset it\n";
-    assert!(told.contains(sentence), "{told}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), sentence);
+    assert_eq!(output.status.code(), Some(1));
 }
 
-/// Another process that runs an embedded Postgres: this test binary again, with only [`owner`].
+/// Another process that runs an embedded Postgres: the command.
 struct Owner {
     child: Child,
     url: String,
     dir: PathBuf,
 }
 
-const OWNED_DIR: &str = "REJOIN_TEST_OWNED_DIR";
-
 impl Owner {
     fn command(dir: Option<&Path>) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "embedded::owner", "--nocapture"]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_embedded-postgres"));
         command
-            .env(OWNED_DIR, dir.unwrap_or(Path::new("")))
+            .arg("--no-durability")
             .process_group(0)
             .stderr(Stdio::null());
+        if let Some(dir) = dir {
+            command.arg("--dir").arg(dir);
+        }
         command
     }
 
     fn start(dir: Option<&Path>) -> Self {
         let mut child = Self::command(dir).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told = lines
-            .map_while(Result::ok)
-            .find_map(|line| Some(line.split_once("owned: ")?.1.to_owned()));
-        let (url, dir) = told
-            .as_deref()
-            .and_then(|told| told.split_once(' '))
-            .expect("the owner tells what it has");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut rest_of_line = |marker: &str| {
+            lines
+                .by_ref()
+                .map_while(Result::ok)
+                .find_map(|line| Some(line.split_once(marker)?.1.to_owned()))
+                .unwrap_or_else(|| panic!("a line with {marker:?}"))
+        };
         Self {
+            dir: rest_of_line("Its data, log and password are in ").into(),
+            url: rest_of_line("DATABASE_URL="),
             child,
-            url: url.into(),
-            dir: dir.into(),
         }
     }
 
@@ -271,26 +272,6 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Not a test but the body of [`Owner`]'s process; without its variable it does nothing.
-#[tokio::test]
-async fn owner() {
-    let Ok(dir) = std::env::var(OWNED_DIR) else {
-        return;
-    };
-    let options = if dir.is_empty() {
-        options()
-    } else {
-        options().dir(dir)
-    };
-    match options.start().await {
-        Ok(postgres) => {
-            println!("owned: {} {}", postgres.url(), postgres.dir().display());
-            std::future::pending::<()>().await;
-        }
-        Err(error) => println!("failed: {error}"),
     }
 }
 
