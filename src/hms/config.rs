@@ -1,24 +1,24 @@
-//! What the client is told: where 100ms is, who we are, and how much it may use.
+//! The settings of the client: where 100ms is, the credentials, and the limits.
 
 use std::fmt;
 use std::time::Duration;
 
-use ::url::Url;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::domain::Clock;
 
-/// What proves to 100ms who is asking.
+/// What the service authenticates with at 100ms.
 #[derive(Clone)]
 pub enum Credentials {
     /// The app's access key and secret: management tokens are signed with them as needed.
     Key {
-        /// `HMS_ACCESS_KEY`, which every token names.
+        /// `HMS_ACCESS_KEY`, which is in every token.
         access_key: String,
-        /// `HMS_SECRET`, which signs and is never sent.
+        /// `HMS_SECRET`, which tokens are signed with. It is never sent.
         secret: SecretString,
     },
-    /// A ready management token from the dashboard, used as it is; once it is refused, nothing can renew it.
+    /// A ready management token from the dashboard, sent as it is. It cannot be renewed.
     Token(SecretString),
 }
 
@@ -37,7 +37,7 @@ impl Credentials {
     }
 }
 
-/// Names the kind only.
+/// Shows the kind only.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -50,24 +50,27 @@ impl fmt::Debug for Credentials {
 /// The settings of a [`Client`](super::Client).
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// The base of all paths, such as `https://api.100ms.live/v2`; a trailing slash changes nothing.
+    /// The base of all paths, such as `https://api.100ms.live/v2`, with or without a trailing
+    /// slash.
     pub base_url: Url,
-    /// Who is asking.
+    /// The credentials.
     pub credentials: Credentials,
-    /// The whole budget of one operation: waiting for a turn, retries, a fresh token and the question after a 404 included.
+    /// The budget of one operation, with everything in it: waiting for a permit, retries, a fresh
+    /// token, and the request after a 404.
     pub timeout: Duration,
-    /// How many requests may be under way at once, in all operations together.
+    /// How many requests may be in flight at once, in all operations together.
     pub max_concurrent: usize,
     /// The longest body of one peer that is read, in bytes.
     pub peer_body_limit: usize,
     /// The longest body of a list of peers that is read, in bytes.
     pub list_body_limit: usize,
-    /// Dates observations and tokens.
+    /// The clock that dates observations and tokens.
     pub clock: Clock,
 }
 
 impl ClientConfig {
-    /// The usual settings: 5 s, 64 requests at once, 2 MiB for a peer, 64 MiB for a list, the machine's clock.
+    /// The defaults: 5 s, 64 requests at once, 2 MiB for a peer, 64 MiB for a list, the system
+    /// clock.
     pub fn new(base_url: Url, credentials: Credentials) -> Self {
         Self {
             base_url,
@@ -81,13 +84,13 @@ impl ClientConfig {
     }
 }
 
-/// Why a [`ClientConfig`] gives no client.
+/// Why no client can be made from a [`ClientConfig`].
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
-    /// Not `http` or `https`, or with a user name in it, which would take the place of the token.
+    /// Not `http` or `https`, or with a user name, which would replace the token.
     #[error("the base URL must be an http or https URL without a user name")]
     BaseUrl,
-    /// The token cannot stand in a header.
+    /// The token is not valid in a header.
     #[error("the management token holds characters that no token has")]
     Token,
     /// TLS or the proxies of the environment could not be set up.

@@ -1,4 +1,4 @@
-//! The questions that the service asks 100ms, one method each.
+//! The operations on 100ms, one method each.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,23 +16,26 @@ use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError};
 use crate::metrics::{UPSTREAM_REQUEST_SECONDS, UPSTREAM_REQUESTS};
 
-/// A budget is never longer, whatever is configured.
+/// No budget is longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
-/// Longer lists are read on a thread of their own, so that other requests go on meanwhile.
-const READ_APART: usize = 256 << 10;
+/// Lists of at least this many bytes are read on a thread of their own, so that they do not block
+/// other requests.
+const LARGE_LIST_BYTES: usize = 256 << 10;
 
-/// A client of 100ms's REST API. Cheap to clone; clones share connections, token, rate limit and bounds.
+/// A client of 100ms's REST API. Cheap to clone; clones share connections, token, rate limit and
+/// permits.
 ///
-/// # What is sent again
+/// # What is retried
 /// Within the budget of one operation ([`ClientConfig::timeout`]):
-/// - after a failed or broken connection, a body that breaks off, or a 5xx: up to two more attempts, some 50 and 200 ms
-///   later, then [`HmsError::Unavailable`]. All three operations may be repeated: two read, and
-///   [`update_peer`](Self::update_peer) replaces whole values;
-/// - after 401 or 403: once, with a fresh token, if one can be signed; then [`HmsError::Unauthorized`];
-/// - after a 404: nothing, but the room is asked for, to tell [`HmsError::RoomNotActive`] from
-///   [`HmsError::PeerNotFound`];
-/// - after a 429: nothing. Until the wait that 100ms named is over (or a growing guess), every operation answers
-///   [`HmsError::RateLimited`] without sending;
+/// - after a failed or broken connection, an incomplete body, or a 5xx: up to two more attempts,
+///   after about 50 and 200 ms, then [`HmsError::Unavailable`]. All three operations are
+///   idempotent: two read, and [`update_peer`](Self::update_peer) replaces whole values;
+/// - after 401 or 403: once, with a fresh token, if one can be signed; then
+///   [`HmsError::Unauthorized`];
+/// - after a 404: nothing, but a request for the room decides between [`HmsError::RoomNotActive`]
+///   and [`HmsError::PeerNotFound`];
+/// - after a 429: nothing. Until the wait that 100ms asks for (or a growing guess) is over, every
+///   operation returns [`HmsError::RateLimited`] without sending anything;
 /// - after anything else, nothing. Redirects are not followed.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -45,16 +48,16 @@ struct Inner {
     list_body_limit: usize,
 }
 
-/// A value, and as of when it is known.
+/// A value, and the time it is valid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetched<T> {
-    /// Just before the request that was answered was sent; of several attempts, the last.
+    /// Just before the request was sent; of several attempts, the last.
     pub sent_at: Timestamp,
-    /// What was answered.
+    /// The answer.
     pub value: T,
 }
 
-/// What [`Client::update_peer`] replaces; what is `None` stays as it is.
+/// What [`Client::update_peer`] replaces. A field that is `None` stays as it is.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PeerUpdate {
     /// The whole new metadata.
@@ -83,7 +86,8 @@ impl Client {
     /// A client with these settings. Connects to nothing yet.
     ///
     /// # Errors
-    /// [`InvalidConfig`] when the base URL, the token or the proxies of the environment cannot be used.
+    /// [`InvalidConfig`] when the base URL, the token or the proxies of the environment cannot be
+    /// used.
     pub fn new(config: ClientConfig) -> Result<Self, InvalidConfig> {
         let base = Base::new(config.base_url.clone()).ok_or(InvalidConfig::BaseUrl)?;
         Ok(Self(Arc::new(Inner {
@@ -108,7 +112,8 @@ impl Client {
         measured("peer", self.0.one_peer(request, room, peer)).await
     }
 
-    /// The room's connected peers, without tracks; only those of a user or a role, if named. No match is an empty list.
+    /// The room's connected peers, without tracks: all, or only those of a user or a role. No match
+    /// is an empty list.
     ///
     /// # Errors
     /// Any [`HmsError`] but [`HmsError::PeerNotFound`].
@@ -122,10 +127,12 @@ impl Client {
         measured("peers", self.0.all_peers(request, room)).await
     }
 
-    /// Replaces what `update` names, and gives the peer as it is then. The last writer wins: 100ms keeps no versions.
+    /// Replaces the fields that `update` has, and returns the updated peer. The last writer wins:
+    /// 100ms has no versions.
     ///
     /// # Errors
-    /// Any [`HmsError`]. After [`HmsError::Timeout`] and [`HmsError::Unavailable`] the update may or may not have happened.
+    /// Any [`HmsError`]. After [`HmsError::Timeout`] and [`HmsError::Unavailable`] the update may
+    /// or may not have happened.
     pub async fn update_peer(
         &self,
         room: &RoomId,
@@ -182,7 +189,8 @@ impl Inner {
         }
     }
 
-    /// Whether the room is active: the documented way to ask, since a 404 does not say what was not found.
+    /// Whether the room is active. This is the documented way to find out, since a 404 does not say
+    /// what was not found.
     async fn is_active(&self, room: &RoomId, deadline: Instant) -> Result<bool, HmsError> {
         let request = Request::get(self.base.room(room), self.peer_body_limit);
         let room = self.transport.send(&request, deadline).await?;
@@ -195,19 +203,19 @@ impl Inner {
 }
 
 async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
-    if body.len() < READ_APART {
+    if body.len() < LARGE_LIST_BYTES {
         return peer::read_peers(&body);
     }
     tokio::task::spawn_blocking(move || peer::read_peers(&body))
         .await
         .unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down.
+            // The runtime shuts down.
             Err(_) => Err(HmsError::Unavailable(TransientError::Stopping)),
         })
 }
 
-/// Counts an operation by its outcome, and times it.
+/// Counts an operation by its outcome, and measures its time.
 async fn measured<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T, HmsError>>,
@@ -223,7 +231,7 @@ async fn measured<T>(
     metrics::histogram!(UPSTREAM_REQUEST_SECONDS, "operation" => operation).record(seconds);
     match &result {
         Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {
-            tracing::debug!(operation, outcome, seconds, "asked 100ms");
+            tracing::debug!(operation, outcome, seconds, "100ms answered");
         }
         Err(error) => {
             let error = error.with_causes();

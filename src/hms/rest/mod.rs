@@ -1,8 +1,8 @@
 //! The client of 100ms's REST API.
 //!
-//! `client` has one method for each question, `send` is the one way a request leaves the process (token, retries, rate
-//! limit, body limits), `token` signs the management token, `rate_limit` is the gate that a 429 closes, `peer` reads peers,
-//! and `url` builds the paths.
+//! `client` has one method for each question, `send` is the one way a request leaves the process
+//! (token, retries, rate limit, body limits), `token` signs the management token, `rate_limit` is
+//! the gate that a 429 closes, `peer` reads peers, and `url` builds the paths.
 
 mod client;
 mod peer;

@@ -1,15 +1,17 @@
-//! Peers as 100ms describes them. What is wrong with one field or one peer leaves the others as they are.
+//! Peers as 100ms describes them. An invalid field or peer does not affect the others.
 
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, Timestamp, Tracks};
 use crate::hms::HmsError;
 use crate::hms::wire::{self, Text, Value};
 
-/// A peer as 100ms describes it. Its ids are not checked yet: an invalid one concerns this peer alone.
+/// A peer as 100ms describes it. Its ids are not checked yet: an invalid one concerns this peer
+/// alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamPeer {
     /// Its id; in a list its key, where it has no usable `id`.
     pub peer_id: String,
-    /// The customer's id of the person; `""` when absent or not exactly readable: an altered id could be another's.
+    /// The customer's id of the person; `""` when absent or not exactly readable: an altered id
+    /// could be another's.
     pub user_id: String,
     /// The display name; none when absent or not a string.
     pub name: Option<Label>,
@@ -37,7 +39,7 @@ impl UpstreamPeer {
         }
     }
 
-    /// Whether it has any metadata, be it such that no text represents.
+    /// Whether it has any metadata, representable or not.
     pub fn has_metadata(&self) -> bool {
         self.metadata
             .as_ref()
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_metadata_keeps_its_text() {
+    fn every_form_of_metadata_has_its_exact_text() {
         for (wire, text) in [
             (r#""""#, Some("")),
             ("null", None),

@@ -1,4 +1,4 @@
-//! The gate that a 429 closes for every request, and how long 100ms asks to wait.
+//! The gate that a 429 closes for every request, and the wait that the 429 asks for.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,8 @@ const GUESSES: Backoff = Backoff {
     factor: 2,
     jitter: 0.25,
 };
-/// No answer closes the gate for longer: a mistaken `Retry-After` must not stop the service for days.
+/// No answer closes the gate for longer: a mistaken `Retry-After` must not stop the service for
+/// days.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// Shared by all requests of a client: while it is closed, nothing is sent.
@@ -46,8 +47,8 @@ impl Gate {
         self.lock().remaining(now).map_or(Ok(()), Err)
     }
 
-    /// Closes the gate for the wait that 100ms asked for, or for a guess. Returns for how long it is
-    /// closed now.
+    /// Closes the gate for the wait that 100ms asked for, or for a guess. Returns for how long it
+    /// is closed now.
     pub(super) fn close(&self, requested: Option<Duration>, now: Instant) -> Duration {
         let mut state = self.lock();
         let closed_for = state.remaining(now);
@@ -62,8 +63,8 @@ impl Gate {
         wait
     }
 
-    /// A request succeeded: the next guess starts small again. If the gate is closed, the request was sent before it closed,
-    /// which says nothing.
+    /// A request succeeded: the next guess starts small again. If the gate is closed, the request
+    /// was sent before it closed, which says nothing.
     pub(super) fn succeeded(&self, now: Instant) {
         let mut state = self.lock();
         if state.remaining(now).is_none() {
@@ -84,7 +85,8 @@ impl State {
     }
 }
 
-/// The wait in `Retry-After`: seconds, or an HTTP date. A wait of zero and a date that has passed count as none.
+/// The wait in `Retry-After`: seconds, or an HTTP date. A wait of zero and a date that has passed
+/// count as none.
 pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     seconds(value)
@@ -92,9 +94,11 @@ pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> 
         .filter(|wait| !wait.is_zero())
 }
 
-/// The wait in the text of a 429: `rate limit exceeded, retry after 45 seconds`, the only form that is documented.
+/// The wait in the text of a 429: `rate limit exceeded, retry after 45 seconds`, the only form that
+/// is documented.
 ///
-/// Looked for in the whole body, which finds it in `message`, in the older `data.description` and in plain text alike.
+/// It is looked for in the whole body: in `message`, in the older `data.description`, and in plain
+/// text.
 pub(super) fn in_body(body: &[u8]) -> Option<Duration> {
     const BEFORE: &str = "retry after ";
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -105,7 +109,7 @@ pub(super) fn in_body(body: &[u8]) -> Option<Duration> {
 
 fn seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than fit are a wait beyond any limit.
+    // A number that does not fit is a wait beyond any limit.
     digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 

@@ -81,7 +81,8 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A transport for `config`; the proxies of the environment are used unless 100ms is on this very machine.
+    /// A transport for `config`; the proxies of the environment are used unless 100ms is on this
+    /// machine.
     pub(super) fn new(config: ClientConfig, loopback: bool) -> Result<Self, InvalidConfig> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
@@ -99,7 +100,7 @@ impl Transport {
         })
     }
 
-    /// Sends until there is an answer, a reason to stop, or `deadline` has come.
+    /// Sends until there is an answer, a failure that is final, or no time left before `deadline`.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -200,8 +201,8 @@ impl Transport {
         }
     }
 
-    /// The wait that a 429 asks for. A body that hangs must not leave the gate open, so reading it may take half of the
-    /// time that is left.
+    /// The wait that a 429 asks for. A body that hangs must not leave the gate open, so reading it
+    /// may take half of the time that is left.
     async fn requested_wait(&self, mut response: Response, deadline: Instant) -> Option<Duration> {
         if let Some(wait) = rate_limit::in_header(response.headers(), &self.clock) {
             return Some(wait);

@@ -1,4 +1,5 @@
-//! The management token: signed when needed, shared by all requests, renewed before it expires or when 100ms refuses it.
+//! The management token: signed when needed, shared by all requests, renewed before it expires or
+//! when 100ms refuses it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +37,8 @@ struct Claims<'a> {
 pub(super) struct Token {
     /// `Bearer ...`, marked sensitive so that no log shows it.
     pub(super) header: HeaderValue,
-    /// How many tokens were signed before it: shows whether a refused token has been replaced meanwhile.
+    /// How many tokens were signed before it: shows whether a refused token has been replaced
+    /// meanwhile.
     generation: u64,
     renew_at: Option<Timestamp>,
 }
@@ -87,8 +89,8 @@ impl Tokens {
         self.replaced_if(|token, now| token.renew_at.is_some_and(|at| at <= now))
     }
 
-    /// A fresher token than the one that 100ms refused; `None` where none can be signed. However many requests were refused
-    /// with the same token, one new token is signed.
+    /// A fresher token than the one that 100ms refused; `None` where none can be signed. However
+    /// many requests were refused with the same token, one new token is signed.
     pub(super) fn renew(&self, refused: &Token) -> Option<Arc<Token>> {
         self.signer.as_ref()?;
         Some(self.replaced_if(|token, _| token.generation == refused.generation))
@@ -127,8 +129,8 @@ impl Signer {
     }
 }
 
-/// The `Authorization` header that 100ms accepts from these credentials now, for callers that send requests of their own;
-/// `None` when a ready token is not valid in a header.
+/// The `Authorization` header that 100ms accepts from these credentials now, for callers that send
+/// requests of their own; `None` when a ready token is not valid in a header.
 pub fn authorization(credentials: &Credentials, clock: Clock) -> Option<HeaderValue> {
     Some(Tokens::new(credentials, clock)?.current().header.clone())
 }

@@ -1,15 +1,16 @@
-//! The paths of 100ms, built from segments so that no id can reach another path.
+//! The URLs of 100ms, built from path segments so that no id can reach another path.
 
 use url::Url;
 
 use crate::domain::{PeerId, RoomId, UserId};
 
-/// The base URL, known to be one that paths can be added to.
+/// A base URL that paths can be added to.
 #[derive(Debug, Clone)]
 pub(super) struct Base(Url);
 
 impl Base {
-    /// Takes an http(s) URL, without its query and fragment. `None` where it is no such URL or carries a user name.
+    /// An http or https URL without its query and fragment; `None` for any other, and for one with
+    /// a user name.
     pub(super) fn new(mut url: Url) -> Option<Self> {
         let plain = url.username().is_empty() && url.password().is_none();
         url.set_query(None);
@@ -17,7 +18,7 @@ impl Base {
         (matches!(url.scheme(), "http" | "https") && plain).then_some(Self(url))
     }
 
-    /// Whether this machine itself is meant.
+    /// Whether it is on this machine.
     pub(super) fn is_loopback(&self) -> bool {
         match self.0.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
@@ -49,7 +50,8 @@ impl Base {
         url
     }
 
-    // Segments are percent-encoded one by one, `/` and `%` too. `.` and `..` would be dropped, but no id is one of them.
+    // Each segment is percent-encoded, `/` and `%` too. `.` and `..` would be dropped, but no id is
+    // one of them.
     fn path(&self, below_active_rooms: &[&str]) -> Url {
         let mut url = self.0.clone();
         url.path_segments_mut()
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_name_and_address() {
+    fn loopback_is_recognized_by_name_and_address() {
         for url in ["http://localhost:1", "http://127.0.0.1", "http://[::1]/v2"] {
             assert!(base(url).is_loopback(), "{url}");
         }

@@ -295,8 +295,8 @@ mod tests {
         ] {
             assert_eq!(read(odd), WebhookEvent::Ignored, "{odd}");
         }
-        let nobody = r#"{"type":"peer.join.success","timestamp":"2026-03-01T10:06:12Z","data":{"user_id":""}}"#;
-        assert_eq!(read(nobody), WebhookEvent::WithoutUser);
+        let without_user = r#"{"type":"peer.join.success","timestamp":"2026-03-01T10:06:12Z","data":{"user_id":""}}"#;
+        assert_eq!(read(without_user), WebhookEvent::WithoutUser);
         for not_json in ["", "nul", "{", "{}x", "\u{1}", "{\"data\":{\"user_id\":}}"] {
             assert_eq!(
                 parse(not_json.as_bytes(), now()),

@@ -1,8 +1,8 @@
 //! The one reader of 100ms's JSON, for answers of its REST API and for its webhooks.
 //!
-//! It is lenient: an object is read entry by entry, and a value is looked at only when somebody
-//! asks for it. Peers set much of what is read here themselves, and a derived serde struct would
-//! lose all of them to one wrong field of one of them. What each field means is up to the callers.
+//! It is lenient: an object is read entry by entry, and a value is parsed only when it is needed.
+//! Peers set much of this JSON themselves, and one wrong field would make a derived serde struct
+//! fail as a whole. What each field means is up to the callers.
 
 mod text;
 mod value;
@@ -19,8 +19,9 @@ pub(in crate::hms) use value::Value;
 /// What replaces each run of bytes that is not UTF-8: a lone surrogate, so that no exact string can
 /// be read from it.
 ///
-/// The U+FFFD before it keeps an escape that precedes it from forming a pair with it, and loses its
-/// backslash in its place. Nobody else writes these escapes in this mix of upper and lower case.
+/// The U+FFFD before it separates it from an escape that it could form a pair with, or from a
+/// backslash. The mix of upper and lower case distinguishes these escapes from those that a client
+/// would write.
 const NOT_UTF8: &str = r"\uFfFd\udFfF";
 
 /// The text of a body. Bytes that are not UTF-8 damage the string they stand in and nothing else.

@@ -54,7 +54,7 @@ fn replace_surrogates(bytes: &[u8]) -> String {
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde_json accepts lone surrogates where it is asked for bytes.
+        // Of all targets, serde_json accepts lone surrogates only in bytes.
         deserializer.deserialize_bytes(TextVisitor)
     }
 }

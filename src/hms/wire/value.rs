@@ -1,7 +1,7 @@
 //! A value of 100ms's JSON, read as what a field should hold.
 //!
-//! A value of another type than asked for counts as absent. Ids must be exact, since an altered
-//! one could belong to somebody else; what is only shown to people may be altered.
+//! A value of another type counts as absent. Ids must be exact, since an altered id could be that
+//! of somebody else; labels are only shown to people and may be altered.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{NOT_UTF8, NotAnObject, Text, each_entry};
 use crate::domain::{Label, Metadata, NotRepresentable, Timestamp, Tracks};
 
-/// A JSON value that nobody has looked into yet.
+/// A JSON value that has not been parsed yet.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hms) struct Value<'a>(&'a RawValue);
 

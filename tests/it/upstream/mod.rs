@@ -35,7 +35,8 @@ fn peer_id() -> PeerId {
     PeerId::parse(PEER).unwrap()
 }
 
-/// Settings for a client of this server. The budget is long, so that only what is tested ends an operation.
+/// Settings for a client of this server. The budget is long, so that only what is tested ends an
+/// operation.
 fn config(server: &Scripted) -> ClientConfig {
     let base = format!("http://127.0.0.1:{}/v2", server.port)
         .parse()
