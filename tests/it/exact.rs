@@ -11,15 +11,15 @@ use crate::support::command::rejoin;
 use crate::support::generated::for_generated;
 use crate::support::world::{Answer, ROOM, Replica, World};
 
-/// What an answer says of the metadata; `metadata` as it stands in the body.
+/// The metadata in an answer; `metadata` byte for byte as in the body.
 #[derive(Deserialize)]
-struct Told<'a> {
+struct Row<'a> {
     #[serde(borrow)]
     metadata: &'a RawValue,
     metadata_raw: Option<String>,
 }
 
-impl Told<'_> {
+impl Row<'_> {
     #[track_caller]
     fn check(&self, raw: Option<&str>, json: &str) {
         assert!(
@@ -38,16 +38,16 @@ impl Told<'_> {
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow)]
-    snapshots: Vec<Told<'a>>,
+    snapshots: Vec<Row<'a>>,
 }
 
 /// One peer of `player-7`, whose metadata is changed again and again.
-struct Stage {
+struct ChangingPeer {
     world: World,
     app: Replica,
 }
 
-impl Stage {
+impl ChangingPeer {
     async fn new() -> Self {
         let (world, app) = World::with_app().await;
         world.join("player-7", "peer-1", "");
@@ -60,11 +60,11 @@ impl Stage {
         self.app.snapshot("peer-1").await
     }
 
-    /// Sets metadata that no one has had before, and checks every answer that tells it.
+    /// Sets metadata that the peer has not had before, and checks every answer that contains it.
     async fn check(&self, wire: WireMetadata, raw: Option<&str>, json: &str) {
         let snapshot = self.set(wire).await;
         assert!(snapshot.status.is_success(), "{}", snapshot.text);
-        serde_json::from_str::<Told>(&snapshot.text)
+        serde_json::from_str::<Row>(&snapshot.text)
             .unwrap()
             .check(raw, json);
         let history = self
@@ -80,13 +80,13 @@ impl Stage {
         if raw.is_none_or(str::is_empty) {
             assert_eq!(resumed.expect(404).code(), "no-saved-metadata");
         } else {
-            serde_json::from_str::<Told>(&resumed.expect(200).text)
+            serde_json::from_str::<Row>(&resumed.expect(200).text)
                 .unwrap()
                 .check(raw, json);
         }
     }
 
-    /// What `rejoin history` tells, newest first.
+    /// The output of `rejoin history`, newest first.
     async fn printed(&self, format: &str) -> String {
         let database = [("DATABASE_URL", self.world.database.url())];
         rejoin(&["history", "player-7", "--format", format], &database)
@@ -102,7 +102,7 @@ fn string(text: &str) -> String {
 
 #[tokio::test]
 async fn every_form_on_the_wire_has_its_exact_text() {
-    let stage = Stage::new().await;
+    let peer = ChangingPeer::new().await;
     let digits = "7".repeat(400);
     let cases: &[(&str, &str)] = &[
         (
@@ -122,7 +122,7 @@ async fn every_form_on_the_wire_has_its_exact_text() {
             r#"{"a":"\u0000\/\ud83d\ude00"}"#,
             r#"{"a":"\u0000\/\ud83d\ude00"}"#,
         ),
-        // Of a string its content, however it is escaped.
+        // Of a string, its content is stored, however it is escaped.
         (r#""\u0041\/\ud83d\ude00\u0000\n""#, "A/😀\0\n"),
         (r#""{\"a\":1}""#, r#"{"a":1}"#),
         (r#""\\ud800""#, r"\ud800"),
@@ -135,8 +135,7 @@ async fn every_form_on_the_wire_has_its_exact_text() {
         } else {
             string(raw)
         };
-        stage
-            .check(WireMetadata::json(wire).unwrap(), Some(raw), &json)
+        peer.check(WireMetadata::json(wire).unwrap(), Some(raw), &json)
             .await;
     }
     for (wire, raw) in [
@@ -144,13 +143,13 @@ async fn every_form_on_the_wire_has_its_exact_text() {
         (WireMetadata::text(""), Some("")),
         (WireMetadata::absent(), None),
     ] {
-        stage.check(wire, raw, "null").await;
+        peer.check(wire, raw, "null").await;
     }
 }
 
 #[tokio::test]
-async fn texts_that_databases_and_parsers_stumble_over() {
-    let stage = Stage::new().await;
+async fn texts_that_databases_and_parsers_get_wrong() {
+    let peer = ChangingPeer::new().await;
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let nested_objects = |depth: usize| r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
     let as_json = [
@@ -165,7 +164,7 @@ async fn texts_that_databases_and_parsers_stumble_over() {
         nested(100),
         nested_objects(100),
     ];
-    // JSON with space around it: the value is shown without, the text keeps it.
+    // JSON with space around it: the value is shown without the space, the text with it.
     let mut cases = vec![(
         " \r\n\t{ \"a\" : 1 } ".to_owned(),
         "{ \"a\" : 1 }".to_owned(),
@@ -193,18 +192,16 @@ async fn texts_that_databases_and_parsers_stumble_over() {
     ];
     cases.extend(as_string.map(|text| (text.to_owned(), string(text))));
     for (text, json) in &cases {
-        stage
-            .check(WireMetadata::text(text), Some(text), json)
-            .await;
+        peer.check(WireMetadata::text(text), Some(text), json).await;
     }
-    // The commands tell the same.
-    let printed = stage.printed("json").await;
-    let told: Vec<Told> = serde_json::from_str(&printed).unwrap();
-    assert_eq!(told.len(), cases.len());
-    for (told, (text, json)) in told.iter().rev().zip(&cases) {
-        told.check(Some(text), json);
+    // The commands print the same.
+    let printed = peer.printed("json").await;
+    let rows: Vec<Row> = serde_json::from_str(&printed).unwrap();
+    assert_eq!(rows.len(), cases.len());
+    for (row, (text, json)) in rows.iter().rev().zip(&cases) {
+        row.check(Some(text), json);
     }
-    let csv = stage.printed("csv").await;
+    let csv = peer.printed("csv").await;
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let column = reader
         .headers()
@@ -222,35 +219,37 @@ async fn texts_that_databases_and_parsers_stumble_over() {
 }
 
 #[tokio::test]
-async fn what_no_text_is_equal_to_is_refused_and_nothing_else_changes() {
-    let stage = Stage::new().await;
-    stage
-        .check(WireMetadata::text("before"), Some("before"), "\"before\"")
+async fn metadata_that_no_text_can_represent_is_refused_and_changes_nothing() {
+    let peer = ChangingPeer::new().await;
+    peer.check(WireMetadata::text("before"), Some("before"), "\"before\"")
         .await;
     for lone in [r#""\ud800""#, r#""a\udc00b""#, r#""\ude00\ud83d""#] {
-        let refused = stage
+        let refused = peer
             .set(WireMetadata::json(lone).unwrap())
             .await
             .expect(422);
         assert_eq!(refused.code(), "metadata-not-representable");
     }
-    let resumed = stage.app.resume("player-7").await.expect(200);
-    serde_json::from_str::<Told>(&resumed.text)
+    let resumed = peer.app.resume("player-7").await.expect(200);
+    serde_json::from_str::<Row>(&resumed.text)
         .unwrap()
         .check(Some("before"), "\"before\"");
 }
 
 #[tokio::test]
 async fn the_largest_metadata_is_262144_bytes() {
-    let stage = Stage::new().await;
+    let peer = ChangingPeer::new().await;
     // Bytes, not characters; and of the text, not of its escapes on the wire.
     for character in ["x", "😀", "\0"] {
-        let most = character.repeat(262_144 / character.len());
-        stage
-            .check(WireMetadata::text(&most), Some(&most), &string(&most))
-            .await;
-        let refused = stage
-            .set(WireMetadata::text(&format!("{most}x")))
+        let largest = character.repeat(262_144 / character.len());
+        peer.check(
+            WireMetadata::text(&largest),
+            Some(&largest),
+            &string(&largest),
+        )
+        .await;
+        let refused = peer
+            .set(WireMetadata::text(&format!("{largest}x")))
             .await
             .expect(422);
         assert_eq!(refused.code(), "metadata-too-large");
@@ -271,13 +270,12 @@ fn any_text_comes_back() {
     for_generated(
         60,
         &text,
-        Stage::new(),
-        &async |stage: &Stage, characters| {
+        ChangingPeer::new(),
+        &async |peer: &ChangingPeer, characters| {
             let text: String = characters.into_iter().collect();
             let json = serde_json::from_str::<&RawValue>(&text)
                 .map_or_else(|_| string(&text), |json| json.get().to_owned());
-            stage
-                .check(WireMetadata::text(&text), Some(&text), &json)
+            peer.check(WireMetadata::text(&text), Some(&text), &json)
                 .await;
         },
     );
@@ -313,21 +311,18 @@ fn any_json_comes_back_untouched() {
     for_generated(
         40,
         &json_text(),
-        Stage::new(),
-        &async |stage: &Stage, json| {
-            stage
-                .check(WireMetadata::text(&json), Some(&json), &json)
+        ChangingPeer::new(),
+        &async |peer: &ChangingPeer, json| {
+            peer.check(WireMetadata::text(&json), Some(&json), &json)
                 .await;
             if !json.starts_with('"') && json != "null" {
-                stage
-                    .check(
-                        WireMetadata::text("between"),
-                        Some("between"),
-                        "\"between\"",
-                    )
-                    .await;
-                stage
-                    .check(WireMetadata::json(&json).unwrap(), Some(&json), &json)
+                peer.check(
+                    WireMetadata::text("between"),
+                    Some("between"),
+                    "\"between\"",
+                )
+                .await;
+                peer.check(WireMetadata::json(&json).unwrap(), Some(&json), &json)
                     .await;
             }
         },

@@ -1,4 +1,4 @@
-//! What a write expects of its peer and does not find there: another replica, or an admin, was there meanwhile.
+//! A write whose expected baseline is wrong: another replica or an admin has changed the peer meanwhile.
 
 use rejoin::domain::{
     EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source,
@@ -9,7 +9,7 @@ use rejoin::store::Store;
 use crate::support::postgres::{self, Database};
 use crate::support::store::{at, history, new_user, saved_state, store};
 
-fn seen(user: &UserId, second: i64, metadata: &str) -> Observation {
+fn observation(user: &UserId, second: i64, metadata: &str) -> Observation {
     let key = PeerKey::new(
         user.clone(),
         "cave".parse().unwrap(),
@@ -45,9 +45,9 @@ async fn erase(database: &Database, user: &UserId) {
     }
 }
 
-/// The metadata of each row, and the seconds in which it was seen first and last.
-fn told(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
-    let second = |seen: Timestamp| seen.seconds_since(at(0));
+/// The metadata of each row, and the seconds in which it was observed first and last.
+fn observed_seconds(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
+    let second = |instant: Timestamp| instant.seconds_since(at(0));
     rows.iter()
         .map(|row| {
             (
@@ -60,35 +60,35 @@ fn told(rows: &[Snapshot]) -> Vec<(&str, u64, u64)> {
 }
 
 #[tokio::test]
-async fn what_another_replica_wrote_meanwhile_is_built_on() {
+async fn a_write_builds_on_what_another_replica_wrote_meanwhile() {
     let database = postgres::database().await;
     let (one, two, user) = (store(database.url()), store(database.url()), new_user());
     one.save(Observation {
         role: Some(Label::new("player")),
-        ..seen(&user, 1, "a")
+        ..observation(&user, 1, "a")
     })
     .await
     .unwrap();
     two.save(Observation {
         role: Some(Label::new("judge")),
-        ..seen(&user, 2, "b")
+        ..observation(&user, 2, "b")
     })
     .await
     .unwrap();
-    // To who knows only of the first sight, it is the same state, still.
-    assert!(one.save(seen(&user, 3, "a")).await.unwrap().changed);
+    // The first replica knows only of its own write, to which this would be a repetition.
+    assert!(one.save(observation(&user, 3, "a")).await.unwrap().changed);
     assert_eq!(
         resumed(&one, &user).await,
         Some(("a".to_owned(), Some("judge".to_owned()), 3))
     );
     assert_eq!(
-        told(&history(&one, &user).await),
+        observed_seconds(&history(&one, &user).await),
         [("a", 3, 3), ("b", 2, 2), ("a", 1, 1)]
     );
 }
 
 #[tokio::test]
-async fn of_a_user_that_was_erased_nothing_comes_back() {
+async fn nothing_of_an_erased_user_comes_back() {
     let database = postgres::database().await;
     let (store, user) = (store(database.url()), new_user());
     let tracks = Tracks::from_wire(r#"{"t":{"mute":true}}"#);
@@ -96,19 +96,31 @@ async fn of_a_user_that_was_erased_nothing_comes_back() {
         role: Some(Label::new("player")),
         tracks,
         source: Source::Peer,
-        ..seen(&user, 1, "a")
+        ..observation(&user, 1, "a")
     };
     store.save(first).await.unwrap();
     erase(&database, &user).await;
-    // The same state again would only extend what is gone; an old sight would be late for it.
-    assert!(store.save(seen(&user, 5, "a")).await.unwrap().changed);
+    // To the erased rows, this would be an extension, and the next one would be out of order.
+    assert!(
+        store
+            .save(observation(&user, 5, "a"))
+            .await
+            .unwrap()
+            .changed
+    );
     assert_eq!(
         resumed(&store, &user).await,
         Some(("a".to_owned(), None, 5))
     );
-    assert_eq!(told(&history(&store, &user).await), [("a", 5, 5)]);
+    assert_eq!(observed_seconds(&history(&store, &user).await), [("a", 5, 5)]);
     erase(&database, &user).await;
-    assert!(store.save(seen(&user, 3, "old")).await.unwrap().changed);
+    assert!(
+        store
+            .save(observation(&user, 3, "old"))
+            .await
+            .unwrap()
+            .changed
+    );
     assert_eq!(
         resumed(&store, &user).await,
         Some(("old".to_owned(), None, 3))
@@ -124,26 +136,26 @@ async fn of_a_user_that_was_erased_nothing_comes_back() {
 }
 
 #[tokio::test]
-async fn the_same_version_of_another_past_is_not_mistaken_for_ours() {
+async fn the_same_version_of_a_peer_that_was_erased_and_saved_anew_is_not_taken_for_the_old_one() {
     let database = postgres::database().await;
     let (one, two, user) = (store(database.url()), store(database.url()), new_user());
-    one.save(seen(&user, 1, "a")).await.unwrap();
+    one.save(observation(&user, 1, "a")).await.unwrap();
     erase(&database, &user).await;
-    two.save(seen(&user, 2, "b")).await.unwrap();
-    one.save(seen(&user, 3, "a")).await.unwrap();
+    two.save(observation(&user, 2, "b")).await.unwrap();
+    one.save(observation(&user, 3, "a")).await.unwrap();
     assert_eq!(resumed(&one, &user).await, Some(("a".to_owned(), None, 3)));
     assert_eq!(
-        told(&history(&one, &user).await),
+        observed_seconds(&history(&one, &user).await),
         [("a", 3, 3), ("b", 2, 2)]
     );
 }
 
 #[tokio::test]
-async fn a_join_that_is_told_again_elsewhere_changes_nothing() {
+async fn a_join_that_another_replica_repeats_changes_nothing() {
     let database = postgres::database().await;
     let user = new_user();
     let join = || {
-        let joined = seen(&user, 1, "");
+        let joined = observation(&user, 1, "");
         Report::Event(EventReport {
             metadata: Some(joined.metadata),
             presence: Presence {
@@ -157,9 +169,9 @@ async fn a_join_that_is_told_again_elsewhere_changes_nothing() {
     assert!(join().is_first_of_its_peer());
     let first = store(database.url());
     assert!(first.report(join()).await.unwrap().changed);
-    first.save(seen(&user, 2, "a")).await.unwrap();
+    first.save(observation(&user, 2, "a")).await.unwrap();
     let before = history(&first, &user).await;
-    // Through one that never heard of the peer, through one that did, and many at once.
+    // Through replicas that know nothing of the peer, many times at once, and through the one that does.
     for _ in 0..2 {
         let again = store(database.url());
         for saved in futures_util::future::join_all((0..8).map(|_| again.report(join()))).await {

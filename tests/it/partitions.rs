@@ -1,10 +1,10 @@
-//! The partitions of history: made while it is read and written.
+//! The partitions of history, which are made while it is read and written.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Months, Utc};
 use futures_util::future::join_all;
-use rejoin::domain::{Metadata, Observation, PeerId, PeerKey, RoomId, Source, UserId};
+use rejoin::domain::{Metadata, Observation, PeerKey, Source};
 use rejoin::store::{Store, StoreConfig};
 
 use crate::support::postgres;
@@ -16,36 +16,33 @@ fn month(number: u32) -> DateTime<Utc> {
     first + Months::new(number)
 }
 
-fn key(peer: &str) -> PeerKey {
-    let (user, room) = (
-        UserId::parse("player-7").unwrap(),
-        RoomId::parse("cave").unwrap(),
+fn observation(peer: &str, at: DateTime<Utc>) -> Observation {
+    let key = PeerKey::new(
+        "player-7".parse().unwrap(),
+        "cave".parse().unwrap(),
+        peer.parse().unwrap(),
     );
-    PeerKey::new(user, room, PeerId::parse(peer).unwrap()).unwrap()
-}
-
-fn seen(peer: &str, at: DateTime<Utc>) -> Observation {
     Observation::new(
-        key(peer),
+        key.unwrap(),
         at.into(),
         Source::Room,
         Metadata::from_text(at.to_rfc3339()),
     )
 }
 
-/// As after months without a run, or on a first start that writes at once: rows lie in the default partition.
+/// Rows are in the default partition, as after months without a running service, or where the first start writes at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_row_is_out_of_sight_while_partitions_are_made() {
+async fn every_row_is_visible_while_partitions_are_made() {
     let database = postgres::database().await;
     let store = Store::new(database.url().parse().unwrap(), StoreConfig::default());
     for number in 0..MONTHS {
-        store.save(seen("old", month(number))).await.unwrap();
+        store.save(observation("old", month(number))).await.unwrap();
     }
     let done = AtomicBool::new(false);
     let pool = database.pool().await;
     let readers = join_all((0..4).map(async |_| {
         while !done.load(Ordering::SeqCst) {
-            // Planned anew each time, as the first statement of every connection is.
+            // Planned each time, as the first statement of a connection is.
             let count = sqlx::query_scalar::<_, i64>(
                 "SELECT count(*) FROM snapshots WHERE peer_id = 'old'",
             );
@@ -61,7 +58,7 @@ async fn no_row_is_out_of_sight_while_partitions_are_made() {
             second += 1;
             let at = month(second % MONTHS) + chrono::TimeDelta::seconds(second.into());
             store
-                .save(seen(&format!("new-{second}"), at))
+                .save(observation(&format!("new-{second}"), at))
                 .await
                 .unwrap();
         }

@@ -1,88 +1,102 @@
-//! Webhooks: what 100ms tells becomes observations and presence, in whatever order and however often it is told.
+//! Webhooks: events become observations and presence, in whatever order and however often 100ms sends them.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use insta::assert_json_snapshot;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::command::settings;
+use crate::support::generated::for_generated;
 use crate::support::postgres;
+use crate::support::problem::problem;
 use crate::support::program::{Program, Upstream};
 use crate::support::webhooks::{
     OTHER_WEBHOOK_SECRET, WEBHOOK_SECRET, join_event, leave_event, send_event, send_webhook,
 };
-use crate::support::world::{Answer, ROOM, Replica, Setup, World};
+use crate::support::world::{Answer, Replica, Setup, World};
 
-async fn resume(app: &Replica) -> Value {
-    app.get("/v1/users/player-7/resume")
-        .await
-        .expect(200)
-        .json()
+/// What a resume of `player-7` returns.
+async fn saved_state(app: &Replica) -> Value {
+    app.resume("player-7").await.expect(200).json()
+}
+
+async fn status(app: &Replica) -> Value {
+    saved_state(app).await["presence"]["status"].clone()
 }
 
 #[tokio::test]
-async fn a_drop_keeps_what_the_peer_had_and_tells_who_is_there() {
+async fn a_drop_saves_the_metadata_of_the_peer_and_resume_lists_the_connected_peers() {
     let world = World::new().await;
     let app = world.replica(Setup::with_webhooks()).await;
-    send_event(&app, &join_event("old", 0, ""))
-        .await
-        .expect(200);
-    send_event(&app, &join_event("new", 30, ""))
-        .await
-        .expect(200);
-    send_event(
-        &app,
-        &leave_event("old", 0, 40, "websocket closed", "{\"hp\":71}"),
-    )
-    .await
-    .expect(200);
-
-    let state = resume(&app).await;
-    assert_eq!(state["metadata_raw"], "{\"hp\":71}");
-    assert_eq!(state["peer_id"], "old");
-    let since = "2026-12-01T12:00:40.000000Z";
-    assert_eq!(
-        state["presence"],
-        json!({"status": "dropped", "reason": "websocket closed", "since": since})
-    );
-    let new =
-        json!([{"peer_id": "new", "room_id": ROOM, "joined_at": "2026-12-01T12:00:30.000000Z"}]);
-    assert_eq!(state["connected_peers"], new);
+    let drop = leave_event("old", 0, 40, "websocket closed", "{\"hp\":71}");
+    for event in [join_event("old", 0, ""), join_event("new", 30, ""), drop] {
+        send_event(&app, &event).await.expect(200);
+    }
+    let dropped = saved_state(&app).await;
+    assert_json_snapshot!(dropped, @r#"
+    {
+      "age_seconds": 0,
+      "changed_at": "2026-12-01T12:00:40.000000Z",
+      "connected_peers": [
+        {
+          "joined_at": "2026-12-01T12:00:30.000000Z",
+          "peer_id": "new",
+          "room_id": "627cda81ab4f3b56a077dc33"
+        }
+      ],
+      "joined_at": "2026-12-01T12:00:00.000000Z",
+      "last_observed_at": "2026-12-01T12:00:40.000000Z",
+      "metadata": {
+        "hp": 71
+      },
+      "metadata_raw": "{\"hp\":71}",
+      "name": "player-7",
+      "peer_id": "old",
+      "presence": {
+        "reason": "websocket closed",
+        "since": "2026-12-01T12:00:40.000000Z",
+        "status": "dropped"
+      },
+      "role": "player",
+      "room_id": "627cda81ab4f3b56a077dc33",
+      "snapshot_id": "01a2317a-7a40-7f6f-993f-22d26341ef55",
+      "user_id": "player-7"
+    }
+    "#);
     app.get("/v1/users/player-7/resume?only=dropped")
         .await
         .expect(200);
 
-    // The end of the session takes whoever is still in it along, and changes nothing for who left before.
+    // The end of the session ends the peers that are still in it, and changes nothing for those that left before.
     let mut end = join_event("any", 0, "");
     end["type"] = "session.close.success".into();
     end["timestamp"] = "2026-12-01T12:00:50Z".into();
     send_event(&app, &end).await.expect(200);
-    let state = resume(&app).await;
-    assert_eq!(state["presence"]["status"], "dropped");
-    assert_eq!(state["connected_peers"], json!([]));
+    let mut expected = dropped;
+    expected["connected_peers"] = Value::Array(Vec::new());
+    assert_eq!(saved_state(&app).await, expected);
 }
 
 #[tokio::test]
-async fn a_later_sight_through_the_rest_api_resurrects_and_an_earlier_one_does_not() {
+async fn an_observation_by_rest_after_a_leave_reconnects_the_peer_and_an_earlier_one_does_not() {
     let world = World::new().await;
     let app = world.replica(Setup::with_webhooks()).await;
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
-    send_event(
-        &app,
-        &leave_event("peer-1", 0, 10, "client request", "saved"),
-    )
-    .await
-    .expect(200);
+    let leave = leave_event("peer-1", 0, 10, "client request", "saved");
+    send_event(&app, &leave).await.expect(200);
     app.snapshot("peer-1").await.expect(200);
-    assert_eq!(resume(&app).await["presence"]["status"], "left");
-    world.clock.advance(std::time::Duration::from_mins(1));
+    assert_eq!(status(&app).await, "left");
+    world.clock.advance(Duration::from_mins(1));
     app.snapshot("peer-1").await.expect(200);
-    assert_eq!(resume(&app).await["presence"]["status"], "connected");
+    assert_eq!(status(&app).await, "connected");
 }
 
 #[tokio::test]
-async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
+async fn a_webhook_needs_a_secret_and_json() {
     let world = World::new().await;
     let app = world.replica(Setup::with_webhooks()).await;
     let event = join_event("old", 0, "x").to_string();
@@ -92,33 +106,21 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
         "webhook-secret-1,webhook-secret-2",
         "webhook-secret-3",
     ] {
-        let refused = send_webhook(&app, wrong, event.clone()).await.expect(401);
-        assert_eq!(refused.code(), "unauthorized");
+        let refused = send_webhook(&app, wrong, event.clone()).await;
+        problem(refused, 401, "unauthorized");
     }
-    Answer::to(
-        app.request(Method::POST, "/v1/webhooks/100ms")
-            .body(event.clone()),
-    )
-    .await
-    .expect(401);
+    let without_secret = app
+        .request(Method::POST, "/v1/webhooks/100ms")
+        .body(event.clone());
+    problem(Answer::to(without_secret).await, 401, "unauthorized");
     send_webhook(&app, OTHER_WEBHOOK_SECRET, event.clone())
         .await
         .expect(200);
-    assert_eq!(
-        send_webhook(&app, WEBHOOK_SECRET, "not json")
-            .await
-            .expect(400)
-            .code(),
-        "invalid-request"
-    );
+    let not_json = send_webhook(&app, WEBHOOK_SECRET, "not json").await;
+    problem(not_json, 400, "invalid-request");
     let large = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));
-    assert_eq!(
-        send_webhook(&app, WEBHOOK_SECRET, large)
-            .await
-            .expect(413)
-            .code(),
-        "payload-too-large"
-    );
+    let too_large = send_webhook(&app, WEBHOOK_SECRET, large).await;
+    problem(too_large, 413, "payload-too-large");
     for odd in [
         "{}",
         "[]",
@@ -132,13 +134,8 @@ async fn only_who_knows_a_secret_is_let_in_and_only_json_is_taken() {
     send_event(&app, &nobody).await.expect(200);
 
     let without = world.replica(Setup::default()).await;
-    assert_eq!(
-        send_webhook(&without, WEBHOOK_SECRET, event)
-            .await
-            .expect(404)
-            .code(),
-        "not-found"
-    );
+    let turned_off = send_webhook(&without, WEBHOOK_SECRET, event).await;
+    problem(turned_off, 404, "not-found");
 }
 
 #[tokio::test]
@@ -155,7 +152,7 @@ async fn bytes_that_are_not_utf8_cost_their_own_field_only() {
     send_webhook(&app, WEBHOOK_SECRET, with_odd_byte(&odd_name))
         .await
         .expect(200);
-    let state = resume(&app).await;
+    let state = saved_state(&app).await;
     assert_eq!(state["metadata_raw"], "saved");
     assert_eq!(state["name"], "player \u{fffd}\u{fffd}");
     assert_eq!(state["presence"]["status"], "connected");
@@ -165,26 +162,21 @@ async fn bytes_that_are_not_utf8_cost_their_own_field_only() {
     send_webhook(&app, WEBHOOK_SECRET, with_odd_byte(&odd_metadata))
         .await
         .expect(200);
-    let state = resume(&app).await;
+    let state = saved_state(&app).await;
     assert_eq!(state["metadata_raw"], "saved");
     assert_eq!(state["presence"]["status"], "dropped");
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_100ms_is_told_to_try_again() {
+async fn without_a_database_100ms_gets_a_503_and_so_sends_the_event_again() {
     let world = World::new().await;
     let away = Setup {
         database_url: Setup::without_database().database_url,
         ..Setup::with_webhooks()
     };
     let app = world.replica(away).await;
-    assert_eq!(
-        send_event(&app, &join_event("old", 0, "x"))
-            .await
-            .expect(503)
-            .code(),
-        "database-unavailable"
-    );
+    let refused = send_event(&app, &join_event("old", 0, "x")).await;
+    problem(refused, 503, "database-unavailable");
 }
 
 #[tokio::test]
@@ -195,75 +187,79 @@ async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
         world.replica(Setup::with_webhooks()).await,
     );
     let event = leave_event("old", 0, 40, "websocket closed", "saved");
-    let deliveries = (0..100).map(|place| {
-        let (app, event) = (
-            if place % 2 == 0 {
-                one.clone()
-            } else {
-                two.clone()
-            },
-            event.clone(),
-        );
-        async move { send_event(&app, &event).await.expect(200) }
-    });
-    futures_util::future::join_all(deliveries).await;
-    let history = one
-        .get("/v1/users/player-7/snapshots")
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(history["snapshots"].as_array().unwrap().len(), 1);
-    assert_eq!(history["snapshots"][0]["source"], "webhook");
-    assert_eq!(resume(&two).await["presence"]["status"], "dropped");
+    let replicas = [&one, &two];
+    let deliveries = (0..100).map(|index| send_event(replicas[index % 2], &event));
+    for answer in join_all(deliveries).await {
+        answer.expect(200);
+    }
+    let history = one.history("player-7").await.expect(200);
+    assert_json_snapshot!(history.json(), @r#"
+    {
+      "next_cursor": null,
+      "snapshots": [
+        {
+          "first_observed_at": "2026-12-01T12:00:40.000000Z",
+          "id": "01a2317a-7a40-7231-9875-3eccd32a0ad3",
+          "joined_at": "2026-12-01T12:00:00.000000Z",
+          "last_observed_at": "2026-12-01T12:00:40.000000Z",
+          "metadata": "saved",
+          "metadata_raw": "saved",
+          "name": "player-7",
+          "peer_id": "old",
+          "role": "player",
+          "room_id": "627cda81ab4f3b56a077dc33",
+          "source": "webhook",
+          "tracks": null,
+          "user_id": "player-7"
+        }
+      ]
+    }
+    "#);
+    assert_eq!(status(&two).await, "dropped");
 }
 
 /// Joins and leaves of two peers, in any order and with repetitions, end in one state, presence included.
 #[test]
-fn no_order_and_no_repetition_of_joins_and_leaves_matters() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+fn the_order_and_repetition_of_joins_and_leaves_do_not_matter() {
     let events = [
         join_event("old", 0, ""),
         leave_event("old", 0, 40, "websocket closed", "{\"hp\":71}"),
         join_event("new", 30, ""),
         leave_event("new", 30, 50, "client request", ""),
     ];
-    let orders = (
+    let indices = (
         Just((0..events.len()).collect::<Vec<_>>()).prop_shuffle(),
         prop::collection::vec(0..events.len(), 0..8),
     );
-    let mut runner = TestRunner::new(Config {
-        cases: 24,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let outcome = runner.run(&orders, |(order, repeated)| {
-        runtime.block_on(async {
+    for_generated(
+        24,
+        &indices,
+        async {},
+        &async |(): &(), (order, repeated)| {
             let world = World::new().await;
             let app = world.replica(Setup::with_webhooks()).await;
-            for place in order.iter().chain(&repeated) {
-                send_event(&app, &events[*place]).await.expect(200);
+            for index in order.iter().chain(&repeated) {
+                send_event(&app, &events[*index]).await.expect(200);
             }
-            let state = resume(&app).await;
+            let state = saved_state(&app).await;
             assert_eq!(state["peer_id"], "old");
             assert_eq!(state["metadata_raw"], "{\"hp\":71}");
             assert_eq!(state["changed_at"], "2026-12-01T12:00:40.000000Z");
             assert_eq!(state["presence"]["status"], "dropped");
-            assert_eq!(state["connected_peers"], json!([]));
-        });
-        Ok(())
-    });
-    outcome.unwrap();
+            assert_eq!(state["connected_peers"], Value::Array(Vec::new()));
+        },
+    );
 }
 
-/// What 100ms tells twice, or five thousand times, costs no memory.
+/// An event that 100ms sends twice, or five thousand times, costs no memory.
 #[tokio::test]
 async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
     let (upstream, database) = (Upstream::start().await, postgres::database().await);
     let mut variables = settings(database.url(), &upstream);
     variables.push(("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET));
     let program = Program::start(&[], &variables).await;
-    let app = Replica::at(program.base.clone());
-    // By the machine's clock: a time ahead of it would be another each time.
+    let app = program.app();
+    // The program has the machine's clock, and dates an event from its future by the time it arrives, which differs each time.
     let event = leave_event("old", 0, 40, "websocket closed", "saved")
         .to_string()
         .replace("2026-12-01", "2026-01-01");
@@ -275,17 +271,13 @@ async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
                     .expect(200);
             }
         });
-        futures_util::future::join_all(senders).await;
+        join_all(senders).await;
     };
     deliver(1_000).await;
     let before = program.resident_mib();
     deliver(5_000).await;
     let after = program.resident_mib();
     assert!(after <= before + 4, "{before} MiB, then {after} MiB");
-    let history = app
-        .get("/v1/users/player-7/snapshots")
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(history["snapshots"].as_array().unwrap().len(), 1);
+    let history = app.history("player-7").await.expect(200);
+    assert_eq!(history.column("source"), ["webhook"]);
 }
