@@ -43,7 +43,8 @@ fn assert_nothing_is_left(temp: &Path) {
     assert!(!processes.contains(temp.to_str().unwrap()), "{processes}");
 }
 
-/// Takes a port, from the demo of another test once that ends. Who still has it then is no test, and keeps it.
+/// Takes a port, from the demo of another test once that ends. Who still has it then is no test,
+/// and keeps it.
 fn taken(port: u16) -> Option<TcpListener> {
     let start = Instant::now();
     loop {

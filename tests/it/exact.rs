@@ -1,4 +1,5 @@
-//! Metadata comes back byte for byte: from 100ms's wire through the client and Postgres to every answer.
+//! Metadata comes back byte for byte: from 100ms's wire through the client and Postgres to every
+//! answer.
 
 use std::time::Duration;
 

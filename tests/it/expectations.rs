@@ -1,4 +1,5 @@
-//! A write whose expected baseline is wrong: another replica or an admin has changed the peer meanwhile.
+//! A write whose expected baseline is wrong: another replica or an admin has changed the peer
+//! meanwhile.
 
 use rejoin::domain::{
     EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source,
@@ -112,7 +113,10 @@ async fn nothing_of_an_erased_user_comes_back() {
         resumed(&store, &user).await,
         Some(("a".to_owned(), None, 5))
     );
-    assert_eq!(observed_seconds(&history(&store, &user).await), [("a", 5, 5)]);
+    assert_eq!(
+        observed_seconds(&history(&store, &user).await),
+        [("a", 5, 5)]
+    );
     erase(&database, &user).await;
     assert!(
         store
@@ -171,7 +175,8 @@ async fn a_join_that_another_replica_repeats_changes_nothing() {
     assert!(first.report(join()).await.unwrap().changed);
     first.save(observation(&user, 2, "a")).await.unwrap();
     let before = history(&first, &user).await;
-    // Through replicas that know nothing of the peer, many times at once, and through the one that does.
+    // Through replicas that know nothing of the peer, many times at once, and through the one that
+    // does.
     for _ in 0..2 {
         let again = store(database.url());
         for saved in futures_util::future::join_all((0..8).map(|_| again.report(join()))).await {

@@ -30,7 +30,8 @@ fn observation(peer: &str, at: DateTime<Utc>) -> Observation {
     )
 }
 
-/// Rows are in the default partition, as after months without a running service, or where the first start writes at once.
+/// Rows are in the default partition, as after months without a running service, or where the first
+/// start writes at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_is_visible_while_partitions_are_made() {
     let database = postgres::database().await;

@@ -1,4 +1,5 @@
-//! Webhooks: events become observations and presence, in whatever order and however often 100ms sends them.
+//! Webhooks: events become observations and presence, in whatever order and however often 100ms
+//! sends them.
 
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ async fn a_drop_saves_the_metadata_of_the_peer_and_resume_lists_the_connected_pe
         .await
         .expect(200);
 
-    // The end of the session ends the peers that are still in it, and changes nothing for those that left before.
+    // The end of the session ends the peers that are still in it, and changes nothing for those
+    // that left before.
     let mut end = join_event("any", 0, "");
     end["type"] = "session.close.success".into();
     end["timestamp"] = "2026-12-01T12:00:50Z".into();
@@ -218,7 +220,8 @@ async fn one_event_a_hundred_times_at_once_through_two_replicas_is_one_row() {
     assert_eq!(status(&two).await, "dropped");
 }
 
-/// Joins and leaves of two peers, in any order and with repetitions, end in one state, presence included.
+/// Joins and leaves of two peers, in any order and with repetitions, end in one state, presence
+/// included.
 #[test]
 fn the_order_and_repetition_of_joins_and_leaves_do_not_matter() {
     let events = [
@@ -259,7 +262,8 @@ async fn five_thousand_duplicates_are_one_row_and_take_no_memory() {
     variables.push(("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET));
     let program = Program::start(&[], &variables).await;
     let app = program.app();
-    // The program has the machine's clock, and dates an event from its future by the time it arrives, which differs each time.
+    // The program has the machine's clock, and dates an event from its future by the time it
+    // arrives, which differs each time.
     let event = leave_event("old", 0, 40, "websocket closed", "saved")
         .to_string()
         .replace("2026-12-01", "2026-01-01");

@@ -1,4 +1,4 @@
-//! Clients that hang up or dawdle, at every stage.
+//! Clients that hang up or are slow, at any time.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::raw::connect;
 use crate::support::wait::until;
 use crate::support::world::{ROOM, Replica, Setup, World};
 
-/// Sends `request`, waits a little, and hangs up.
+/// Sends `request` and hangs up after a while.
 async fn hang_up(app: &Replica, request: &str, after: Duration) {
     let mut client = connect(app).await;
     client.write_all(request.as_bytes()).await.unwrap();
@@ -31,7 +31,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: rejoin\r\n\r\n")
 }
 
-async fn nothing_is_left_open(pool: &PgPool) {
+async fn no_statement_and_no_transaction_is_open(pool: &PgPool) {
     until("every statement ends", async || {
         backends(pool, "state <> 'idle'").await == 0
     })
@@ -61,17 +61,17 @@ async fn hanging_up_in_the_middle_of_a_request_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_snapshot_whose_client_hung_up_is_kept() {
+async fn a_snapshot_whose_client_hung_up_is_saved() {
     let world = World::new().await;
     let (app, proxy) = replica_behind_proxy(&world).await;
     let pool = world.database.pool().await;
     world.join("player-7", "peer-1", "0");
-    for (turn, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400]
+    for (round, after) in [0, 20, 60, 100, 150, 200, 250, 300, 350, 400]
         .into_iter()
         .enumerate()
     {
         // While 100ms is slow, or while the database is.
-        if turn % 2 == 0 {
+        if round % 2 == 0 {
             world
                 .sim
                 .set_faults([FaultRule::always(Operation::Any, Fault::DelayMs(200))]);
@@ -85,13 +85,13 @@ async fn a_snapshot_whose_client_hung_up_is_kept() {
         let asked = world.sim.request_count();
         hang_up(&app, &snapshot_of("peer-1"), Duration::from_millis(after)).await;
         if world.sim.request_count() > asked {
-            until("the snapshot is kept", async || {
+            until("the snapshot is saved", async || {
                 resumed_if_any(&app, "player-7").await == state
             })
             .await;
         }
     }
-    nothing_is_left_open(&pool).await;
+    no_statement_and_no_transaction_is_open(&pool).await;
     all_succeed(every_call(&app).await);
 }
 
@@ -103,7 +103,7 @@ async fn resumed_if_any(app: &Replica, user: &str) -> String {
 }
 
 #[tokio::test]
-async fn hanging_up_while_the_database_works_spoils_no_connection() {
+async fn hanging_up_while_a_statement_runs_does_not_break_its_connection() {
     let world = World::new().await;
     let (app, proxy) = replica_behind_proxy(&world).await;
     let pool = world.database.pool().await;
@@ -146,20 +146,20 @@ async fn hanging_up_while_the_database_works_spoils_no_connection() {
         }))
         .await;
     }
-    nothing_is_left_open(&pool).await;
+    no_statement_and_no_transaction_is_open(&pool).await;
     assert!(
         backends(&pool, "true").await <= 6,
-        "no more connections than lanes, histories and a ping"
+        "no more connections than batch workers, history and a ping need"
     );
     let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM snapshots")
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(rows, 8, "seen again and again, but never changed");
+    assert_eq!(rows, 8, "observed again and again, but never changed");
 }
 
 #[tokio::test]
-async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
+async fn hanging_up_while_the_database_does_not_answer_leaks_no_connection() {
     let world = World::new().await;
     let (app, mut proxy) = replica_behind_proxy(&world).await;
     world.join("player-7", "peer-1", "saved");
@@ -178,9 +178,9 @@ async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
             .map(|request| hang_up(&app, request, Duration::from_millis(100))),
     )
     .await;
-    // The connections that were caught are given up in time, and there are enough for everyone again.
+    // The connections that do not answer are replaced in time.
     let start = Instant::now();
-    until("all is well", async || {
+    until("every call succeeds", async || {
         every_call(&app)
             .await
             .iter()
@@ -194,7 +194,7 @@ async fn hanging_up_while_the_database_is_frozen_leaks_no_connection() {
     );
 }
 
-/// What the service sends until it closes the connection, and when it does.
+/// What the service sends until it closes the connection, and how long that takes.
 async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
     let start = Instant::now();
     client.write_all(sent.as_bytes()).await.unwrap();
@@ -204,7 +204,7 @@ async fn until_closed(mut client: TcpStream, sent: &str) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn slow_clients_are_closed_and_hold_nobody_up() {
+async fn connections_of_slow_clients_are_closed_and_delay_no_other_client() {
     let world = World::new().await;
     let app = world.replica(Setup::with_webhooks()).await;
     world.join("player-7", "peer-1", "saved");
@@ -246,14 +246,14 @@ async fn slow_clients_are_closed_and_hold_nobody_up() {
     }
 }
 
-/// A page of some 16 MB is more than sockets hold.
+/// A page of some 16 MB is more than the buffers of sockets hold.
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_closed() {
+async fn the_connection_of_a_client_that_does_not_read_its_answer_is_closed() {
     let world = World::new().await;
     let app = world.replica(Setup::with_max_metadata_bytes(2 << 20)).await;
     world.join("player-7", "peer-1", "");
-    for turn in 0..10 {
-        world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
+    for number in 0..10 {
+        world.set("peer-1", &format!("{number}{}", "x".repeat(1_000_000)));
         app.snapshot("peer-1").await.expect(201);
     }
     let whole = app.history("player-7").await.expect(200).text.len();

@@ -1,4 +1,4 @@
-//! The database goes away, freezes, loses packets or is locked; then it is back.
+//! The database goes away, stops answering, loses packets or is locked; then it works again.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::support::proxy::Proxy;
 use crate::support::wait::until;
 use crate::support::world::{Replica, World};
 
-/// The longest that a client waits for the news that the database does not answer.
+/// How long a client waits at most for the answer that the database is unavailable.
 const BOUND: Duration = Duration::from_secs(8);
 
-/// A world whose replica reaches the database through a proxy, with a state that was saved.
+/// A world whose replica reaches the database through a proxy, and has a saved state.
 async fn behind_a_proxy() -> (World, Replica, Proxy) {
     let world = World::new().await;
     let (app, proxy) = replica_behind_proxy(&world).await;
@@ -49,7 +49,7 @@ async fn cut_and_healed_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
+async fn clients_do_not_notice_that_idle_connections_were_closed() {
     let (world, app, _proxy) = behind_a_proxy().await;
     let pool = world.database.pool().await;
     for round in 0..5 {
@@ -67,7 +67,7 @@ async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
         })
         .await;
         world.set("peer-1", &format!("round {round}"));
-        // Each kind is the very next request once.
+        // Each kind of request is once the first after that.
         match round {
             0 => drop(app.snapshot("peer-1").await.expect(201)),
             1 => drop(app.snapshot_room().await.expect(200)),
@@ -83,7 +83,7 @@ async fn a_database_that_restarts_under_idle_connections_is_not_noticed() {
     }
 }
 
-/// Calls that come in one after another, each answered in time that the database is away.
+/// Sends calls in four waves, and checks that each is answered in time, as unavailable.
 async fn waves(app: &Replica) {
     join_all([0, 100, 1_000, 3_000].map(async |after| {
         sleep(Duration::from_millis(after)).await;
@@ -95,7 +95,7 @@ async fn waves(app: &Replica) {
                 "{call}: {}",
                 answer.text
             );
-            // Pages of history wait for their turn behind those that hang.
+            // Pages of history wait for a permit behind those that hang.
             let full = call == "history" && after > 0 && answer.code() == "overloaded";
             assert!(
                 full || answer.code() == "database-unavailable",
@@ -112,8 +112,8 @@ async fn waves(app: &Replica) {
     .await;
 }
 
-/// Every user gets their own state, whatever was asked on a connection before.
-async fn no_answer_is_anothers(app: &Replica) {
+/// Checks that every user gets their own state, whatever a connection was used for before.
+async fn every_user_gets_their_own_state(app: &Replica) {
     for _ in 0..5 {
         join_all((0..8).map(async |player| {
             assert_eq!(
@@ -147,16 +147,16 @@ async fn eight_players(world: &World, app: &Replica) {
 }
 
 #[tokio::test]
-async fn frozen_and_healed() {
+async fn stalled_and_healed() {
     let (world, app, mut proxy) = behind_a_proxy().await;
     eight_players(&world, &app).await;
     open_all_connections(&app).await;
     proxy.stall();
     waves(&app).await;
     app.get("/health/live").await.expect(200);
-    // What was held back arrives now, on connections that nobody must use any more.
+    // The delayed answers arrive now, on connections that must not be used any more.
     proxy.heal();
-    no_answer_is_anothers(&app).await;
+    every_user_gets_their_own_state(&app).await;
     all_succeed(every_call(&app).await);
 }
 
@@ -169,9 +169,9 @@ async fn connections_whose_packets_are_lost_are_replaced() {
     let start = Instant::now();
     all_unavailable(every_call(&app).await);
     assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
-    // One failure of each kind is enough: nobody tries the other connections of that time.
+    // One failure of each kind is enough: the other connections of that time are not tried.
     let start = Instant::now();
-    no_answer_is_anothers(&app).await;
+    every_user_gets_their_own_state(&app).await;
     all_succeed(every_call(&app).await);
     assert!(
         start.elapsed() < Duration::from_secs(5),
@@ -181,7 +181,7 @@ async fn connections_whose_packets_are_lost_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_locked_table_piles_up_nothing_in_the_database() {
+async fn statements_that_wait_for_a_lock_are_cancelled() {
     let (world, app, _proxy) = behind_a_proxy().await;
     let pool = world.database.pool().await;
     let mut lock = pool.begin().await.unwrap();
@@ -201,7 +201,7 @@ async fn a_locked_table_piles_up_nothing_in_the_database() {
     }
     assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
     app.get("/health/ready").await.expect(200);
-    // The server gives up what nobody waits for, though the lock is still held.
+    // Postgres cancels the statements that nobody waits for, though the lock is still held.
     until("no statement waits", async || {
         backends(&pool, "wait_event_type = 'Lock'").await == 0
     })

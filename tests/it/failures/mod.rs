@@ -1,4 +1,4 @@
-//! What fails around the service, and what it does meanwhile and afterwards.
+//! Failures around the service, and what it does meanwhile and afterwards.
 
 mod clients;
 mod database;
@@ -14,7 +14,8 @@ use url::Url;
 use crate::support::proxy::Proxy;
 use crate::support::world::{Answer, Replica, Setup, World};
 
-/// The answers to every kind of request that needs the database, sent all at once, for a user `player-7` with a peer `peer-1`.
+/// The answers to every kind of request that needs the database, sent all at once, for a user
+/// `player-7` with a peer `peer-1`.
 async fn every_call(app: &Replica) -> [(&'static str, Answer); 5] {
     let (snapshot, room, resume, history, ready) = tokio::join!(
         app.snapshot("peer-1"),

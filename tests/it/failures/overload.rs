@@ -6,7 +6,8 @@ use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
 use crate::support::proxy::Proxy;
 
-/// What a debug build may use with full queues: the 32 MiB that wait, what is on its way, and the program.
+/// What a debug build may use with full queues: the 32 MiB that wait, what is on its way, and the
+/// program.
 const MAX_MIB: u64 = 160;
 
 #[tokio::test]

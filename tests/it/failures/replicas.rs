@@ -12,18 +12,18 @@ use crate::support::store::{new_user, saved_state};
 use crate::support::world::{ROOM, Setup, World};
 
 #[tokio::test]
-async fn what_one_acknowledged_the_other_resumes_at_once() {
+async fn a_snapshot_through_one_is_resumed_through_the_other_at_once() {
     let world = World::new().await;
     let replicas = [
         world.replica(Setup::default()).await,
         world.replica(Setup::default()).await,
     ];
     world.join("player-7", "peer-1", "0");
-    for turn in 1..=150 {
-        world.set("peer-1", &turn.to_string());
-        let (one, other) = (&replicas[turn % 2], &replicas[(turn + 1) % 2]);
+    for number in 1..=150 {
+        world.set("peer-1", &number.to_string());
+        let (one, other) = (&replicas[number % 2], &replicas[(number + 1) % 2]);
         one.snapshot("peer-1").await.expect(201);
-        assert_eq!(other.resumed_metadata("player-7").await, turn.to_string());
+        assert_eq!(other.resumed_metadata("player-7").await, number.to_string());
     }
 }
 
@@ -43,7 +43,8 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
     let playing = (0..PLAYERS).map(async |player| {
         let (user, peer) = (format!("player-{player}"), format!("peer-{player}"));
         for change in 1..=CHANGES {
-            // No two sights of different states at one instant: which came first would be anybody's guess.
+            // No two observations of different states at one instant: their order would be
+            // undefined.
             world.clock.advance(Duration::from_millis(1));
             world
                 .sim
@@ -66,35 +67,37 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
         }
         done[player].store(1, Ordering::SeqCst);
     });
-    // Somebody who only looks sees time go forward, wherever they look.
+    // Whoever only resumes never gets an older state than before, through either replica.
     let watching = async {
-        let (mut seen, mut look) = (0, 0);
+        let (mut newest, mut resumes) = (0, 0);
         while done[0].load(Ordering::SeqCst) == 0 {
-            look += 1;
-            let answer = replicas[look % 2].resume("player-0").await;
+            resumes += 1;
+            let answer = replicas[resumes % 2].resume("player-0").await;
             if answer.status != 404 {
                 let now: usize = answer.expect(200).json()["metadata_raw"]
                     .as_str()
                     .unwrap()
                     .parse()
                     .unwrap();
-                assert!(now >= seen, "{now} after {seen}");
-                seen = now;
+                assert!(now >= newest, "{now} after {newest}");
+                newest = now;
             }
         }
     };
     tokio::join!(join_all(playing), watching);
     for player in 0..PLAYERS {
         let path = format!("/v1/users/player-{player}/snapshots?limit=500");
-        let history = replicas[0].get(&path).await.expect(200).json();
-        let rows = history["snapshots"].as_array().unwrap().iter();
-        let mut kept: Vec<usize> = rows
-            .map(|row| row["metadata_raw"].as_str().unwrap().parse().unwrap())
+        let history = replicas[0].get(&path).await.expect(200);
+        let mut states: Vec<usize> = history
+            .column("metadata_raw")
+            .iter()
+            .map(|state| state.as_str().unwrap().parse().unwrap())
             .collect();
-        // A sight that arrived late is a row of its own, beside the one of the same state.
-        kept.dedup();
+        // An observation out of order is a row of its own, beside the one of the same state.
+        states.dedup();
         assert_eq!(
-            kept.iter()
+            states
+                .iter()
                 .filter(|state| **state > 0)
                 .copied()
                 .collect::<Vec<_>>(),

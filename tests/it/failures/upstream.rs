@@ -1,4 +1,4 @@
-//! 100ms goes away, hangs or fails: what is saved is served all the same.
+//! 100ms goes away, hangs or fails: saved states are served all the same.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn saved_is_served(app: &Replica) {
     app.get("/health/ready").await.expect(200);
 }
 
-/// Both kinds of snapshot fail so, within the time that is allowed.
+/// Checks that both kinds of snapshot fail like this, and in time.
 async fn snapshots_fail(app: &Replica, status: u16, code: &str) {
     let start = Instant::now();
     let (peer, room) = tokio::join!(app.snapshot("peer-1"), app.snapshot_room());

@@ -1,7 +1,8 @@
 //! The log lines of a test.
 //!
-//! The subscriber is installed for the whole process: `tracing` remembers for each line whether anyone listens, and one
-//! that is set for a thread goes unheard when another thread came upon the line first. Lines go to the thread that asked.
+//! The subscriber is installed for the whole process: `tracing` caches for each call site whether a
+//! subscriber is interested, so one that is set for a thread only would miss the lines that another
+//! thread reached first. Each thread gets its own lines.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ thread_local! {
     static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Starts to keep the lines of this thread, which in a `#[tokio::test]` is all of its tasks.
+/// Starts to record the lines of this thread, which runs all tasks of a `#[tokio::test]`.
 pub(crate) fn capture() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

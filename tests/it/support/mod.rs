@@ -1,4 +1,5 @@
-//! What scenarios share: databases, a simulated 100ms, replicas and programs, and ways to break them.
+//! What scenarios share: databases, a simulated 100ms, replicas and programs, and ways to break
+//! them.
 //!
 //! `tests/README.md` says which is for what.
 

@@ -1,4 +1,5 @@
-//! A TCP proxy that can fail: between the service and its database, or anything else that speaks TCP.
+//! A TCP proxy that can fail: between the service and its database, or anything else that speaks
+//! TCP.
 //!
 //! Its port is its own until it is dropped, also while it refuses connections.
 
@@ -95,7 +96,8 @@ impl Proxy {
         self.mode.send_replace(Mode::Delayed(by));
     }
 
-    /// Leaves the current connections without an answer for ever, as when their packets are lost; new ones work.
+    /// Leaves the current connections without an answer for ever, as when their packets are lost;
+    /// new ones work.
     pub(crate) async fn strand(&mut self) {
         self.refuse().await;
         let stranded = std::mem::replace(&mut self.mode, watch::Sender::new(Mode::Open));

@@ -82,7 +82,8 @@ pub(crate) async fn history(store: &Store, user: &UserId) -> Vec<Snapshot> {
     history_within(store, user, all).await
 }
 
-/// An observation of one of a user's few peers. The numbers are so small that times and contents collide.
+/// An observation of one of a user's few peers. The numbers are so small that times and contents
+/// collide.
 #[derive(Debug, Clone)]
 pub(crate) struct SampleObservation {
     pub(crate) peer: usize,

@@ -1,4 +1,5 @@
-//! Webhooks: a replica that takes them, events as 100ms writes them, and a simulated 100ms that sends them.
+//! Webhooks: a replica that takes them, events as 100ms writes them, and a simulated 100ms that
+//! sends them.
 
 use hms_sim::{Sim, WebhookTarget};
 use rejoin::config::WebhookArgs;
@@ -46,7 +47,8 @@ pub(crate) async fn send_webhook(app: &Replica, secret: &str, body: impl Into<Bo
     .await
 }
 
-/// The event of a peer of `player-7` that joined in this second after 12:00:00, when a world's clock starts.
+/// The event of a peer of `player-7` that joined in this second after 12:00:00, when a world's
+/// clock starts.
 pub(crate) fn join_event(peer: &str, second: u32, metadata: &str) -> Value {
     json!({
         "version": "2.0", "id": "any", "type": "peer.join.success", "timestamp": "2026-12-01T12:00:00Z",

@@ -1,4 +1,5 @@
-//! A whole world for a scenario: a database, a simulated 100ms, and replicas of the app, all over real HTTP.
+//! All that a scenario needs: a database, a simulated 100ms, and replicas of the app, over real
+//! HTTP.
 
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ pub(crate) const ROOM: &str = "627cda81ab4f3b56a077dc33";
 pub(crate) struct Setup {
     /// API key entries; none lets everyone in.
     pub(crate) keys: String,
-    /// Another way to the database than straight.
+    /// The URL of the database, where it is not the world's own.
     pub(crate) database_url: Option<String>,
-    /// Another way to 100ms than straight, without `/v2`.
+    /// The URL of 100ms without `/v2`, where it is not the world's own.
     pub(crate) upstream_url: Option<String>,
     pub(crate) timeout: Duration,
     pub(crate) limits: StoragePolicy,
@@ -147,8 +148,8 @@ impl World {
         .expect("an app can be built");
         let (listener, base) = listen().await;
         let stop = CancellationToken::new();
-        // Only where they are what the scenario is about: a connection that is being made while a short one ends would keep the
-        // server from dropping its database until that gives it up.
+        // Only where the scenario is about them: a short test can end while they open a connection,
+        // and Postgres then waits for that one before it drops the database.
         if restores.is_some() {
             drop(app.start_chores(stop.clone()));
         }

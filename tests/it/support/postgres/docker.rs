@@ -108,7 +108,8 @@ async fn docker(args: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Waits for Postgres itself: images differ in what they log, and restart it once while they set it up.
+/// Waits for Postgres itself: images differ in what they log, and restart it once while they set it
+/// up.
 async fn answers(url: &Url) -> Result<(), String> {
     for _ in 0..600 {
         if let Ok(connection) = PgConnection::connect(url.as_str()).await {

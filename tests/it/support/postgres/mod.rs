@@ -1,6 +1,8 @@
-//! Databases for the tests: one server for the whole run, one database for each test, made from a migrated template.
+//! Databases for the tests: one server for the whole run, one database for each test, made from a
+//! migrated template.
 //!
-//! [`server`] chooses and starts the server, [`run`] shares it among the processes of a run and ends it with the run.
+//! [`server`] chooses and starts the server, [`run`] shares it among the processes of a run and
+//! ends it with the run.
 
 mod docker;
 mod run;
@@ -91,7 +93,7 @@ fn block_on(work: impl Future<Output = ()>) {
     runtime.expect("a runtime can be made").block_on(work);
 }
 
-/// The URL of the server of this run. Asked for once per process; a failure is told to every test that asks.
+/// The URL of the server of this run, found once per process. Every test fails where there is none.
 async fn server() -> Url {
     static SERVER: OnceCell<Result<Url, String>> = OnceCell::const_new();
     match SERVER.get_or_init(run::server).await {
@@ -102,7 +104,8 @@ async fn server() -> Url {
 
 /// The name of the migrated template, made if it is missing.
 ///
-/// It is named for the migrations, so that a server that outlives the run (`TEST_DATABASE_URL`) never serves an old one.
+/// It is named for the migrations, so that a server that outlives the run (`TEST_DATABASE_URL`)
+/// never serves an old one.
 async fn template(server: &Url) -> String {
     let name = format!("rejoin_template_{:016x}", fingerprint(&MIGRATOR));
     let mut connection = connect(server).await;

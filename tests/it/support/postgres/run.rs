@@ -1,8 +1,8 @@
 //! One server per run, which ends with it.
 //!
-//! Under `cargo test` a run is one process: it holds the lifeline of the server until its end. Under nextest every test is a
-//! process: the first one starts the server, hands the lifeline to a process that waits for nextest's end, and leaves the URL
-//! in a file for the others.
+//! Under `cargo test` a run is one process: it holds the lifeline of the server until its end.
+//! Under nextest every test is a process: the first one starts the server, hands the lifeline to a
+//! process that waits for nextest's end, and leaves the URL in a file for the others.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -34,12 +34,14 @@ async fn own() -> Result<Url, String> {
 }
 
 async fn shared(run: &str) -> Result<Url, String> {
-    // Asked before anything takes time: if nextest is killed meanwhile, this process gets another parent.
+    // Asked before anything takes time: if nextest is killed meanwhile, this process gets another
+    // parent.
     let nextest = getppid().expect("nextest started this process");
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{run}"));
     let failed = |error: std::io::Error| format!("{} cannot be used: {error}", dir.display());
     fs::create_dir_all(&dir).map_err(failed)?;
-    // Waits for the process that starts the server. No other task of this process has anything to do meanwhile.
+    // Waits for the process that starts the server. No other task of this process has anything to
+    // do meanwhile.
     let lock = File::create(dir.join("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     let note = dir.join("url");
