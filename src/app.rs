@@ -145,7 +145,7 @@ async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: Cancella
         if let Err(error) = store.prepare_partitions(clock.now()).await {
             tracing::warn!(
                 %error,
-                "could not create the partitions of the coming months; their history goes to the default partition"
+                "could not create partitions; history goes to the default one meanwhile"
             );
         }
     }

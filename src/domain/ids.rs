@@ -1,9 +1,9 @@
-//! The opaque ids of 100ms: parsed once at the edge, never looked into.
+//! Ids, and other names that callers give: parsed once at the edge, and opaque after that.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest id that is accepted, in characters.
+/// The maximum length of an id, in characters.
 const MAX_ID_CHARS: usize = 256;
 
 /// Why a text is not an id.
@@ -15,10 +15,12 @@ pub enum InvalidId {
     /// The text has more than 256 characters.
     #[error("it is longer than {MAX_ID_CHARS} characters")]
     TooLong,
-    /// The text has a control character, which no id has and which `text` columns and logs cannot take.
+    /// The text has a control character: a `text` column cannot store a NUL, and logs cannot show
+    /// the others.
     #[error("it contains a control character")]
     ControlCharacter,
-    /// `.` and `..` are dropped from paths by every URL library, so they could reach another upstream path.
+    /// Every URL library removes `.` and `..` from paths, so the id could reach another path of
+    /// 100ms.
     #[error("it is `.` or `..`, which cannot stand in a URL path")]
     DotSegment,
 }
@@ -37,7 +39,8 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// 1 to 256 characters, none of them a control character, and neither `.` nor `..`. Cheap to clone.
+        /// 1 to 256 characters, none of them a control character; neither `.` nor `..`.
+        /// Cheap to clone.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
@@ -45,7 +48,7 @@ macro_rules! id {
             /// Parses an id.
             ///
             /// # Errors
-            /// [`InvalidId`] says which of the conditions the text breaks.
+            /// [`InvalidId`] says what is wrong with the text.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 check(text).map(|()| Self(text.into()))
             }
@@ -91,7 +94,8 @@ macro_rules! id {
 }
 
 id! {
-    /// The customer's own id of a person, carried by the join token. Not unique in a room.
+    /// The customer's own id of a person, from the join token. A room may have several peers of
+    /// one.
     UserId
 }
 id! {
@@ -99,17 +103,17 @@ id! {
     RoomId
 }
 id! {
-    /// One connection of one person in a room: new on every join.
+    /// One connection of one person in a room. Every join makes a new one.
     PeerId
 }
 
 id! {
-    /// The name of a role, to filter by.
+    /// The name of a role, as a filter.
     RoleName
 }
 
 id! {
-    /// Who claims a state: a game server, in its own words.
+    /// Who claims a saved state, in its own words; for example a game server.
     Claimant
 }
 
@@ -131,16 +135,17 @@ mod tests {
         ] {
             assert_eq!(UserId::parse(good).unwrap().as_str(), good);
         }
-        assert_eq!(UserId::parse(""), Err(InvalidId::Empty));
-        assert_eq!(UserId::parse("."), Err(InvalidId::DotSegment));
-        assert_eq!(UserId::parse(".."), Err(InvalidId::DotSegment));
-        assert_eq!(UserId::parse(&"⚔".repeat(257)), Err(InvalidId::TooLong));
-        for bad in ["a\0b", "a\nb", "\u{7f}", "\u{85}"] {
-            assert_eq!(
-                UserId::parse(bad),
-                Err(InvalidId::ControlCharacter),
-                "{bad:?}"
-            );
+        for (bad, why) in [
+            ("", InvalidId::Empty),
+            (".", InvalidId::DotSegment),
+            ("..", InvalidId::DotSegment),
+            (&"⚔".repeat(257), InvalidId::TooLong),
+            ("a\0b", InvalidId::ControlCharacter),
+            ("a\nb", InvalidId::ControlCharacter),
+            ("\u{7f}", InvalidId::ControlCharacter),
+            ("\u{85}", InvalidId::ControlCharacter),
+        ] {
+            assert_eq!(UserId::parse(bad), Err(why), "{bad:?}");
         }
     }
 }

@@ -1,23 +1,24 @@
-//! Metadata: an untrusted text that comes back byte for byte, and how it is shown as JSON.
+//! Metadata: an untrusted text that is returned byte for byte, and how an answer shows it as JSON.
 
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-/// The deepest nesting that is still shown as JSON; deeper text is shown as a JSON string.
+/// The deepest nesting that an answer shows as JSON. Deeper text is shown as a JSON string.
 pub const MAX_JSON_DEPTH: usize = 100;
 
 /// The exact metadata of a peer.
 ///
-/// Of a JSON string on the wire its content, of any other JSON value its text as it came, of `null` or nothing: none.
-/// The text may hold anything a string can, NUL characters included.
+/// A JSON string on the wire gives its content, any other JSON value its text as it came, and
+/// `null` or nothing gives none. The text may contain whatever a string can, NUL characters
+/// included.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
-/// The metadata on the wire is a JSON string with a lone surrogate (`"\ud800"`): no text of Unicode characters is equal
-/// to it, so it could only be kept altered. It is refused instead.
+/// The metadata on the wire is a JSON string with a lone surrogate (`"\ud800"`). No Unicode text
+/// equals it, so it could only be stored altered. It is rejected instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the metadata holds a lone UTF-16 surrogate, which no Unicode text can represent")]
+#[error("the metadata contains a lone UTF-16 surrogate, which no Unicode text can represent")]
 pub struct NotRepresentable;
 
 impl Metadata {
@@ -48,7 +49,7 @@ impl Metadata {
         self.0.as_deref()
     }
 
-    /// Whether nothing is set: 100ms gives a new peer `""`, and `null` says no more.
+    /// Whether nothing is set: 100ms gives a new peer `""`, and `null` means the same.
     pub fn is_empty(&self) -> bool {
         self.0.as_deref().is_none_or(str::is_empty)
     }
@@ -58,12 +59,12 @@ impl Metadata {
         self.0.as_deref().map_or(0, str::len)
     }
 
-    /// The text as JSON, for the `metadata` field of an answer: itself, untouched, when it is JSON that any client can
-    /// parse; else as a JSON string; `None` when it is empty.
+    /// The text as JSON, for the `metadata` field of an answer: unchanged where it is JSON that
+    /// every client can parse, else as a JSON string. `None` when it is empty.
     ///
-    /// Numbers keep every digit, objects their key order and duplicate keys. Text that nests deeper than
-    /// [`MAX_JSON_DEPTH`], and text with an escaped lone surrogate (which strict parsers refuse, and with it the whole
-    /// answer), count as text.
+    /// Numbers retain every digit, and objects their key order and duplicate keys. Text that nests
+    /// deeper than [`MAX_JSON_DEPTH`] becomes a string. So does text with an escaped lone
+    /// surrogate, for which a strict parser would reject the whole answer.
     pub fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.raw().filter(|text| !text.is_empty())?;
         let json = serde_json::from_str::<&RawValue>(text)
@@ -74,7 +75,7 @@ impl Metadata {
     }
 }
 
-/// Shows the size only: metadata never reaches a log.
+/// Shows only the size: metadata never reaches a log.
 impl std::fmt::Debug for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.raw() {
@@ -88,7 +89,8 @@ fn as_json_string(text: &str) -> Box<RawValue> {
     serde_json::value::to_raw_value(text).expect("a string is always JSON")
 }
 
-/// The deepest nesting of arrays and objects in a valid JSON text. A scan, so that hostile depth costs no stack.
+/// The deepest nesting of arrays and objects in a valid JSON text. It scans instead of recursing,
+/// so that hostile depth costs no stack.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
     for byte in json.bytes() {
@@ -107,7 +109,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// Whether a valid JSON text escapes half of a surrogate pair (`\ud800` without its other half).
+/// Whether a valid JSON text escapes only one half of a surrogate pair.
 fn has_lone_surrogate(json: &str) -> bool {
     let mut rest = json.as_bytes();
     while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
@@ -145,33 +147,34 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_forms_give_their_exact_text() {
-        assert_eq!(wire("null").unwrap().raw(), None);
-        assert_eq!(wire(r#""""#).unwrap().raw(), Some(""));
-        assert_eq!(
-            wire(r#""{\"hp\":71}""#).unwrap().raw(),
-            Some(r#"{"hp":71}"#)
-        );
-        assert_eq!(
-            wire(r#"{ "b": 1,  "a": 2, "b": 3 }"#).unwrap().raw(),
-            Some(r#"{ "b": 1,  "a": 2, "b": 3 }"#)
-        );
-        assert_eq!(wire("1e400").unwrap().raw(), Some("1e400"));
-        assert_eq!(wire("false").unwrap().raw(), Some("false"));
-        assert_eq!(wire(r#""a\u0000b""#).unwrap().raw(), Some("a\0b"));
-        assert_eq!(wire(r#""a\\u0000b""#).unwrap().raw(), Some(r"a\u0000b"));
-        assert_eq!(wire(r#""\ud83d\ude00""#).unwrap().raw(), Some("😀"));
+    fn each_form_on_the_wire_gives_its_exact_text() {
+        for (json, raw) in [
+            ("null", None),
+            (r#""""#, Some("")),
+            (r#""{\"hp\":71}""#, Some(r#"{"hp":71}"#)),
+            (
+                r#"{ "b": 1,  "a": 2, "b": 3 }"#,
+                Some(r#"{ "b": 1,  "a": 2, "b": 3 }"#),
+            ),
+            ("1e400", Some("1e400")),
+            ("false", Some("false")),
+            (r#""a\u0000b""#, Some("a\0b")),
+            (r#""a\\u0000b""#, Some(r"a\u0000b")),
+            (r#""\ud83d\ude00""#, Some("😀")),
+        ] {
+            assert_eq!(wire(json).unwrap().raw(), raw, "{json}");
+        }
     }
 
     #[test]
-    fn a_lone_surrogate_is_refused_not_altered() {
+    fn a_lone_surrogate_is_rejected_not_altered() {
         for json in [r#""\ud800""#, r#""x\udc00y""#, r#""\ud800\ud800""#] {
             assert_eq!(wire(json), Err(NotRepresentable), "{json}");
         }
     }
 
     #[test]
-    fn json_is_shown_untouched_and_all_else_as_a_string() {
+    fn json_is_shown_unchanged_and_all_else_as_a_string() {
         let digits = "9".repeat(400);
         for json in [
             r#"{"b":1,"a":2,"b":3}"#,
@@ -184,12 +187,16 @@ mod tests {
         ] {
             assert_eq!(shown(json), json);
         }
-        assert_eq!(shown(" {} \n"), "{}");
-        assert_eq!(shown("plain text"), r#""plain text""#);
-        assert_eq!(shown("{"), r#""{""#);
-        assert_eq!(shown("a\0b"), r#""a\u0000b""#);
-        assert_eq!(shown(r#"{"a":"\ud800"}"#), r#""{\"a\":\"\\ud800\"}""#);
-        assert_eq!(shown(r#"{"a":"\\ud800"}"#), r#"{"a":"\\ud800"}"#);
+        for (text, json) in [
+            (" {} \n", "{}"),
+            ("plain text", r#""plain text""#),
+            ("{", r#""{""#),
+            ("a\0b", r#""a\u0000b""#),
+            (r#"{"a":"\ud800"}"#, r#""{\"a\":\"\\ud800\"}""#),
+            (r#"{"a":"\\ud800"}"#, r#"{"a":"\\ud800"}"#),
+        ] {
+            assert_eq!(shown(text), json);
+        }
         assert!(Metadata::NONE.as_json().is_none());
         assert!(Metadata::from_text("").as_json().is_none());
     }

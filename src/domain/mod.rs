@@ -1,6 +1,8 @@
-//! The words and the rules of the service: ids, metadata, observations, and what an observation changes.
+//! The terms and the rules of the service: ids, metadata and observations, how a report changes the
+//! state of its peer, and when a saved state is restored.
 //!
-//! Pure: no I/O, no database, no HTTP. Everything else depends on this module, and it on nothing of the crate.
+//! Pure code: no I/O, no clock of its own, and no JSON shapes of the API. Everything else depends
+//! on this module, and it depends on nothing else of the crate.
 
 mod ids;
 mod label;
@@ -21,7 +23,7 @@ pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
 pub use observation::{Observation, Source};
 pub use peer_key::{KeyTooLarge, PeerKey};
-pub use peer_state::{Effect, PeerState, snapshot_id};
+pub use peer_state::{Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
 pub use problem::ProblemCode;
 pub use report::{EventReport, Report};
@@ -29,6 +31,6 @@ pub use restore::{
     ChangeId, Claim, Decision, NewPeer, Requester, RestoreJob, RestoreMark, RestoreOutcome,
     RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
 };
-pub use snapshot::{SavedState, Snapshot};
+pub use snapshot::{SavedState, Snapshot, snapshot_id};
 pub use time::{Clock, Timestamp};
 pub use tracks::Tracks;

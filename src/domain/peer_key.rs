@@ -40,9 +40,7 @@ const MAX_KEY_BYTES: usize = 2_600;
 
 /// The three ids of a peer are together too large for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "user_id, room_id and peer_id together have {bytes} bytes; at most {MAX_KEY_BYTES} can be stored"
-)]
+#[error("user_id, room_id and peer_id together have {bytes} bytes; the limit is {MAX_KEY_BYTES}")]
 pub struct KeyTooLarge {
     bytes: usize,
 }

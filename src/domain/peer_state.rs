@@ -1,98 +1,71 @@
-//! The ordering rules: what one observation does to what is known of its peer.
+//! The ordering rules: how a report changes the state of its peer.
 //!
-//! Pure code, no clock and no database: [`crate::store`] applies it between a versioned read and a conditional write, so
-//! the outcome is the same through whichever replica. Which of a user's peers a resume returns is an index order in
-//! `store::resume`, by the [`PeerState::metadata_changed_at`] decided here.
+//! Pure code, without a clock or a database. [`crate::store`] applies it between a versioned read
+//! and a conditional write, so the result is the same through whichever replica. Which of a user's
+//! peers a resume returns is an index order in `store::resume`, by the
+//! [`PeerState::metadata_changed_at`] that is decided here.
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
     Label, Metadata, Observation, PeerKey, Presence, Report, RestoreMark, Snapshot, Source,
-    Timestamp, Tracks,
+    Timestamp, Tracks, snapshot_id,
 };
 
-/// What is known of one peer: its newest row of history, and what older rows said that the newest did not.
+/// What is stored of one peer: its current snapshot, and what earlier ones said that the current
+/// one does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerState {
-    /// The row of history in force.
+    /// The current snapshot.
     pub snapshot_id: Uuid,
-    /// When that row's content was first seen.
+    /// When the content of the current snapshot was first observed.
     pub first_observed_at: Timestamp,
-    /// When that row's content was last seen. Every observation of this peer that is not newer is late.
+    /// When the content of the current snapshot was last observed.
+    /// An observation of this peer that is not newer is out of order.
     pub last_observed_at: Timestamp,
-    /// Who told the content in force.
+    /// Where the current content comes from.
     pub source: Source,
-    /// The metadata in force.
+    /// The current metadata.
     pub metadata: Metadata,
-    /// When the metadata last changed; none while the peer never had any. A resume returns the user's latest.
+    /// When the metadata last changed; none while the peer never had any.
+    /// A resume returns the user's latest.
     pub metadata_changed_at: Option<Timestamp>,
-    /// The display name in force. Never carried on, so that names that are no longer to be stored are not.
+    /// The current display name. It is never taken over from an earlier snapshot, so that names
+    /// disappear once they are no longer to be stored.
     pub name: Option<Label>,
     /// The last known role.
     pub role: Option<Label>,
     /// The last known tracks.
     pub tracks: Option<Tracks>,
-    /// When the peer joined, as first told.
+    /// When the peer joined, as first reported.
     pub joined_at: Option<Timestamp>,
-    /// What was told of its presence.
+    /// Whether it is connected, as reported so far.
     pub presence: Presence,
-    /// The state that was last sent back to it.
+    /// The mark of the saved state that was last sent to it.
     pub restored: Option<RestoreMark>,
 }
 
-/// What an observation does.
+/// What an observation does to the history of its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// New content: a row of history, and the state moves on.
+    /// Its content is new: it makes a snapshot, which becomes the current one.
     Changed,
-    /// The same content at a later time: the row in force is extended.
+    /// The same content at a later time: it extends the current snapshot.
     Extended,
-    /// Not newer than the last one, and the row in force already says it: nothing to do.
+    /// It is not newer than the last one, and the current snapshot covers it: it does nothing.
     Repeated,
-    /// Not newer than the last one: a row of history at its own time, unless a row there says the same; nothing else.
+    /// It is not newer than the last one, and the current snapshot does not cover it: it makes a
+    /// snapshot at its own time, unless one there has the same content. The state stays.
     OutOfOrder,
 }
 
 impl PeerState {
-    /// Applies `seen` to what is known (`None`: a peer never seen), and says what that did.
-    pub fn observe(known: Option<Self>, seen: &Observation) -> (Self, Effect) {
-        let Some(known) = known else {
-            return (Self::first(seen), Effect::Changed);
-        };
-        let same = known.has_content_of(seen);
-        if seen.observed_at <= known.last_observed_at {
-            let covered = same && seen.observed_at >= known.first_observed_at;
-            return (
-                known,
-                if covered {
-                    Effect::Repeated
-                } else {
-                    Effect::OutOfOrder
-                },
-            );
-        }
-        if same {
-            let joined_at = known.joined_at.or(seen.joined_at);
-            (
-                Self {
-                    last_observed_at: seen.observed_at,
-                    joined_at,
-                    ..known
-                },
-                Effect::Extended,
-            )
-        } else {
-            (known.changed_by(seen), Effect::Changed)
-        }
-    }
-
     /// Applies `report` to the state before it (`None`: nothing is stored of the peer), and says
-    /// what that did to the history. Presence and the restore mark may change without an effect on it.
-    pub fn apply(known: Option<Self>, report: &Report) -> (Self, Effect) {
-        let (mut state, mut effect) = match known {
-            Some(known) if report.is_insert_only() => (known, Effect::Repeated),
-            known => Self::observe(known, &report.observation()),
+    /// what that does to the history. Presence and the restore mark may change regardless.
+    pub fn apply(before: Option<Self>, report: &Report) -> (Self, Effect) {
+        let (mut state, mut effect) = match before {
+            Some(before) if report.is_insert_only() => (before, Effect::Repeated),
+            before => Self::observe(before, &report.observation()),
         };
         match report {
             Report::Observed(_) => {}
@@ -111,64 +84,65 @@ impl PeerState {
         (state, effect)
     }
 
-    /// The state of a peer of which nothing else is known.
-    pub fn first(seen: &Observation) -> Self {
+    /// Applies an observation to the content. Presence and the restore mark stay.
+    fn observe(before: Option<Self>, observation: &Observation) -> (Self, Effect) {
+        let Some(before) = before else {
+            return (Self::first(observation), Effect::Changed);
+        };
+        let is_same = before.has_content_of(observation);
+        if observation.observed_at <= before.last_observed_at {
+            let is_covered = is_same && observation.observed_at >= before.first_observed_at;
+            let effect = if is_covered {
+                Effect::Repeated
+            } else {
+                Effect::OutOfOrder
+            };
+            (before, effect)
+        } else if is_same {
+            let state = Self {
+                last_observed_at: observation.observed_at,
+                joined_at: before.joined_at.or(observation.joined_at),
+                ..before
+            };
+            (state, Effect::Extended)
+        } else {
+            (before.changed_by(observation), Effect::Changed)
+        }
+    }
+
+    /// The state of a peer of which there is one observation.
+    pub fn first(observation: &Observation) -> Self {
+        let metadata_changed_at = if observation.metadata.is_empty() {
+            None
+        } else {
+            Some(observation.observed_at)
+        };
         Self {
-            snapshot_id: snapshot_id(seen),
-            first_observed_at: seen.observed_at,
-            last_observed_at: seen.observed_at,
-            source: seen.source,
-            metadata: seen.metadata.clone(),
-            metadata_changed_at: (!seen.metadata.is_empty()).then_some(seen.observed_at),
-            name: seen.name.clone(),
-            role: seen.role.clone(),
-            tracks: seen.tracks.clone(),
-            joined_at: seen.joined_at,
+            snapshot_id: snapshot_id(observation),
+            first_observed_at: observation.observed_at,
+            last_observed_at: observation.observed_at,
+            source: observation.source,
+            metadata: observation.metadata.clone(),
+            metadata_changed_at,
+            name: observation.name.clone(),
+            role: observation.role.clone(),
+            tracks: observation.tracks.clone(),
+            joined_at: observation.joined_at,
             presence: Presence::default(),
             restored: None,
         }
     }
 
-    /// Whether a saved state may be restored to this peer: it is connected, and never had any of its own.
+    /// Whether a saved state may be restored to this peer: it is connected, and never had one of
+    /// its own.
     pub fn can_be_restored_to(&self) -> bool {
         self.metadata_changed_at.is_none()
             && self.restored.is_none()
             && self.presence.ended.is_none()
     }
 
-    fn changed_by(self, seen: &Observation) -> Self {
-        // `""` and `null` both say "nothing set": going from one to the other is no change of metadata.
-        let metadata_changed = seen.metadata != self.metadata
-            && !(seen.metadata.is_empty() && self.metadata.is_empty());
-        Self {
-            metadata_changed_at: if metadata_changed {
-                Some(self.change_seen_in(seen))
-            } else {
-                self.metadata_changed_at
-            },
-            role: seen.role.clone().or(self.role),
-            tracks: seen.tracks.clone().or(self.tracks),
-            joined_at: self.joined_at.or(seen.joined_at),
-            presence: self.presence,
-            restored: self.restored,
-            ..Self::first(seen)
-        }
-    }
-
-    /// When the metadata changed that is seen for the first time: then, unless it is what was sent back to a peer that has
-    /// had no change of its own since. That state only moves here, with the time of its change.
-    fn change_seen_in(&self, seen: &Observation) -> Timestamp {
-        self.restored
-            .filter(|mark| {
-                self.metadata_changed_at
-                    .is_none_or(|changed| changed < mark.at)
-            })
-            .filter(|mark| mark.matches(&seen.key.user_id, &seen.metadata))
-            .map_or(seen.observed_at, |mark| mark.changed_at)
-    }
-
-    /// The row of history in force. It repeats what its source did not say of the role, but not the tracks, of which only
-    /// the peer endpoint knows.
+    /// The current snapshot. It repeats the role where its source does not mention it, but not the
+    /// tracks, which only the peer endpoint knows.
     pub fn snapshot(&self, key: &PeerKey) -> Snapshot {
         Snapshot {
             id: self.snapshot_id,
@@ -184,62 +158,60 @@ impl PeerState {
         }
     }
 
-    /// Whether `seen` says nothing new. What it does not mention cannot differ.
-    fn has_content_of(&self, seen: &Observation) -> bool {
-        fn agrees<T: PartialEq>(seen: Option<&T>, known: Option<&T>) -> bool {
-            seen.is_none() || seen == known
+    /// The state after a newer observation of other content.
+    fn changed_by(self, observation: &Observation) -> Self {
+        // `""` and `null` both mean that nothing is set, so neither is a change of the other.
+        let metadata_changed = observation.metadata != self.metadata
+            && !(observation.metadata.is_empty() && self.metadata.is_empty());
+        let metadata_changed_at = if metadata_changed {
+            Some(self.time_of_change(observation))
+        } else {
+            self.metadata_changed_at
+        };
+        Self {
+            metadata_changed_at,
+            role: observation.role.clone().or(self.role),
+            tracks: observation.tracks.clone().or(self.tracks),
+            joined_at: self.joined_at.or(observation.joined_at),
+            presence: self.presence,
+            restored: self.restored,
+            ..Self::first(observation)
         }
-        seen.metadata == self.metadata
-            && agrees(seen.name.as_ref(), self.name.as_ref())
-            && agrees(seen.role.as_ref(), self.role.as_ref())
-            && agrees(seen.tracks.as_ref(), self.tracks.as_ref())
     }
-}
 
-/// The id of the row of history that this observation makes: a `UUIDv7` of its time whose random bits are a digest of the
-/// peer, the time and the content.
-///
-/// The same observation has the same id through whichever replica and however often it comes, so that keeping it twice
-/// is one row without a table of seen ids.
-pub fn snapshot_id(seen: &Observation) -> Uuid {
-    let mut digest = Sha256::new();
-    let mut put = |part: Option<&[u8]>| {
-        // Length-prefixed, so that no two different lists of parts are the same bytes.
-        digest.update(
-            part.map_or(u64::MAX, |bytes| bytes.len() as u64)
-                .to_be_bytes(),
-        );
-        digest.update(part.unwrap_or_default());
-    };
-    let PeerKey {
-        user_id,
-        room_id,
-        peer_id,
-    } = &seen.key;
-    let micros = seen.observed_at.to_utc().timestamp_micros();
-    put(Some(user_id.as_str().as_bytes()));
-    put(Some(room_id.as_str().as_bytes()));
-    put(Some(peer_id.as_str().as_bytes()));
-    put(Some(&micros.to_be_bytes()));
-    put(seen.metadata.raw().map(str::as_bytes));
-    put(seen.name.as_ref().map(|name| name.as_str().as_bytes()));
-    put(seen.role.as_ref().map(|role| role.as_str().as_bytes()));
-    put(seen
-        .tracks
-        .as_ref()
-        .map(|tracks| tracks.as_str().as_bytes()));
-    let random = digest.finalize()[..10]
-        .try_into()
-        .expect("a SHA-256 digest is longer than 10 bytes");
-    uuid::Builder::from_unix_timestamp_millis(micros.max(0).unsigned_abs() / 1000, &random)
-        .into_uuid()
+    /// When the metadata changed that is observed for the first time. A change is dated by its
+    /// first observation. A state that was sent to this peer, and that no change of its own has
+    /// replaced since, moves here with the time of its change.
+    fn time_of_change(&self, observation: &Observation) -> Timestamp {
+        match self.restored {
+            Some(mark)
+                if self.metadata_changed_at < Some(mark.at)
+                    && mark.matches(&observation.key.user_id, &observation.metadata) =>
+            {
+                mark.changed_at
+            }
+            _ => observation.observed_at,
+        }
+    }
+
+    /// Whether the observation says nothing new. What it does not mention cannot differ.
+    fn has_content_of(&self, observation: &Observation) -> bool {
+        fn agrees<T: PartialEq>(observed: Option<&T>, known: Option<&T>) -> bool {
+            observed.is_none() || observed == known
+        }
+        observation.metadata == self.metadata
+            && agrees(observation.name.as_ref(), self.name.as_ref())
+            && agrees(observation.role.as_ref(), self.role.as_ref())
+            && agrees(observation.tracks.as_ref(), self.tracks.as_ref())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::{ChangeId, PeerId, RoomId, UserId};
-    use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
         chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
@@ -247,7 +219,7 @@ mod tests {
             .into()
     }
 
-    fn seen(second: i64, metadata: &str) -> Observation {
+    fn observation(second: i64, metadata: &str) -> Observation {
         let key = PeerKey::new(
             UserId::parse("player-7").unwrap(),
             RoomId::parse("room").unwrap(),
@@ -276,8 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_content_later_extends_and_keeps_the_time_of_the_change() {
-        let (state, effects) = state_after(&[seen(1, "a"), seen(5, "a"), seen(9, "a")]);
+    fn the_same_content_later_extends_the_snapshot_and_is_no_change() {
+        let (state, effects) = state_after(&[
+            observation(1, "a"),
+            observation(5, "a"),
+            observation(9, "a"),
+        ]);
         assert_eq!(
             effects,
             [Effect::Changed, Effect::Extended, Effect::Extended]
@@ -290,27 +266,28 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_role_adds_history_but_is_no_change_of_metadata() {
-        let moved = Observation {
+    fn another_role_makes_a_snapshot_but_is_no_change_of_metadata() {
+        let spectator = Observation {
             role: Some(Label::new("spectator")),
-            ..seen(5, "a")
+            ..observation(5, "a")
         };
-        let (state, effects) = state_after(&[seen(1, "a"), moved]);
+        let (state, effects) = state_after(&[observation(1, "a"), spectator]);
         assert_eq!(effects, [Effect::Changed, Effect::Changed]);
         assert_eq!(state.metadata_changed_at, Some(at(1)));
         assert_eq!(state.role, Some(Label::new("spectator")));
     }
 
     #[test]
-    fn what_a_source_does_not_say_is_no_change_and_is_not_forgotten() {
-        let silent = Observation {
+    fn what_a_source_does_not_mention_stays_and_is_no_change() {
+        let without_details = Observation {
             source: Source::Room,
             tracks: None,
             name: None,
             role: None,
-            ..seen(5, "a")
+            ..observation(5, "a")
         };
-        let (state, effects) = state_after(&[seen(1, "a"), silent, seen(6, "a")]);
+        let (state, effects) =
+            state_after(&[observation(1, "a"), without_details, observation(6, "a")]);
         assert_eq!(
             effects,
             [Effect::Changed, Effect::Extended, Effect::Extended]
@@ -319,164 +296,129 @@ mod tests {
     }
 
     #[test]
-    fn never_set_is_nothing_and_set_then_empty_is_a_clear() {
-        let none = Observation {
+    fn the_metadata_changes_when_it_is_set_or_cleared_and_not_from_empty_to_null() {
+        let null = |second| Observation {
             metadata: Metadata::NONE,
-            ..seen(3, "")
+            ..observation(second, "")
         };
-        assert_eq!(
-            state_after(&[seen(1, ""), none.clone()])
-                .0
-                .metadata_changed_at,
-            None
-        );
-        let (state, _) = state_after(&[seen(1, "a"), seen(2, ""), none]);
-        assert_eq!(
-            state.metadata_changed_at,
-            Some(at(2)),
-            "from empty to null is no further change"
-        );
-        assert!(state.metadata.is_empty());
+        for (observations, changed_at) in [
+            (vec![observation(1, "")], None),
+            (vec![observation(1, ""), null(2)], None),
+            (vec![null(1), observation(2, "a")], Some(at(2))),
+            (vec![observation(1, "a"), observation(2, "")], Some(at(2))),
+            (vec![observation(1, "a"), null(2)], Some(at(2))),
+            (
+                vec![observation(1, "a"), observation(2, ""), null(3)],
+                Some(at(2)),
+            ),
+        ] {
+            let (state, _) = state_after(&observations);
+            assert_eq!(state.metadata_changed_at, changed_at, "{observations:?}");
+        }
     }
 
     #[test]
-    fn an_older_sight_changes_nothing_but_history() {
-        let (newest, _) = state_after(&[seen(1, "a"), seen(5, "b")]);
-        for (late, effect) in [
-            (seen(3, "c"), Effect::OutOfOrder),
-            (seen(5, "c"), Effect::OutOfOrder),
-            (seen(3, "b"), Effect::OutOfOrder),
-            (seen(5, "b"), Effect::Repeated),
+    fn an_older_observation_changes_the_history_only() {
+        let (newest, _) = state_after(&[observation(1, "a"), observation(5, "b")]);
+        for (second, metadata, effect) in [
+            (3, "c", Effect::OutOfOrder),
+            (5, "c", Effect::OutOfOrder),
+            (3, "b", Effect::OutOfOrder),
+            (5, "b", Effect::Repeated),
         ] {
             assert_eq!(
-                PeerState::observe(Some(newest.clone()), &late),
-                (newest.clone(), effect)
+                PeerState::observe(Some(newest.clone()), &observation(second, metadata)),
+                (newest.clone(), effect),
+                "{metadata} at {second}"
             );
         }
     }
 
-    /// The peer was seen empty at 3, is marked at 5, and what is sent changed to `a` at 1, on another peer.
+    /// A peer that was observed empty at 3 and is marked at 5. The state that is sent to it changed
+    /// to `a` at 1, on another peer.
     fn marked() -> PeerState {
-        let key = seen(0, "").key;
-        let change = ChangeId::of(&key.user_id, at(1), &Metadata::from_text("a"));
-        let mark = RestoreMark {
-            at: at(5),
-            change,
-            changed_at: at(1),
-        };
-        let report = Report::Restoring {
-            key,
+        let empty = observation(3, "");
+        let user_id = &empty.key.user_id;
+        let restoring = Report::Restoring {
+            key: empty.key.clone(),
             observed_at: at(3),
-            mark,
+            mark: RestoreMark {
+                at: at(5),
+                change: ChangeId::of(user_id, at(1), &Metadata::from_text("a")),
+                changed_at: at(1),
+            },
         };
-        PeerState::apply(Some(PeerState::first(&seen(3, ""))), &report).0
+        PeerState::apply(Some(PeerState::first(&empty)), &restoring).0
     }
 
     #[test]
-    fn what_was_sent_back_moves_the_state_and_is_no_change() {
-        let (state, effect) = PeerState::observe(Some(marked()), &seen(6, "a"));
-        assert_eq!(
-            (state.metadata_changed_at, effect),
-            (Some(at(1)), Effect::Changed)
-        );
-        let (state, _) = PeerState::observe(Some(state), &seen(7, "b"));
-        assert_eq!(
-            state.metadata_changed_at,
-            Some(at(7)),
-            "the player's own change"
-        );
-        let (state, _) = PeerState::observe(Some(state), &seen(8, "a"));
-        assert_eq!(
-            state.metadata_changed_at,
-            Some(at(8)),
-            "a change back is the player's too"
-        );
-        let (other, _) = PeerState::observe(Some(marked()), &seen(6, "c"));
-        assert_eq!(other.metadata_changed_at, Some(at(6)), "not what was sent");
+    fn a_restored_state_keeps_the_time_of_its_change_until_the_player_changes_it() {
+        for (observations, changed_at) in [
+            (&[(6, "a")][..], at(1)),
+            (&[(6, "a"), (7, "b")], at(7)),
+            (&[(6, "a"), (7, "b"), (8, "a")], at(8)),
+            (&[(6, "a"), (7, "")], at(7)),
+            (&[(6, "c")], at(6)),
+        ] {
+            let mut state = marked();
+            for (second, metadata) in observations {
+                let (after, effect) =
+                    PeerState::observe(Some(state), &observation(*second, metadata));
+                assert_eq!(effect, Effect::Changed);
+                state = after;
+            }
+            assert_eq!(
+                state.metadata_changed_at,
+                Some(changed_at),
+                "{observations:?}"
+            );
+        }
     }
 
     #[test]
-    fn what_was_sent_back_and_then_emptied_is_a_clear() {
-        let (state, _) = PeerState::observe(Some(marked()), &seen(6, "a"));
-        let (state, _) = PeerState::observe(Some(state), &seen(7, ""));
-        assert_eq!(state.metadata_changed_at, Some(at(7)));
-    }
-
-    #[test]
-    fn a_sight_that_an_update_overtook_is_no_clear() {
-        let answered = Report::Restored {
-            observation: seen(6, "a"),
+    fn an_observation_made_while_a_restore_was_answered_does_not_undo_it() {
+        let restored = Report::Restored {
+            observation: observation(6, "a"),
             valid_until: at(8),
         };
-        let (state, effect) = PeerState::apply(Some(marked()), &answered);
+        let (state, effect) = PeerState::apply(Some(marked()), &restored);
         assert_eq!((effect, state.last_observed_at), (Effect::Changed, at(8)));
-        // Sent before the update was answered, and served before it took effect.
+        // Its request was sent before the restore was answered, and may have been served before the
+        // restore took effect.
         assert_eq!(
-            PeerState::observe(Some(state.clone()), &seen(7, "")),
-            (state.clone(), Effect::OutOfOrder)
+            PeerState::observe(Some(state.clone()), &observation(7, "")),
+            (state, Effect::OutOfOrder)
         );
-        // The update's answer came after a sight that is newer than it: then that one counts.
-        let (newer, _) = PeerState::observe(Some(marked()), &seen(7, "b"));
+        // An answer that is itself older than the last observation changes nothing.
+        let (newer, _) = PeerState::observe(Some(marked()), &observation(7, "b"));
         assert_eq!(
-            PeerState::apply(Some(newer.clone()), &answered),
+            PeerState::apply(Some(newer.clone()), &restored),
             (newer, Effect::OutOfOrder)
         );
     }
 
-    #[test]
-    fn the_same_observation_is_the_same_row_and_another_is_another() {
-        let one = seen(1, "a");
-        assert_eq!(snapshot_id(&one), snapshot_id(&one.clone()));
-        assert_eq!(snapshot_id(&one).get_version_num(), 7);
-        let others = [
-            seen(2, "a"),
-            seen(1, "b"),
-            Observation {
-                metadata: Metadata::NONE,
-                ..one.clone()
-            },
-            Observation {
-                name: None,
-                ..one.clone()
-            },
-            Observation {
-                tracks: None,
-                ..one.clone()
-            },
-            Observation {
-                key: PeerKey {
-                    peer_id: PeerId::parse("other").unwrap(),
-                    ..one.key.clone()
-                },
-                ..one.clone()
-            },
-        ];
-        assert!(
-            others
-                .iter()
-                .all(|other| snapshot_id(other) != snapshot_id(&one))
-        );
-    }
-
     proptest! {
-        /// In whatever order the sights of one peer arrive, its newest sight wins, and its times never run backwards.
+        /// In whatever order the observations of one peer arrive, the newest wins, and the times of
+        /// the state never go back.
         #[test]
-        fn arrival_order_never_moves_a_peer_back(sights in prop::collection::vec((0i64..20, 0u8..3), 1..30)) {
+        fn the_order_of_arrival_never_sets_a_peer_back(
+            arrivals in prop::collection::vec((0i64..20, 0u8..3), 1..30)
+        ) {
             let mut state: Option<PeerState> = None;
-            for (second, content) in &sights {
-                let observation = seen(*second, ["", "a", "b"][usize::from(*content)]);
+            for (second, content) in &arrivals {
+                let observation = observation(*second, ["", "a", "b"][usize::from(*content)]);
                 let (after, effect) = PeerState::observe(state.clone(), &observation);
                 if let Some(before) = &state {
                     prop_assert!(after.last_observed_at >= before.last_observed_at);
                     prop_assert!(after.metadata_changed_at >= before.metadata_changed_at);
-                    let moved = matches!(effect, Effect::Changed | Effect::Extended);
-                    prop_assert_eq!(moved, observation.observed_at > before.last_observed_at);
-                    prop_assert!(moved || &after == before);
+                    let advanced = matches!(effect, Effect::Changed | Effect::Extended);
+                    prop_assert_eq!(advanced, observation.observed_at > before.last_observed_at);
+                    prop_assert!(advanced || &after == before);
                 }
                 prop_assert!(after.first_observed_at <= after.last_observed_at);
                 state = Some(after);
             }
-            let newest = sights.iter().map(|(second, _)| *second).max().unwrap();
+            let newest = arrivals.iter().map(|(second, _)| *second).max().unwrap();
             prop_assert_eq!(state.unwrap().last_observed_at, at(newest));
         }
     }

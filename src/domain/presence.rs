@@ -1,7 +1,7 @@
-//! Presence: whether a peer is connected, and how it ended, as far as anybody told.
+//! Presence: whether a peer is connected and, if not, how it ended, as far as webhooks reported.
 //!
-//! What is told is merged so that the order of arrival does not matter: the newest end counts, and only while nobody has
-//! seen the peer after it.
+//! Reports are merged so that their order of arrival does not matter: the newest end counts, and
+//! only until the peer is observed after it.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub enum EndKind {
     Dropped,
     /// The client left.
     Left,
-    /// Somebody removed the peer.
+    /// The peer was removed.
     Kicked,
     /// The session or the room ended with the peer in it.
     Ended,
@@ -48,7 +48,8 @@ impl EndKind {
     }
 }
 
-/// An end of a peer. Ordered by its time first, so that the newest is the greatest.
+/// How and when a peer stopped being connected.
+/// Ordered by time first, so that the newest end is the greatest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
     /// When.
@@ -59,36 +60,37 @@ pub struct End {
     pub reason: Option<Label>,
 }
 
-/// What was told of a peer's presence.
+/// What is known of a peer's presence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Presence {
-    /// Since when it is connected, or was until its end; none where only the REST API told of it.
+    /// Since when it is connected, or was until its end; none where only the REST API reported it.
     pub connected_since: Option<Timestamp>,
-    /// The session of its room.
+    /// The session in which it is.
     pub session_id: Option<Label>,
-    /// Its end, unless it was seen later.
+    /// Its end, unless it was observed after that.
     pub ended: Option<End>,
 }
 
 impl Presence {
-    /// What is known after `told`. The same, whatever the order in which it is told, and however often.
+    /// What is known after `reported` as well. The result does not depend on the order of reports,
+    /// nor on how often each comes.
     #[must_use]
-    pub fn merged(self, told: &Self) -> Self {
+    pub fn merged(self, reported: &Self) -> Self {
         Self {
-            connected_since: self.connected_since.max(told.connected_since),
-            session_id: self.session_id.max(told.session_id.clone()),
-            ended: self.ended.max(told.ended.clone()),
+            connected_since: self.connected_since.max(reported.connected_since),
+            session_id: self.session_id.max(reported.session_id.clone()),
+            ended: self.ended.max(reported.ended.clone()),
         }
     }
 
-    /// What is left of it for a peer that was last seen then: an end before that was none.
+    /// What is known when the peer was last observed at this time. An earlier end was none.
     #[must_use]
     pub fn as_of(mut self, last_observed_at: Timestamp) -> Self {
         self.ended = self.ended.filter(|end| end.at >= last_observed_at);
         self
     }
 
-    /// The status of a peer with this presence, whose session ended then, if it did.
+    /// The presence for callers, given when the session of the peer ended, if it did.
     pub fn status(&self, session_ended_at: Option<Timestamp>) -> PeerPresence {
         let (status, reason, since) = match (&self.ended, session_ended_at, self.connected_since) {
             (Some(end), ..) => (end.kind.into(), end.reason.clone(), Some(end.at)),
@@ -107,7 +109,7 @@ impl Presence {
 /// Whether a peer is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It joined, and nobody told of an end.
+    /// It joined, and no end was reported.
     Connected,
     /// Its connection was lost.
     Dropped,
@@ -117,7 +119,7 @@ pub enum Status {
     Kicked,
     /// Its session or room ended.
     Ended,
-    /// No webhook told of it.
+    /// No webhook reported it.
     Unknown,
 }
 
@@ -132,7 +134,7 @@ impl From<EndKind> for Status {
     }
 }
 
-/// Whether the peer is connected, why not, and since when.
+/// Whether a peer is connected, why not, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerPresence {
     /// Whether it is connected.
@@ -152,20 +154,20 @@ impl Default for PeerPresence {
 /// A peer that is connected now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedPeer {
-    /// Which.
+    /// The peer.
     pub peer_id: PeerId,
-    /// Where.
+    /// The room it is in.
     pub room_id: RoomId,
     /// When it joined.
     pub joined_at: Option<Timestamp>,
 }
 
-/// The presence of the peer whose state is saved, and the user's connected peers.
+/// The presence of the saved state's peer, and the user's connected peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPresence {
-    /// The presence of the peer of the saved state.
+    /// The presence of the saved state's peer.
     pub peer: PeerPresence,
-    /// Of the user, at most 100, those that joined last first.
+    /// The user's connected peers, at most 100, the last to join first.
     pub connected_peers: Vec<ConnectedPeer>,
 }
 
@@ -180,7 +182,7 @@ mod tests {
             .into()
     }
 
-    fn told() -> impl Strategy<Value = Presence> {
+    fn reported() -> impl Strategy<Value = Presence> {
         let end = (0i64..6, 0usize..4).prop_map(|(second, kind)| End {
             at: at(second),
             kind: EndKind::ALL[kind],
@@ -194,24 +196,25 @@ mod tests {
     }
 
     proptest! {
-        /// Facts and sights in any order, each any number of times, end in one presence.
+        /// Reports and observations end in the same presence, in whatever order and however often
+        /// each comes.
         #[test]
         fn order_and_repetition_do_not_matter(
-            facts in prop::collection::vec((told(), 0i64..6), 1..8),
+            reports in prop::collection::vec((reported(), 0i64..6), 1..8),
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
         ) {
             let run = |order: &mut dyn Iterator<Item = usize>| {
-                let (mut presence, mut seen) = (Presence::default(), at(0));
-                for place in order {
-                    let (fact, second) = &facts[place];
-                    seen = seen.max(at(*second));
-                    presence = presence.merged(fact).as_of(seen);
+                let (mut presence, mut last_observed_at) = (Presence::default(), at(0));
+                for index in order {
+                    let (reported, second) = &reports[index];
+                    last_observed_at = last_observed_at.max(at(*second));
+                    presence = presence.merged(reported).as_of(last_observed_at);
                 }
                 presence
             };
-            let straight = run(&mut (0..facts.len()));
-            let shuffled = order.iter().map(|pick| pick.index(facts.len()));
-            prop_assert_eq!(run(&mut shuffled.chain((0..facts.len()).rev())), straight);
+            let in_order = run(&mut (0..reports.len()));
+            let shuffled = order.iter().map(|index| index.index(reports.len()));
+            prop_assert_eq!(run(&mut shuffled.chain((0..reports.len()).rev())), in_order);
         }
     }
 
@@ -237,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn a_later_sight_ends_the_end_and_an_earlier_one_does_not() {
-        let left = Presence {
+    fn an_end_counts_until_the_peer_is_observed_after_it() {
+        let dropped = Presence {
             connected_since: Some(at(1)),
             session_id: None,
             ended: Some(End {
@@ -247,10 +250,13 @@ mod tests {
                 reason: Some(Label::new("websocket closed")),
             }),
         };
-        assert_eq!(
-            left.clone().as_of(at(5)).status(None).status,
-            Status::Dropped
-        );
-        assert_eq!(left.as_of(at(6)).status(None).status, Status::Connected);
+        for (last_observed_at, status) in [
+            (at(4), Status::Dropped),
+            (at(5), Status::Dropped),
+            (at(6), Status::Connected),
+        ] {
+            let presence = dropped.clone().as_of(last_observed_at);
+            assert_eq!(presence.status(None).status, status, "{last_observed_at}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The problem codes: the stable names of every failure that a client can see.
 //!
-//! The same in answers, log lines, metrics and the database. `http` maps them to statuses and titles.
+//! The same in answers, log lines, metrics and the database. `http` maps them to statuses and
+//! titles.
 
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)+) => {

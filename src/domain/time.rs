@@ -1,11 +1,11 @@
-//! Instants and where they come from. All orderings of the service compare [`Timestamp`]s.
+//! Instants, and the clock they come from. Every ordering in the service compares [`Timestamp`]s.
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 
-/// An instant in UTC, in whole microseconds: what Postgres keeps. Finer digits of a source are cut off.
+/// An instant in UTC, in whole microseconds as Postgres stores them. Finer digits are cut off.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
@@ -25,7 +25,8 @@ impl Timestamp {
             .map(|at| Self::new(at.to_utc()))
     }
 
-    /// Reads a time of 100ms, which writes "none" as `0001-01-01T00:00:00Z`. What is not a time counts as none too.
+    /// Reads a time of 100ms, which writes `0001-01-01T00:00:00Z` for none. A text that is no time
+    /// counts as none too.
     pub fn parse_upstream(text: &str) -> Option<Self> {
         Self::parse(text).filter(|at| at.0.year() > 1)
     }
@@ -35,12 +36,12 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds from `earlier` to this instant; none when it lies ahead.
+    /// Whole seconds from `earlier` to this instant; 0 when `earlier` is later.
     pub fn seconds_since(self, earlier: Self) -> u64 {
         (self.0 - earlier.0).num_seconds().max(0).unsigned_abs()
     }
 
-    /// This instant moved by `delta`, or itself where that leaves the calendar.
+    /// This instant plus `delta`, or itself where that would leave the calendar.
     #[must_use]
     pub fn shifted(self, delta: TimeDelta) -> Self {
         self.0.checked_add_signed(delta).map_or(self, Self)
@@ -72,7 +73,7 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
     }
 }
 
-/// The text is not a time.
+/// The text is no time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it should be a time as in RFC 3339, such as 2026-03-01T14:03:00Z")]
 pub struct InvalidTime;
@@ -80,14 +81,14 @@ pub struct InvalidTime;
 impl std::str::FromStr for Timestamp {
     type Err = InvalidTime;
 
-    /// Reads RFC 3339. A `+` that became a space in a query string is read as what was meant.
+    /// Reads RFC 3339. In a query string a `+` decodes to a space, so a space counts as a `+`.
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
         let (date, time) = text.split_at_checked(11).ok_or(InvalidTime)?;
         Self::parse(&format!("{date}{}", time.replace(' ', "+"))).ok_or(InvalidTime)
     }
 }
 
-/// Where "now" comes from: the system, or a test that moves time itself.
+/// Where the present instant comes from: the system, or a test that controls the time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_zero_time_and_nonsense_are_none() {
+    fn the_zero_time_and_a_text_that_is_no_time_are_none() {
         for none in [
             "0001-01-01T00:00:00Z",
             "",

@@ -147,6 +147,7 @@ impl WebhookReceiver {
         event: PeerEvent,
         now: Timestamp,
     ) -> Result<WebhookOutcome, StoreError> {
+        let presence = self.presence(&event);
         let Ok(key) = PeerKey::new(event.user_id, event.room_id, event.peer_id) else {
             return Ok(WebhookOutcome::NoUser);
         };
@@ -161,14 +162,6 @@ impl WebhookReceiver {
             EventMetadata::Rejected => (None, WebhookOutcome::MetadataRejected),
             EventMetadata::Storable(metadata) => (Some(metadata), WebhookOutcome::Stored),
         };
-        let ended = match event.kind {
-            PeerEventKind::Left { reason } => Some(End {
-                at: event.at,
-                kind: EndKind::of_leave(reason.as_ref(), &self.drop_reasons),
-                reason,
-            }),
-            PeerEventKind::Joined | PeerEventKind::RoleChanged => None,
-        };
         let report = EventReport {
             key,
             at: event.at,
@@ -176,11 +169,7 @@ impl WebhookReceiver {
             name: self.storage_policy.check_name(event.name),
             role: event.role,
             joined_at: event.joined_at,
-            presence: Presence {
-                connected_since: Some(event.joined_at.unwrap_or(event.at)),
-                session_id: event.session_id,
-                ended,
-            },
+            presence,
             restore_requested_at: restores.map(|_| now),
         };
         self.store.report(report.into()).await?;
@@ -188,6 +177,23 @@ impl WebhookReceiver {
             restores.wake.notify_one();
         }
         Ok(outcome)
+    }
+
+    /// What the event says of the presence of its peer.
+    fn presence(&self, event: &PeerEvent) -> Presence {
+        let ended = match &event.kind {
+            PeerEventKind::Left { reason } => Some(End {
+                at: event.at,
+                kind: EndKind::of_leave(reason.as_ref(), &self.drop_reasons),
+                reason: reason.clone(),
+            }),
+            PeerEventKind::Joined | PeerEventKind::RoleChanged => None,
+        };
+        Presence {
+            connected_since: Some(event.joined_at.unwrap_or(event.at)),
+            session_id: event.session_id.clone(),
+            ended,
+        }
     }
 
     fn event_metadata(

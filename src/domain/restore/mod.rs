@@ -1,4 +1,5 @@
-//! Restores: when a saved state is sent to a new peer, how the peer is marked, and what is recorded.
+//! Restores: when a saved state is sent to a new peer, how the peer is marked, and what is
+//! recorded.
 //!
 //! Sending is up to `service`, and storing to `store`.
 

@@ -6,7 +6,7 @@
 use super::RestoreError;
 use crate::domain::{
     ChangeId, Decision, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy,
-    RestoreWhen, ResumeRecord, SavedState, Source,
+    RestoreWhen, ResumeRecord, SavedState, Source, Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
@@ -42,6 +42,12 @@ pub(super) struct Failure {
     pub(super) error: HmsError,
 }
 
+/// The new peer, as it was just fetched.
+struct FetchedPeer {
+    observed_at: Timestamp,
+    has_metadata: bool,
+}
+
 impl Service {
     /// Attempts to restore the user's state to the job's peer.
     ///
@@ -61,21 +67,12 @@ impl Service {
             Decision::Wait if may_check_ghosts(job, policy) => None,
             Decision::Wait => return Ok(Progress::Waiting(WaitReason::State)),
         };
-        let fetched = match self.fetch_for(job, policy).await {
+        let fetched = match self.fetch_and_save(job, policy).await {
             Ok(fetched) => fetched,
-            Err(error) => return Ok(waiting(error, known)),
+            Err(RestoreError::Upstream(error)) => return Ok(waiting(error, known)),
+            Err(error) => return Err(error),
         };
-        let (observed_at, has_metadata) = (fetched.sent_at, has_metadata(&fetched, &job.key));
-        let source = match policy.when {
-            RestoreWhen::Dropped => Source::Peer,
-            RestoreWhen::Always => Source::Room,
-        };
-        self.save_peers(&job.key.room_id, source, fetched, |_, _| {})
-            .await?;
-        let Some(has_metadata) = has_metadata else {
-            return Ok(waiting(HmsError::PeerNotFound, known));
-        };
-        let (state, decision) = self.decide(job, policy, has_metadata).await?;
+        let (state, decision) = self.decide(job, policy, fetched.has_metadata).await?;
         let Some(state) = state else {
             return Ok(Progress::Waiting(WaitReason::State));
         };
@@ -84,22 +81,31 @@ impl Service {
             Decision::GiveUp => {}
             Decision::AlreadyThere => self.record_earlier_attempt(job, &state, known).await?,
             Decision::Skip(reason) => {
-                let record = self.automatic_record(job, state);
+                let record = automatic_record(job, state, self.now());
                 self.record(&record, RestoreOutcome::Skipped(reason))
                     .await?;
             }
             Decision::Restore => {
-                let record = self.automatic_record(job, state);
-                match self.send(&job.key, observed_at, &record, false).await {
-                    Ok(()) => {}
-                    Err(RestoreError::Upstream(error)) => {
-                        return Ok(waiting(error, Some(record.state)));
-                    }
-                    Err(error) => return Err(error),
-                }
+                return self
+                    .send_automatically(job, state, fetched.observed_at)
+                    .await;
             }
         }
         Ok(Progress::Done)
+    }
+
+    async fn send_automatically(
+        &self,
+        job: &RestoreJob,
+        state: SavedState,
+        observed_at: Timestamp,
+    ) -> Result<Progress, RestoreError> {
+        let record = automatic_record(job, state, self.now());
+        match self.send(&job.key, observed_at, &record, false).await {
+            Ok(()) => Ok(Progress::Done),
+            Err(RestoreError::Upstream(error)) => Ok(waiting(error, Some(record.state))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Records that a job is given up.
@@ -111,7 +117,7 @@ impl Service {
         job: &RestoreJob,
         failure: Failure,
     ) -> Result<(), StoreError> {
-        let record = self.automatic_record(job, *failure.state);
+        let record = automatic_record(job, *failure.state, self.now());
         self.record(&record, RestoreOutcome::Failed(failure.error.code()))
             .await
     }
@@ -132,29 +138,39 @@ impl Service {
         Ok((state, decision))
     }
 
-    /// Fetches the new peer. Where any state is restored, fetches the user's other peers in the room
-    /// as well: a ghost among them may have changed since it was last observed. Where only drops are
-    /// restored, an observation of the ghost would say that it is connected after all.
-    async fn fetch_for(
+    /// Fetches the new peer and saves it.
+    ///
+    /// Where any state is restored, the user's other peers in the room too: a ghost among them may
+    /// have changed since it was last observed. Where only drops are restored, not: an observation
+    /// of the ghost would say that it is connected after all.
+    async fn fetch_and_save(
         &self,
         job: &RestoreJob,
         policy: RestorePolicy,
-    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+    ) -> Result<FetchedPeer, RestoreError> {
         let PeerKey {
             user_id,
             room_id,
             peer_id,
         } = &job.key;
-        match policy.when {
-            RestoreWhen::Always => self.hms.peers(room_id, Some(user_id), None).await,
+        let (source, fetched) = match policy.when {
+            RestoreWhen::Always => {
+                let fetched = self.hms.peers(room_id, Some(user_id), None).await?;
+                (Source::Room, fetched)
+            }
             RestoreWhen::Dropped => {
                 let Fetched { sent_at, value } = self.hms.peer(room_id, peer_id).await?;
-                Ok(Fetched {
-                    sent_at,
-                    value: vec![value],
-                })
+                let value = vec![value];
+                (Source::Peer, Fetched { sent_at, value })
             }
-        }
+        };
+        let observed_at = fetched.sent_at;
+        let has_metadata = has_metadata(&fetched.value, &job.key);
+        self.save_peers(room_id, source, fetched, |_, _| {}).await?;
+        Ok(FetchedPeer {
+            observed_at,
+            has_metadata: has_metadata.ok_or(HmsError::PeerNotFound)?,
+        })
     }
 
     /// The new peer has a state of its own. Where it is the one that was to be restored, an earlier
@@ -167,20 +183,20 @@ impl Service {
     ) -> Result<(), StoreError> {
         match known {
             Some(sent) if ChangeId::of_state(&sent) == ChangeId::of_state(there) => {
-                let record = self.automatic_record(job, sent);
+                let record = automatic_record(job, sent, self.now());
                 self.record(&record, RestoreOutcome::Restored).await
             }
             _ => Ok(()),
         }
     }
+}
 
-    fn automatic_record(&self, job: &RestoreJob, state: SavedState) -> ResumeRecord {
-        ResumeRecord {
-            at: self.now(),
-            state,
-            to: Some(job.key.clone()),
-            requester: Requester::Join,
-        }
+fn automatic_record(job: &RestoreJob, state: SavedState, now: Timestamp) -> ResumeRecord {
+    ResumeRecord {
+        at: now,
+        state,
+        to: Some(job.key.clone()),
+        requester: Requester::Join,
     }
 }
 
@@ -189,10 +205,9 @@ fn may_check_ghosts(job: &RestoreJob, policy: RestorePolicy) -> bool {
     policy.when == RestoreWhen::Always && job.attempts <= MAX_GHOST_CHECKS
 }
 
-/// Whether the peer has metadata; none where it is not among those that were fetched.
-fn has_metadata(fetched: &Fetched<Vec<UpstreamPeer>>, key: &PeerKey) -> Option<bool> {
-    let peer = fetched
-        .value
+/// Whether the peer has metadata; none where it is not among these peers.
+fn has_metadata(peers: &[UpstreamPeer], key: &PeerKey) -> Option<bool> {
+    let peer = peers
         .iter()
         .find(|peer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str());
     peer.map(UpstreamPeer::has_metadata)

@@ -1,7 +1,7 @@
 //! Restores and claims.
 //!
-//! By request: a saved state is sent to a peer at 100ms, or claimed by one of many callers, or both.
-//! `automatic` does the same for a peer that has just joined, and `worker` runs it in the
+//! By request: a saved state is sent to a peer at 100ms, or claimed by one of many callers, or
+//! both. `automatic` does the same for a peer that has just joined, and `worker` runs it in the
 //! background. Which states are restored automatically is decided by [`crate::domain`].
 
 mod automatic;
@@ -66,9 +66,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Unstorable(#[from] Unstorable),
     /// The room of the peer is unknown.
-    #[error(
-        "The peer has not been observed and the user has no saved state: name its room in `room_id`."
-    )]
+    #[error("The room of the peer is unknown: name it in `room_id`.")]
     RoomUnknown,
     /// There is no state, and the request named no peer.
     #[error("No metadata is saved for this user.")]
@@ -214,7 +212,8 @@ impl Service {
         Ok(claim)
     }
 
-    /// Sends the state to the target, unless there is a reason to skip it, and records what happened.
+    /// Sends the state to the target, unless there is a reason to skip it, and records what
+    /// happened.
     async fn restore_to(
         &self,
         target: &Target,

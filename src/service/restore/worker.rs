@@ -78,14 +78,14 @@ impl RestoreWorker {
             } else {
                 self.take_jobs(capacity).await
             };
-            // Where as many jobs were due as fit, more may be.
-            let may_be_more = jobs.len() == usize::from(capacity);
+            // Where all of the capacity was used, more jobs may be due already.
+            let may_pause = jobs.len() < usize::from(capacity) && !shutdown.is_cancelled();
             running.extend(jobs.into_iter().map(|job| self.work(job)));
             tokio::select! {
                 () = shutdown.cancelled(), if running.is_empty() => return,
                 Some(()) = running.next() => {}
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(POLL_INTERVAL), if !may_be_more && !shutdown.is_cancelled() => {}
+                () = tokio::time::sleep(POLL_INTERVAL), if may_pause => {}
             }
         }
     }
@@ -113,7 +113,10 @@ impl RestoreWorker {
             Err(_) => self.after_failure(&job, "it took too long").await,
         };
         if let Err(error) = settled {
-            tracing::warn!(%error, "could not finish a restore job; it is due again when its lease ends");
+            tracing::warn!(
+                %error,
+                "could not finish a restore job; it is due again when its lease ends"
+            );
         }
     }
 
