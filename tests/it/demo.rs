@@ -37,7 +37,7 @@ fn assert_nothing_is_left(temp: &Path) {
     let processes = Command::new("ps")
         .args(["-A", "-o", "args="])
         .output()
-        .unwrap()
+        .expect("`ps` can be run: install procps")
         .stdout;
     let processes = String::from_utf8_lossy(&processes).into_owned();
     assert!(!processes.contains(temp.to_str().unwrap()), "{processes}");

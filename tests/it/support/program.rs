@@ -132,7 +132,7 @@ impl Program {
     /// The memory it has in use, in MiB.
     pub(crate) fn resident_mib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("a running program");
+            .expect("/proc can be read: this test needs Linux");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
