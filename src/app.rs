@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WebhookConfig};
-use crate::domain::{Clock, RestorePolicy, Timestamp};
+use crate::domain::{Clock, RestorePolicy, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
-use crate::service::{RestoreScheduling, RestoreWorker, Service, StoragePolicy, WebhookReceiver};
+use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
 

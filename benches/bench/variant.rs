@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{LimitArgs, UpstreamArgs, WebhookArgs};
+use rejoin::config::{StorageArgs, UpstreamArgs, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -128,8 +128,8 @@ pub(crate) fn serve() {
         database: var("BENCH_DATABASE").parse().expect("a URL"),
         store,
         upstream: upstream.upstream().expect("it is complete"),
-        limits: LimitArgs::default()
-            .limits()
+        limits: StorageArgs::default()
+            .policy()
             .expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
         webhooks: webhooks.webhooks().expect("they are complete"),

@@ -4,7 +4,9 @@ use tokio::net::TcpListener;
 
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
-use crate::config::{DatabaseArgs, LimitArgs, ListenArgs, RestoreArgs, UpstreamArgs, WebhookArgs};
+use crate::config::{
+    DatabaseArgs, ListenArgs, RestoreArgs, StorageArgs, UpstreamArgs, WebhookArgs,
+};
 use crate::domain::Clock;
 use crate::server;
 use crate::store::StoreConfig;
@@ -31,7 +33,7 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) upstream: UpstreamArgs,
     #[command(flatten)]
-    pub(super) limits: LimitArgs,
+    pub(super) storage: StorageArgs,
     #[command(flatten)]
     pub(super) webhooks: WebhookArgs,
     #[command(flatten)]
@@ -55,7 +57,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let (address, keys) = args.listen.listener()?;
     let (upstream, limits, webhooks) = (
         args.upstream.upstream()?,
-        args.limits.limits()?,
+        args.storage.policy()?,
         args.webhooks.webhooks()?,
     );
     let restores = args.restores.policy(&webhooks)?;

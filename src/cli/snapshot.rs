@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
-use crate::config::{DatabaseArgs, LimitArgs, UpstreamArgs};
+use crate::config::{DatabaseArgs, StorageArgs, UpstreamArgs};
 use crate::domain::{Clock, PeerId, RoomId, UserId};
 use crate::http::json::SnapshotJson;
 use crate::service::{RoomSnapshot, Service};
@@ -34,14 +34,14 @@ pub(super) struct Args {
     #[command(flatten)]
     upstream: UpstreamArgs,
     #[command(flatten)]
-    limits: LimitArgs,
+    storage: StorageArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let (database, upstream, limits) = (
         args.database.options()?,
         args.upstream.upstream()?,
-        args.limits.limits()?,
+        args.storage.policy()?,
     );
     let service =
         app::service(database, upstream, limits, Clock::system()).map_err(Failure::other)?;

@@ -15,6 +15,7 @@ mod problem;
 mod report;
 mod restore;
 mod snapshot;
+mod storage_policy;
 mod time;
 mod tracks;
 
@@ -32,5 +33,6 @@ pub use restore::{
     RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
 };
 pub use snapshot::{SavedState, Snapshot, snapshot_id};
+pub use storage_policy::StoragePolicy;
 pub use time::{Clock, Timestamp};
 pub use tracks::Tracks;

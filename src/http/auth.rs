@@ -14,7 +14,7 @@ use crate::keys::{KeyRing, Scope};
 
 /// What a route asks of a key.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
+pub(crate) struct RequiredScope {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) scope: Scope,
 }
@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// Lets a request through whose key has the scope.
 pub(crate) async fn guard(
-    State(guard): State<Guard>,
+    State(guard): State<RequiredScope>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -58,7 +58,7 @@ pub(crate) async fn guard(
     }
 }
 
-fn admit(guard: &Guard, headers: &HeaderMap) -> Result<KeyName, ApiError> {
+fn admit(guard: &RequiredScope, headers: &HeaderMap) -> Result<KeyName, ApiError> {
     let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
         ApiError::new(
             Code::Unauthorized,

@@ -29,10 +29,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::keys::{KeyRing, Scope};
 use crate::service::Service;
-use auth::Guard;
+use auth::RequiredScope;
 use error::{ApiError, Code};
 pub use openapi::openapi;
-pub use webhooks::{WebhookApi, WebhookSecrets};
+pub use webhooks::WebhookApi;
 
 /// What the handlers share.
 pub struct Api {
@@ -73,7 +73,7 @@ pub fn router(api: Api) -> Router {
     let keys = api.keys.clone();
     let needs = |scope: Scope, route: MethodRouter<Shared>| {
         route.route_layer(from_fn_with_state(
-            Guard {
+            RequiredScope {
                 keys: keys.clone(),
                 scope,
             },
@@ -115,7 +115,7 @@ pub fn router(api: Api) -> Router {
 }
 
 /// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
-async fn untorn<T: Send + 'static>(
+async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::spawn(work).await.map_err(|_| ApiError::internal())

@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::error::{ApiError, ClaimProblem, Problem};
 use super::extract::{JsonBody, NoFilter, Path, Query};
 use super::json::{ClaimJson, ResumeJson, SkipReasonJson};
-use super::untorn;
+use super::run_to_completion;
 use crate::domain::{Claimant, PeerId, Requester, RoomId, SkipReason, Timestamp, UserId};
 use crate::service::{RestoreRequest, RestoreResult, Service};
 
@@ -137,6 +137,6 @@ pub(crate) async fn post(
         requester: Requester::Key(caller),
     };
     let now = service.now();
-    let done = untorn(async move { service.restore(request).await }).await??;
+    let done = run_to_completion(async move { service.restore(request).await }).await??;
     Ok(Json(RestoreAnswer::new(&user_id, done, now)))
 }

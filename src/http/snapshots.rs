@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Problem};
 use super::extract::{NoBody, NoFilter, Path, Query};
 use super::json::{SnapshotJson, TimeJson};
-use super::untorn;
+use super::run_to_completion;
 use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{RoomSnapshot, Service};
 
@@ -32,7 +32,8 @@ pub(crate) async fn of_peer(
     Query(NoFilter {}): Query<NoFilter>,
     _: NoBody,
 ) -> Result<(StatusCode, Json<SnapshotJson>), ApiError> {
-    let saved = untorn(async move { service.snapshot_peer(&room, &peer).await }).await??;
+    let saved =
+        run_to_completion(async move { service.snapshot_peer(&room, &peer).await }).await??;
     let status = if saved.changed {
         StatusCode::CREATED
     } else {
@@ -95,7 +96,7 @@ pub(crate) async fn of_room(
     _: NoBody,
 ) -> Result<Json<RoomSnapshotJson>, ApiError> {
     let room_id = room.to_string();
-    let taken = untorn(async move {
+    let taken = run_to_completion(async move {
         service
             .snapshot_room(
                 &room,

@@ -4,60 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
 
 use super::error::{ApiError, Code, Problem};
 use super::extract::whole_body;
+use crate::keys::WebhookSecrets;
 use crate::service::{WebhookError, WebhookReceiver};
 
 /// The largest event that is taken.
 const MAX_EVENT_BYTES: usize = 1 << 20;
-
-/// What proves that an event comes from 100ms: a header whose value is one of the secrets.
-#[derive(Clone)]
-pub struct WebhookSecrets {
-    header: HeaderName,
-    /// SHA-256 of each, so that a comparison takes the same time whatever is sent.
-    digests: Vec<[u8; 32]>,
-}
-
-impl WebhookSecrets {
-    /// Any of these secrets, in this header.
-    pub fn new<'a>(header: HeaderName, secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let digests = secrets
-            .into_iter()
-            .map(|secret| Sha256::digest(secret.as_bytes()).into())
-            .collect();
-        Self { header, digests }
-    }
-
-    fn admit(&self, request: &Request) -> bool {
-        let shown: [u8; 32] = Sha256::digest(
-            request
-                .headers()
-                .get(&self.header)
-                .map_or(&b""[..], HeaderValue::as_bytes),
-        )
-        .into();
-        let any = self
-            .digests
-            .iter()
-            .fold(Choice::from(0), |any, digest| any | digest.ct_eq(&shown));
-        any.into()
-    }
-}
-
-/// Names the header only.
-impl std::fmt::Debug for WebhookSecrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebhookSecrets")
-            .field("header", &self.header)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What the webhook path needs; absent where no secrets are set.
 pub struct WebhookApi {
@@ -90,11 +45,9 @@ pub(crate) async fn take(
             "Webhooks are not set up (REJOIN_WEBHOOK_SECRETS).",
         )
     })?;
-    if !api.secrets.admit(&request) {
-        let detail = format!(
-            "Send the webhook's secret in the header `{}`.",
-            api.secrets.header
-        );
+    if !api.secrets.admits(request.headers()) {
+        let header = api.secrets.header();
+        let detail = format!("Send the webhook's secret in the header `{header}`.");
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
     let body = whole_body(request, MAX_EVENT_BYTES).await?;

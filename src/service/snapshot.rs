@@ -4,7 +4,7 @@
 
 use crate::domain::{
     InvalidId, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey,
-    ProblemCode, RoleName, RoomId, Source, Timestamp, UserId,
+    ProblemCode, RoleName, RoomId, Source, StoragePolicy, Timestamp, UserId,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
@@ -13,15 +13,6 @@ use crate::store::{Saved, StoreError};
 /// How many peers of a room are saved at a time: enough for full batches, and few enough to report
 /// progress.
 const PEERS_PER_SAVE: usize = 2_000;
-
-/// What is stored of a peer.
-#[derive(Debug, Clone, Copy)]
-pub struct StoragePolicy {
-    /// The largest metadata that is stored, in bytes.
-    pub max_metadata_bytes: usize,
-    /// Whether display names are stored.
-    pub store_names: bool,
-}
 
 impl StoragePolicy {
     /// The metadata, if it is not too large.

@@ -11,11 +11,11 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use crate::domain::{
-    Clock, End, EndKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence, Timestamp,
+    Clock, End, EndKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence, StoragePolicy,
+    Timestamp,
 };
 use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::metrics::WEBHOOKS;
-use crate::service::StoragePolicy;
 use crate::store::{Store, StoreError};
 
 /// Stores the events that 100ms sends.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hms_sim::{Join, WireMetadata};
-use rejoin::service::StoragePolicy;
+use rejoin::domain::StoragePolicy;
 use serde_json::Value;
 use sqlx::Row;
 

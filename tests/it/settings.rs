@@ -207,7 +207,7 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("REJOIN_DROP_REASONS", ",")],
-        "REJOIN_DROP_REASONS should be reasons of a leave, separated by commas.",
+        "REJOIN_DROP_REASONS should be leave reasons, separated by commas.",
     ),
     (
         &[("REJOIN_AUTO_RESTORE", "yes")],
@@ -215,7 +215,7 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("REJOIN_AUTO_RESTORE", "dropped")],
-        "REJOIN_WEBHOOK_SECRETS should be set where REJOIN_AUTO_RESTORE is not off, since webhooks tell of joins.",
+        "REJOIN_WEBHOOK_SECRETS should be set unless REJOIN_AUTO_RESTORE is off, since webhooks report the joins.",
     ),
     (&[("REJOIN_RESTORE_WINDOW", "10")], WINDOW),
     (&[("REJOIN_RESTORE_WINDOW", "0s")], WINDOW),

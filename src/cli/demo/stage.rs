@@ -13,7 +13,7 @@ use url::Url;
 use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::Failure;
-use crate::config::{DatabaseArgs, LimitArgs, RestoreArgs, Upstream, WebhookArgs};
+use crate::config::{DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WebhookArgs};
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
@@ -73,7 +73,7 @@ impl Stage {
                 credentials,
                 timeout: Duration::from_secs(5),
             },
-            limits: LimitArgs::default().limits()?,
+            limits: StorageArgs::default().policy()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
             restores: RestoreArgs::at("dropped").policy(&webhooks)?,
             webhooks,

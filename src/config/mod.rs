@@ -1,0 +1,63 @@
+//! Settings: environment variables and flags, read once at the start, a file for each subject.
+//!
+//! An error is one sentence that names the variable and says what it should be, and never quotes
+//! a secret. An empty variable counts as unset, since compose files set variables to nothing.
+
+mod database;
+mod listen;
+mod restore;
+mod storage;
+mod upstream;
+mod webhook;
+
+use secrecy::{ExposeSecret, SecretString};
+
+pub use database::DatabaseArgs;
+pub use listen::ListenArgs;
+pub use restore::RestoreArgs;
+pub use storage::StorageArgs;
+pub use upstream::{Upstream, UpstreamArgs};
+pub use webhook::{WebhookArgs, WebhookConfig};
+
+/// A setting that is missing or cannot be used, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn should_be(variable: &str, what: &str) -> Self {
+        Self(format!("{variable} should be {what}."))
+    }
+}
+
+/// The text of an environment variable; empty where it is unset.
+///
+/// # Errors
+/// [`ConfigError`] where it is not text.
+pub(crate) fn variable(name: &str) -> Result<String, ConfigError> {
+    match std::env::var_os(name).unwrap_or_default().into_string() {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(_) => Err(ConfigError::should_be(name, "text in UTF-8")),
+    }
+}
+
+/// The text of a setting, if it is set.
+fn text(value: Option<&String>) -> Option<&str> {
+    value
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
+}
+
+/// The text of a secret setting, if it is set.
+fn secret_text(value: Option<&SecretString>) -> Option<&str> {
+    value
+        .map(|secret| secret.expose_secret().trim())
+        .filter(|text| !text.is_empty())
+}
+
+/// The parts of a text that commas separate, without empty ones.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
