@@ -1,4 +1,4 @@
-//! Who may call what: `Authorization: Bearer <key>`, against a scope that the URL table names.
+//! Authorization: `Authorization: Bearer <key>`, against the scope that the URL table names.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,42 +12,65 @@ use axum::response::{IntoResponse, Response};
 use super::error::{ApiError, Code};
 use crate::keys::{KeyRing, Scope};
 
-/// What a route asks of a key.
+/// The scope that a route requires of a key.
 #[derive(Debug, Clone)]
-pub(crate) struct RequiredScope {
-    pub(crate) keys: Arc<KeyRing>,
-    pub(crate) scope: Scope,
+pub(super) struct RequiredScope {
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) scope: Scope,
 }
 
-/// The name of the key that was used, for the log.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyName(pub(crate) Arc<str>);
+impl RequiredScope {
+    /// The name of the key of a request, if that key has the scope.
+    fn authorize(&self, headers: &HeaderMap) -> Result<KeyName, ApiError> {
+        let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
+            let detail = "Send an API key in the header: `Authorization: Bearer <key>`.";
+            ApiError::new(Code::Unauthorized, detail)
+        })?;
+        let entry = header
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .and_then(|(_, key)| self.keys.find(key.trim()))
+            .ok_or_else(|| ApiError::new(Code::Unauthorized, "The API key is not known."))?;
+        if entry.allows(self.scope) {
+            Ok(KeyName(entry.name().into()))
+        } else {
+            let scope = self.scope.as_str();
+            let detail = format!("The API key lacks the scope `{scope}`.");
+            Err(ApiError::new(Code::Forbidden, detail))
+        }
+    }
+}
 
-/// The name of the key that a request came with, if there are keys.
+/// The name of the key that a request was authorized by, for the log.
+#[derive(Debug, Clone)]
+pub(super) struct KeyName(pub(super) Arc<str>);
+
+/// The name of the key that a request was authorized by, if there are keys.
 #[derive(Debug)]
-pub(crate) struct Caller(pub(crate) Option<Arc<str>>);
+pub(super) struct Caller(pub(super) Option<Arc<str>>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(
-            parts.extensions.get::<KeyName>().map(|name| name.0.clone()),
-        ))
+        let name = parts.extensions.get::<KeyName>();
+        Ok(Self(name.map(|name| name.0.clone())))
     }
 }
 
 /// Lets a request through whose key has the scope.
-pub(crate) async fn guard(
-    State(guard): State<RequiredScope>,
+pub(super) async fn require_scope(
+    State(required): State<RequiredScope>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if guard.keys.is_empty() {
-        // Without keys the service listens on a loopback address only (`config` sees to that).
+    if required.keys.is_empty() {
+        // `config` allows no keys only on a loopback address.
         return next.run(request).await;
     }
-    match admit(&guard, request.headers()) {
+    match required.authorize(request.headers()) {
         Ok(name) => {
             request.extensions_mut().insert(name.clone());
             let mut response = next.run(request).await;
@@ -55,30 +78,5 @@ pub(crate) async fn guard(
             response
         }
         Err(error) => error.into_response(),
-    }
-}
-
-fn admit(guard: &RequiredScope, headers: &HeaderMap) -> Result<KeyName, ApiError> {
-    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
-        ApiError::new(
-            Code::Unauthorized,
-            "Send an API key: `Authorization: Bearer <key>`.",
-        )
-    })?;
-    let entry = header
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .and_then(|(_, key)| guard.keys.find(key.trim()))
-        .ok_or_else(|| ApiError::new(Code::Unauthorized, "The API key is not known."))?;
-    if entry.allows(guard.scope) {
-        Ok(KeyName(entry.name().into()))
-    } else {
-        let scope = guard.scope.as_str();
-        Err(ApiError::new(
-            Code::Forbidden,
-            format!("The API key lacks the scope `{scope}`."),
-        ))
     }
 }

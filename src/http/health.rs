@@ -11,19 +11,19 @@ use super::error::{ApiError, Problem};
 use crate::metrics::DATABASE_CONNECTIONS;
 use crate::service::Service;
 
-/// Whether the process answers.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "It does.")))]
+/// Check that the process answers.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "The process answers.")))]
 pub(crate) async fn live() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Whether requests can be served: the database answers.
+/// Check that the service can serve requests: the database answers.
 #[utoipa::path(
     get,
     path = "/health/ready",
     tag = "health",
     responses(
-        (status = 200, description = "They can."),
+        (status = 200, description = "The service can serve requests."),
         (status = 503, description = "The database does not answer.", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -33,8 +33,8 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>,
     Ok(Json(json!({"status": "ok"})))
 }
 
-/// Metrics in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String)))]
+/// Read the metrics in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics of the process.", body = String)))]
 pub(crate) async fn metrics(
     State(service): State<Service>,
     State(handle): State<PrometheusHandle>,

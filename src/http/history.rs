@@ -94,8 +94,7 @@ pub(crate) struct HistoryJson {
     responses(
         (status = 200, description = "A page of history; empty for a user who was never seen.", body = HistoryJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = ["history"]))
+    )
 )]
 pub(crate) async fn get(
     State(service): State<Service>,

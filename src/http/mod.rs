@@ -1,7 +1,7 @@
 //! The HTTP API: requests in, answers out. No SQL, and no calls to 100ms: [`crate::service`] has those.
 //!
-//! The whole URL table is in [`router`]. `extract` and `auth` stand before a handler, `error` has every failure, and
-//! `observe` is around all of it.
+//! The URL table is in `routes`. `extract` and `auth` come before a handler, `error` has every
+//! failure, `json` the shapes of the answers, and `observe` wraps every request.
 
 mod auth;
 mod error;
@@ -13,6 +13,7 @@ mod observe;
 mod openapi;
 mod restore;
 mod resume;
+mod routes;
 mod snapshots;
 mod webhooks;
 
@@ -20,33 +21,30 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::keys::{KeyRing, Scope};
+use crate::keys::KeyRing;
 use crate::service::Service;
-use auth::RequiredScope;
 use error::{ApiError, Code};
-pub use openapi::openapi;
 pub use webhooks::WebhookApi;
 
 /// What the handlers share.
 pub struct Api {
     /// What they call.
     pub service: Service,
-    /// Who may call them; nobody is asked where there are none.
+    /// The API keys. Without any, every request is let through.
     pub keys: Arc<KeyRing>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// What takes webhooks, where there are secrets for them.
+    /// What receives webhooks, if there are secrets for them.
     pub webhooks: Option<Arc<WebhookApi>>,
 }
 
-/// What axum clones several times a request: one count, not one for all that is in it.
+/// The state of the router, which axum clones several times per request: so a clone is one count.
 #[derive(Clone)]
 struct Shared(Arc<Api>);
 
@@ -68,50 +66,34 @@ impl FromRef<Shared> for Option<Arc<WebhookApi>> {
     }
 }
 
-/// The URL table.
+/// The router: the routes of the URL table, the description of the API, and what wraps them.
 pub fn router(api: Api) -> Router {
-    let keys = api.keys.clone();
-    let needs = |scope: Scope, route: MethodRouter<Shared>| {
-        route.route_layer(from_fn_with_state(
-            RequiredScope {
-                keys: keys.clone(),
-                scope,
-            },
-            auth::guard,
-        ))
-    };
-    Router::new()
-        .route(
-            "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
-            needs(Scope::Snapshot, post(snapshots::of_peer)),
-        )
-        .route(
-            "/v1/rooms/{room_id}/snapshots",
-            needs(Scope::Snapshot, post(snapshots::of_room)),
-        )
-        .route(
-            "/v1/users/{user_id}/resume",
-            needs(Scope::Resume, get(resume::get).post(restore::post)),
-        )
-        .route(
-            "/v1/users/{user_id}/snapshots",
-            needs(Scope::History, get(history::get)),
-        )
-        .route("/v1/webhooks/100ms", post(webhooks::take))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .merge(docs())
-        .fallback(async || ApiError::new(Code::NotFound, "There is nothing at this path."))
+    let (router, description) = routes::routes(&api.keys).split_for_parts();
+    router
+        .merge(docs(description))
+        .fallback(async || ApiError::new(Code::NotFound, "Nothing exists at this path."))
         .method_not_allowed_fallback(async || {
             ApiError::new(
                 Code::MethodNotAllowed,
-                "The path does not take this method.",
+                "The path does not support this method. The `allow` header lists those it supports.",
             )
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe::observe))
         .with_state(Shared(Arc::new(api)))
+}
+
+/// The description of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes::routes(&Arc::default()).into_openapi()
+}
+
+/// The description at `/openapi.json`, and the page of it at `/docs`.
+fn docs(description: utoipa::openapi::OpenApi) -> SwaggerUi {
+    // By default the page loads a badge from swagger.io, which discloses the service's address.
+    SwaggerUi::new("/docs")
+        .url("/openapi.json", description)
+        .config(Config::default().validator_url("none"))
 }
 
 /// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
@@ -121,21 +103,14 @@ async fn run_to_completion<T: Send + 'static>(
     tokio::spawn(work).await.map_err(|_| ApiError::internal())
 }
 
-/// The page at `/docs`. It would load a badge from swagger.io, and tell it of the service's address, unless told not to.
-fn docs() -> SwaggerUi {
-    SwaggerUi::new("/docs")
-        .url("/openapi.json", openapi())
-        .config(Config::default().validator_url("none"))
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    let said = panic
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or(panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(
-        panic = said.unwrap_or("without a message"),
+        panic = message.unwrap_or("without a message"),
         "a request handler panicked"
     );
     ApiError::internal().into_response()

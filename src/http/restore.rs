@@ -112,8 +112,7 @@ impl RestoreAnswer {
         (status = 409, description = "Somebody else has claimed it (`already-claimed`), or the peer is another user's.",
          body = ClaimProblem, content_type = "application/problem+json"),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = ["resume"]))
+    )
 )]
 pub(crate) async fn post(
     State(service): State<Service>,

@@ -55,8 +55,7 @@ pub(crate) enum Only {
         (status = 200, description = "The saved state.", body = ResumeJson, headers(("etag" = String))),
         (status = 304, description = "The saved state is the one of `If-None-Match`."),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = ["resume"]))
+    )
 )]
 pub(crate) async fn get(
     State(service): State<Service>,

@@ -23,8 +23,7 @@ use crate::service::{RoomSnapshot, Service};
         (status = 200, description = "Nothing had changed; the row of history that says so.", body = SnapshotJson),
         (status = 201, description = "Something had changed; the new row of history.", body = SnapshotJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = ["snapshot"]))
+    )
 )]
 pub(crate) async fn of_peer(
     State(service): State<Service>,
@@ -86,8 +85,7 @@ pub(crate) struct Skipped {
     responses(
         (status = 200, description = "What was kept and what was not.", body = RoomSnapshotJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("key" = ["snapshot"]))
+    )
 )]
 pub(crate) async fn of_room(
     State(service): State<Service>,
