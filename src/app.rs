@@ -144,7 +144,7 @@ async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: Cancella
     while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
         if let Err(error) = store.prepare_partitions(clock.now()).await {
             tracing::warn!(
-                %error,
+                error = %error.with_sources(),
                 "could not create partitions; history goes to the default one meanwhile"
             );
         }
@@ -170,8 +170,8 @@ pub fn store(database: PgConnectOptions) -> Store {
     Store::new(
         database,
         StoreConfig {
-            save_lanes: 2,
-            resume_lanes: 1,
+            save_workers: 2,
+            resume_workers: 1,
             other_connections: 1,
             ..StoreConfig::default()
         },

@@ -113,7 +113,7 @@ pub(crate) fn serve() {
     let store = match var(ASKED).as_str() {
         "batched" | "webhooks" => StoreConfig::default(),
         _ => StoreConfig {
-            resume_lanes: 10,
+            resume_workers: 10,
             max_batch: 1,
             ..StoreConfig::default()
         },

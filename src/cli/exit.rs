@@ -85,7 +85,7 @@ impl From<ConfigError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::Database, error.to_string())
+        Self::new(Exit::Database, error.with_sources().to_string())
     }
 }
 

@@ -67,10 +67,10 @@ async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result
         saved.len(),
         skipped.len()
     );
-    for (peer, why) in &skipped {
-        eprintln!("skipped {}: {why}", peer.escape_debug());
-    }
     let found = !(saved.is_empty() && skipped.is_empty());
+    for (peer, error) in skipped {
+        eprintln!("skipped {}: {}", peer.escape_debug(), Failure::from(error));
+    }
     for saved in saved {
         print_out(
             &serde_json::to_string(&SnapshotJson::from(saved.snapshot)).map_err(Failure::other)?,

@@ -198,8 +198,8 @@ impl From<HmsError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(why) => {
-                tracing::warn!(why, "database unavailable");
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = %error.with_sources(), "database unavailable");
                 Self::new(
                     Code::DatabaseUnavailable,
                     "The database does not answer. Try again shortly.",
@@ -211,8 +211,8 @@ impl From<StoreError> for ApiError {
                 "Too much is waiting for the database. Try again shortly.",
             )
             .retry_after(retry_after),
-            StoreError::Refused(refusal) => {
-                tracing::error!(error = %refusal, "the database refused a statement");
+            StoreError::Refused(_) => {
+                tracing::error!(error = %error.with_sources(), "the database refused a statement");
                 Self::internal()
             }
         }

@@ -1,50 +1,89 @@
-//! What can go wrong with the store, as actions for the caller.
+//! What can go wrong with the store. The variants of [`StoreError`] are what the caller should do.
 
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A failure of the store.
-#[derive(Debug, thiserror::Error)]
+/// A failure of the store. Clones share their source: all items of a batch fail with one error.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database did not answer, or not in time. Nothing is known to be lost: try again.
-    #[error("the database does not answer: {0}")]
-    Unavailable(String),
-    /// More is waiting than the bounded queues hold. Try again after this long.
-    #[error("too much is waiting for the database")]
+    /// Try again. Nobody knows whether the statement was committed.
+    #[error("the database does not answer")]
+    Unavailable(#[source] UnavailableReason),
+    /// Try again after this long. Nothing was done.
+    #[error("too many requests are waiting for the database")]
     Overloaded {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The database refused a statement: a fault of ours.
-    #[error("the database refused a statement: {0}")]
-    Refused(#[source] sqlx::Error),
+    /// Do not try again: the statement or its data is wrong, which is a bug.
+    #[error("the database refused a statement")]
+    Refused(#[source] Arc<sqlx::Error>),
+}
+
+/// Why the database counts as unavailable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UnavailableReason {
+    /// No connection could be opened.
+    #[error("no connection could be opened")]
+    Connect(#[source] Arc<sqlx::Error>),
+    /// No connection was opened in time.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The connection broke, or the server cannot run statements now.
+    #[error("the statement was interrupted")]
+    Interrupted(#[source] Arc<sqlx::Error>),
+    /// The answer did not come in time.
+    #[error("no answer within {0:?}")]
+    AnswerTimeout(Duration),
+    /// The task that ran the statement ended without an answer: it panicked, or the process stops.
+    #[error("the task that ran the statement has ended")]
+    TaskEnded,
 }
 
 impl StoreError {
-    /// Sorts an error of sqlx by what the caller can do about it.
-    pub(super) fn from_sqlx(error: sqlx::Error) -> Self {
-        if is_outage(&error) {
-            Self::Unavailable(error.to_string())
-        } else {
-            Self::Refused(error)
-        }
+    /// The error and its sources in one line, for logs and commands.
+    pub fn with_sources(&self) -> impl fmt::Display + '_ {
+        WithSources(self)
     }
+}
 
-    /// The same failure for one more of those that waited for the same statement.
-    pub(super) fn again(&self) -> Self {
-        match self {
-            Self::Unavailable(why) => Self::Unavailable(why.clone()),
-            Self::Overloaded { retry_after } => Self::Overloaded {
-                retry_after: *retry_after,
-            },
-            Self::Refused(error) => Self::Refused(sqlx::Error::Protocol(error.to_string())),
+impl From<UnavailableReason> for StoreError {
+    fn from(reason: UnavailableReason) -> Self {
+        Self::Unavailable(reason)
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) {
+            UnavailableReason::Interrupted(Arc::new(error)).into()
+        } else {
+            Self::Refused(Arc::new(error))
         }
     }
 }
 
-/// Whether the error says that the connection or the server went away, rather than that the statement is wrong.
+struct WithSources<'a>(&'a StoreError);
+
+impl fmt::Display for WithSources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Whether the error says that the connection or the server failed, rather than that the statement
+/// is wrong.
 pub(super) fn is_outage(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| is_outage_code(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_outage_code(&code)),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -55,12 +94,38 @@ pub(super) fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Classes 08 (connection), 40 (deadlock and the like), 53 (resources), 57P (shutdown, starting up), a statement that took
-/// too long, and a primary that became read-only.
+/// Classes 08 (connection), 40 (deadlock and other rollbacks), 53 (resources) and 57P (shutdown,
+/// start-up), 25006 (the primary became read-only) and 57014 (statement timeout).
 fn is_outage_code(code: &str) -> bool {
     ["08", "40", "53", "57P"]
         .iter()
         .any(|class| code.starts_with(class))
         || code == "25006"
         || code == "57014"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_is_the_same_error_with_the_same_source() {
+        let error = StoreError::from(sqlx::Error::RowNotFound);
+        assert!(matches!(error, StoreError::Refused(_)));
+        let line = "the database refused a statement: no rows returned by a query that expected \
+                    to return at least one row";
+        assert_eq!(error.clone().with_sources().to_string(), line);
+        assert!(matches!(error.clone(), StoreError::Refused(_)));
+    }
+
+    #[test]
+    fn a_broken_connection_is_an_outage() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = StoreError::from(sqlx::Error::Io(broken));
+        assert!(matches!(
+            error,
+            StoreError::Unavailable(UnavailableReason::Interrupted(_))
+        ));
+        assert!(error.with_sources().to_string().contains("interrupted"));
+    }
 }

@@ -1,4 +1,4 @@
-//! From the types of Postgres to those of the domain.
+//! Turns the types of Postgres into those of the domain.
 
 use chrono::{DateTime, Utc};
 use sqlx::error::BoxDynError;
@@ -8,9 +8,17 @@ use crate::domain::{
     ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source, UserId,
 };
 
-/// A row that our own code cannot have written.
+/// The error for a row that this service cannot have written.
 pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
+}
+
+/// The entry of `items` at an ordinality of Postgres, which counts from 1.
+pub(super) fn at_ordinality<T>(items: &mut [T], ordinality: i64) -> Result<&mut T, sqlx::Error> {
+    usize::try_from(ordinality - 1)
+        .ok()
+        .and_then(|index| items.get_mut(index))
+        .ok_or_else(|| corrupt(format!("no entry has the ordinality {ordinality}")))
 }
 
 pub(super) fn key(user_id: &str, room_id: &str, peer_id: &str) -> Result<PeerKey, sqlx::Error> {
@@ -45,7 +53,7 @@ pub(super) fn end(
     let Some(at) = at else { return Ok(None) };
     let kind = kind
         .and_then(EndKind::parse)
-        .ok_or_else(|| corrupt("an end of no known kind"))?;
+        .ok_or_else(|| corrupt("unknown kind of end"))?;
     Ok(Some(End {
         at: at.into(),
         kind,
@@ -53,7 +61,7 @@ pub(super) fn end(
     }))
 }
 
-pub(super) fn mark(
+pub(super) fn restore_mark(
     at: Option<DateTime<Utc>>,
     change: Option<Uuid>,
     changed_at: Option<DateTime<Utc>>,

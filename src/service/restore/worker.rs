@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::automatic::{Progress, WaitReason};
 use crate::backoff::Backoff;
 use crate::domain::{RestoreJob, RestorePolicy};
-use crate::service::Service;
+use crate::service::{RestoreError, Service};
 use crate::store::StoreError;
 
 /// How many jobs one worker runs at the same time.
@@ -99,7 +99,7 @@ impl RestoreWorker {
             .take_restore_jobs(now, now.shifted(lease), limit)
             .await;
         jobs.unwrap_or_else(|error| {
-            tracing::warn!(%error, "could not take restore jobs; trying again");
+            tracing::warn!(error = %error.with_sources(), "could not take restore jobs; trying again");
             Vec::new()
         })
     }
@@ -109,12 +109,16 @@ impl RestoreWorker {
         let settled = match timeout(self.budget, attempt).await {
             Ok(Ok(Progress::Done)) => self.service.store.finish_restore_job(&job).await,
             Ok(Ok(Progress::Waiting(reason))) => self.wait(&job, reason).await,
+            Ok(Err(RestoreError::Store(error))) => {
+                let reason = error.with_sources().to_string();
+                self.after_failure(&job, &reason).await
+            }
             Ok(Err(error)) => self.after_failure(&job, &error.to_string()).await,
             Err(_) => self.after_failure(&job, "it took too long").await,
         };
         if let Err(error) = settled {
             tracing::warn!(
-                %error,
+                error = %error.with_sources(),
                 "could not finish a restore job; it is due again when its lease ends"
             );
         }
@@ -153,6 +157,6 @@ impl RestoreWorker {
         let retry = u32::try_from(job.attempts - 1).unwrap_or_default();
         let pause = TimeDelta::from_std(BACKOFF.pause(retry)).unwrap_or_default();
         let due = self.service.now().shifted(pause);
-        self.service.store.put_restore_job_back(job, due).await
+        self.service.store.postpone_restore_job(job, due).await
     }
 }

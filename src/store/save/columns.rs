@@ -1,29 +1,29 @@
-//! Rows as columns: what `unnest` takes.
+//! Rows as arrays of columns, as `unnest` takes them.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{Label, Presence, RestoreMark, Snapshot, Timestamp, Tracks};
 
-/// The columns that `peers` and `snapshots` share, one entry a row.
+/// The columns that `peers` and `snapshots` share, one entry for each row.
 #[derive(Default)]
-pub(in crate::store) struct Columns<'a> {
-    pub(in crate::store) user_id: Vec<&'a str>,
-    pub(in crate::store) room_id: Vec<&'a str>,
-    pub(in crate::store) peer_id: Vec<&'a str>,
-    pub(in crate::store) id: Vec<Uuid>,
-    pub(in crate::store) source: Vec<&'a str>,
-    pub(in crate::store) metadata_raw: Vec<Option<&'a [u8]>>,
-    pub(in crate::store) name: Vec<Option<&'a str>>,
-    pub(in crate::store) role: Vec<Option<&'a str>>,
-    pub(in crate::store) tracks: Vec<Option<&'a str>>,
-    pub(in crate::store) joined_at: Vec<Option<DateTime<Utc>>>,
-    pub(in crate::store) first_observed_at: Vec<DateTime<Utc>>,
-    pub(in crate::store) last_observed_at: Vec<DateTime<Utc>>,
+pub(super) struct SnapshotColumns<'a> {
+    pub(super) user_id: Vec<&'a str>,
+    pub(super) room_id: Vec<&'a str>,
+    pub(super) peer_id: Vec<&'a str>,
+    pub(super) id: Vec<Uuid>,
+    pub(super) source: Vec<&'a str>,
+    pub(super) metadata_raw: Vec<Option<&'a [u8]>>,
+    pub(super) name: Vec<Option<&'a str>>,
+    pub(super) role: Vec<Option<&'a str>>,
+    pub(super) tracks: Vec<Option<&'a str>>,
+    pub(super) joined_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) first_observed_at: Vec<DateTime<Utc>>,
+    pub(super) last_observed_at: Vec<DateTime<Utc>>,
 }
 
-impl<'a> Columns<'a> {
-    pub(in crate::store) fn of(rows: impl IntoIterator<Item = &'a Snapshot>) -> Self {
+impl<'a> SnapshotColumns<'a> {
+    pub(super) fn new(rows: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut columns = Self::default();
         for row in rows {
             columns.push(row);
@@ -31,7 +31,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    fn push(&mut self, row: &'a Snapshot) {
+    pub(super) fn push(&mut self, row: &'a Snapshot) {
         self.user_id.push(row.key.user_id.as_str());
         self.room_id.push(row.key.room_id.as_str());
         self.peer_id.push(row.key.peer_id.as_str());
@@ -48,18 +48,18 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The columns of `peers` that tell the presence, one entry a row.
+/// The columns of `peers` that describe the presence, one entry for each row.
 #[derive(Default)]
-pub(in crate::store) struct PresenceColumns<'a> {
-    pub(in crate::store) connected_since: Vec<Option<DateTime<Utc>>>,
-    pub(in crate::store) session_id: Vec<Option<&'a str>>,
-    pub(in crate::store) ended_at: Vec<Option<DateTime<Utc>>>,
-    pub(in crate::store) end_kind: Vec<Option<&'a str>>,
-    pub(in crate::store) end_reason: Vec<Option<&'a str>>,
+pub(super) struct PresenceColumns<'a> {
+    pub(super) connected_since: Vec<Option<DateTime<Utc>>>,
+    pub(super) session_id: Vec<Option<&'a str>>,
+    pub(super) ended_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) end_kind: Vec<Option<&'a str>>,
+    pub(super) end_reason: Vec<Option<&'a str>>,
 }
 
 impl<'a> PresenceColumns<'a> {
-    pub(in crate::store) fn of(rows: impl IntoIterator<Item = &'a Presence>) -> Self {
+    pub(super) fn new(rows: impl IntoIterator<Item = &'a Presence>) -> Self {
         let mut columns = Self::default();
         for Presence {
             connected_since,
@@ -84,16 +84,16 @@ impl<'a> PresenceColumns<'a> {
     }
 }
 
-/// The columns of `peers` that mark what was sent back to it, one entry a row.
+/// The columns of `peers` that hold the restore mark, one entry for each row.
 #[derive(Default)]
-pub(in crate::store) struct RestoredColumns {
-    pub(in crate::store) at: Vec<Option<DateTime<Utc>>>,
-    pub(in crate::store) change: Vec<Option<Uuid>>,
-    pub(in crate::store) changed_at: Vec<Option<DateTime<Utc>>>,
+pub(super) struct RestoredColumns {
+    pub(super) at: Vec<Option<DateTime<Utc>>>,
+    pub(super) change: Vec<Option<Uuid>>,
+    pub(super) changed_at: Vec<Option<DateTime<Utc>>>,
 }
 
 impl RestoredColumns {
-    pub(in crate::store) fn of(rows: impl IntoIterator<Item = Option<RestoreMark>>) -> Self {
+    pub(super) fn new(rows: impl IntoIterator<Item = Option<RestoreMark>>) -> Self {
         let mut columns = Self::default();
         for mark in rows {
             columns.at.push(mark.map(|mark| mark.at.to_utc()));

@@ -1,12 +1,11 @@
-//! What a batch of observations makes of what the database holds: pure code between the read and the write.
-
-use std::collections::BTreeMap;
+//! What a batch writes of one peer: pure code between the read and the write.
 
 use uuid::Uuid;
 
+use super::baseline::{Baseline, VersionedState};
 use crate::domain::{Effect, PeerKey, PeerState, Report, Snapshot, Timestamp};
 
-/// An observation that was kept.
+/// An observation that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// The row of history that holds it.
@@ -15,154 +14,130 @@ pub struct Saved {
     pub changed: bool,
 }
 
-/// A peer's state as the database holds it.
-#[derive(Debug, Clone)]
-pub(in crate::store) struct Versioned {
-    pub(in crate::store) state: PeerState,
-    pub(in crate::store) version: i64,
-}
-
-/// What a fold starts from.
-#[derive(Debug, Clone)]
-pub(in crate::store) enum Start {
-    /// What was read, or that nothing was there.
-    Read(Option<Versioned>),
-    /// What is expected, or that nothing is. Only a write can tell.
-    Expected(Option<Versioned>),
-}
-
-/// A row of history that is seen again, later.
+/// A row of history whose content was observed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Extension {
-    pub(in crate::store) id: Uuid,
-    pub(in crate::store) first_observed_at: Timestamp,
-    pub(in crate::store) last_observed_at: Timestamp,
+pub(super) struct Extension {
+    pub(super) id: Uuid,
+    pub(super) first_observed_at: Timestamp,
+    pub(super) last_observed_at: Timestamp,
 }
 
-/// What the observations of one peer write.
+/// What the reports of one peer write.
 #[derive(Debug)]
-pub(in crate::store) struct Fold {
+pub(in crate::store) struct PeerWrite {
     pub(in crate::store) key: PeerKey,
-    /// The state to write, if it moved.
-    pub(in crate::store) moved: Option<PeerState>,
-    /// The row of history that was in force before; none of a peer that is new.
-    pub(in crate::store) replaces: Option<Uuid>,
-    /// The version that the state to write gets: one more than before.
-    pub(in crate::store) version: i64,
-    /// Whether it starts from what was read. Where it does not, only a write that succeeds settles it.
-    pub(in crate::store) is_certain: bool,
-    /// The row of history to add for the state to write, if that is a new one.
-    pub(in crate::store) added: Option<Snapshot>,
+    /// The state to write; none where nothing of it changed.
+    pub(super) new_state: Option<PeerState>,
+    /// The current snapshot of the baseline; none of a peer that is new.
+    pub(super) baseline_snapshot_id: Option<Uuid>,
+    /// The version of the new state: one more than that of the baseline.
+    pub(super) version: i64,
+    /// Whether the baseline was read. An expected one is settled only by a write that succeeds.
+    pub(super) from_read: bool,
+    /// The row of history to add for the new state, if its content is new.
+    pub(super) new_snapshot: Option<Snapshot>,
     /// Rows of history to add before that one: the peer changed more than once.
-    pub(in crate::store) passed: Vec<Snapshot>,
-    /// The row of history that was in force before, if it was seen again.
-    pub(in crate::store) extended: Option<Extension>,
-    /// Rows of history from before the state, to add where no row covers them; with their places in the batch.
-    pub(in crate::store) late: Vec<(usize, Snapshot)>,
-    /// The answers, with their places in the batch.
-    pub(in crate::store) answers: Vec<(usize, Saved)>,
-    /// When it was asked that a state be restored to the peer.
-    pub(in crate::store) wants_restore: Option<Timestamp>,
+    pub(super) intermediate: Vec<Snapshot>,
+    /// The current snapshot of the baseline, if it was observed again.
+    pub(super) extended: Option<Extension>,
+    /// Rows of history older than the state, to add where no row covers them, by index.
+    pub(super) out_of_order: Vec<(usize, Snapshot)>,
+    /// What is saved with the new state, by index.
+    pub(super) saved: Vec<(usize, Saved)>,
+    /// When it was requested that a saved state be restored to the peer.
+    pub(in crate::store) restore_requested_at: Option<Timestamp>,
 }
 
-/// Folds the reports at `places` of a batch into what is known of their peers, each peer's in order.
-///
-/// The folds come sorted by peer, so that concurrent batches lock rows in one order.
-pub(in crate::store) fn fold(
-    reports: &[Box<Report>],
-    places: BTreeMap<&PeerKey, Vec<usize>>,
-    starts: Vec<Start>,
-) -> Vec<Fold> {
-    let peers = places.into_iter().zip(starts);
-    peers
-        .map(|((key, places), start)| fold_peer(key, reports, &places, start))
-        .collect()
-}
-
-/// The places of each peer in a batch, in order.
-pub(in crate::store) fn by_peer<'a>(
-    reports: &'a [Box<Report>],
-    places: &[usize],
-) -> BTreeMap<&'a PeerKey, Vec<usize>> {
-    let mut peers: BTreeMap<&PeerKey, Vec<usize>> = BTreeMap::new();
-    for &place in places {
-        peers.entry(reports[place].key()).or_default().push(place);
+impl PeerWrite {
+    /// Applies the peer's reports, those at `indices`, to its baseline, in order.
+    pub(super) fn new(
+        key: &PeerKey,
+        baseline: Baseline,
+        reports: &[Box<Report>],
+        indices: &[usize],
+    ) -> Self {
+        let (baseline, from_read) = match baseline {
+            Baseline::Read(state) => (state, true),
+            Baseline::Expected(state) => (state, false),
+        };
+        let (mut state, version) = match baseline {
+            Some(VersionedState { state, version }) => (Some(state), version),
+            None => (None, 0),
+        };
+        let mut peer_write = Self {
+            key: key.clone(),
+            new_state: None,
+            baseline_snapshot_id: state.as_ref().map(|state| state.snapshot_id),
+            version: version + 1,
+            from_read,
+            new_snapshot: None,
+            intermediate: Vec::new(),
+            extended: None,
+            out_of_order: Vec::new(),
+            saved: Vec::new(),
+            restore_requested_at: None,
+        };
+        let mut has_changed = false;
+        for &index in indices {
+            let (new_state, changed) = peer_write.apply(state.take(), index, &reports[index]);
+            has_changed |= changed;
+            state = Some(new_state);
+        }
+        let can_be_restored_to = state.as_ref().is_some_and(PeerState::can_be_restored_to);
+        if can_be_restored_to {
+            peer_write.restore_requested_at = indices
+                .iter()
+                .find_map(|&index| reports[index].restore_requested_at());
+        }
+        if has_changed {
+            peer_write.new_state = state;
+        }
+        peer_write
     }
-    peers
-}
 
-fn fold_peer(key: &PeerKey, reports: &[Box<Report>], places: &[usize], start: Start) -> Fold {
-    let (before, is_certain) = match start {
-        Start::Read(before) => (before, true),
-        Start::Expected(before) => (before, false),
-    };
-    let version = before.as_ref().map_or(0, |before| before.version);
-    let mut state = before.map(|before| before.state);
-    let mut fold = Fold {
-        key: key.clone(),
-        moved: None,
-        replaces: state.as_ref().map(|state| state.snapshot_id),
-        version: version + 1,
-        is_certain,
-        added: None,
-        passed: Vec::new(),
-        extended: None,
-        late: Vec::new(),
-        answers: Vec::new(),
-        wants_restore: None,
-    };
-    let mut moved = false;
-    for &place in places {
+    /// Applies one report to the state before it, and says whether that changed the state.
+    fn apply(
+        &mut self,
+        state: Option<PeerState>,
+        index: usize,
+        report: &Report,
+    ) -> (PeerState, bool) {
         let before = state
             .as_ref()
             .map(|state| (state.presence.clone(), state.restored));
-        let (after, effect) = PeerState::apply(state.take(), &reports[place]);
-        moved |= matches!(effect, Effect::Changed | Effect::Extended)
+        let (state, effect) = PeerState::apply(state, report);
+        let has_changed = matches!(effect, Effect::Changed | Effect::Extended)
             || before.is_none_or(|(presence, restored)| {
-                presence != after.presence || restored != after.restored
+                presence != state.presence || restored != state.restored
             });
-        fold.record(place, &after, effect, &reports[place]);
-        state = Some(after);
+        self.record(index, &state, effect, report);
+        (state, has_changed)
     }
-    let wanted = places
-        .iter()
-        .find_map(|&place| reports[place].restore_requested_at());
-    fold.wants_restore =
-        wanted.filter(|_| state.as_ref().is_some_and(PeerState::can_be_restored_to));
-    fold.moved = state.filter(|_| moved);
-    fold
-}
 
-impl Fold {
-    fn record(&mut self, place: usize, after: &PeerState, effect: Effect, report: &Report) {
-        let snapshot = match effect {
-            Effect::OutOfOrder => PeerState::first(&report.observation()).snapshot(&self.key),
-            _ => after.snapshot(&self.key),
-        };
-        match effect {
-            Effect::Changed => self.passed.extend(self.added.replace(snapshot.clone())),
-            Effect::Extended => match &mut self.added {
-                Some(added) => *added = snapshot.clone(),
+    /// Records what a report adds to the history.
+    fn record(&mut self, index: usize, state: &PeerState, effect: Effect, report: &Report) {
+        if effect == Effect::OutOfOrder {
+            let snapshot = PeerState::first(&report.observation()).snapshot(&self.key);
+            self.out_of_order.push((index, snapshot));
+            return;
+        }
+        let snapshot = state.snapshot(&self.key);
+        if effect == Effect::Changed {
+            self.intermediate
+                .extend(self.new_snapshot.replace(snapshot.clone()));
+        } else if effect == Effect::Extended {
+            match &mut self.new_snapshot {
+                Some(new_snapshot) => *new_snapshot = snapshot.clone(),
                 None => {
                     self.extended = Some(Extension {
-                        id: after.snapshot_id,
-                        first_observed_at: after.first_observed_at,
-                        last_observed_at: after.last_observed_at,
+                        id: state.snapshot_id,
+                        first_observed_at: state.first_observed_at,
+                        last_observed_at: state.last_observed_at,
                     });
                 }
-            },
-            Effect::OutOfOrder => {
-                self.late.push((place, snapshot));
-                return;
             }
-            Effect::Repeated => {}
         }
-        self.answers.push((
-            place,
-            Saved {
-                snapshot,
-                changed: effect == Effect::Changed,
-            },
-        ));
+        let changed = effect == Effect::Changed;
+        self.saved.push((index, Saved { snapshot, changed }));
     }
 }

@@ -1,50 +1,53 @@
-//! What was written last, as a place to start from: a write of a peer that was written lately needs no read before it.
+//! The states that this process wrote last: a peer that was written recently need not be read
+//! before its next write.
 //!
-//! Nothing is ever answered from here. A state that is remembered is only what a write *expects* to find, and the write
-//! says whether it did: another replica, an admin or a failover may have moved it meanwhile. Then it is read.
+//! Nothing is ever answered from here. A recent write is only what the next write *expects* as its
+//! baseline, and the conditional write shows whether it was right: another replica, an admin or a
+//! failover may have changed the peer meanwhile. Then it is read.
 
 use std::sync::{Mutex, PoisonError};
 
 use hashlink::LruCache;
 
-use super::peer_write::Versioned;
+use super::baseline::VersionedState;
 use crate::domain::{Label, PeerKey, PeerState, Tracks};
 
-/// How much is remembered, in bytes.
-const BYTES: usize = 16 << 20;
-/// What an entry takes beside its texts, in bytes: two structs, and the counts of a dozen shared texts.
+/// How much is stored, in bytes.
+const CAPACITY_BYTES: usize = 16 << 20;
+/// What an entry takes beside its texts, in bytes: two structs, and the counts of a dozen shared
+/// texts.
 const ENTRY_BYTES: usize = 700;
 
-/// Trust in what is remembered: the share of times that it was still so, in these parts.
-const FULL_TRUST: u16 = 1 << 12;
-/// With less, it is not started from: where many replicas write the same peers, a write that fails costs more than the
-/// read that it spares.
-const LEAST_TRUST: u16 = FULL_TRUST / 4 * 3;
-/// How many times back trust reaches, about.
-const REACH: u16 = 64;
+/// A hit rate of one. Rates are stored as integers, in these parts.
+const FULL_HIT_RATE: u16 = 1 << 12;
+/// Below this hit rate nothing is expected. Where many replicas write the same peers, a write that
+/// fails costs more than the read that it saves.
+const MIN_HIT_RATE: u16 = FULL_HIT_RATE / 4 * 3;
+/// About how many lookups the hit rate covers.
+const HIT_RATE_WINDOW: u16 = 64;
 
-/// The states of the peers that this process wrote last.
-pub(in crate::store) struct Memory(Mutex<Inner>);
+/// The states that this process wrote last.
+pub(super) struct RecentWrites(Mutex<Inner>);
 
 struct Inner {
-    states: LruCache<PeerKey, Versioned>,
+    states: LruCache<PeerKey, VersionedState>,
     bytes: usize,
-    trust: u16,
+    hit_rate: u16,
 }
 
-impl Memory {
-    pub(in crate::store) fn new() -> Self {
+impl RecentWrites {
+    pub(super) fn new() -> Self {
         Self(Mutex::new(Inner {
             states: LruCache::new_unbounded(),
             bytes: 0,
-            trust: FULL_TRUST,
+            hit_rate: FULL_HIT_RATE,
         }))
     }
 
-    /// The state of this peer when it was last written from here, if that is worth starting from.
-    pub(in crate::store) fn recall(&self, key: &PeerKey) -> Option<Versioned> {
+    /// The state of this peer when this process wrote it last, unless the hit rate is too low.
+    pub(super) fn get(&self, key: &PeerKey) -> Option<VersionedState> {
         self.with(|inner| {
-            if inner.trust < LEAST_TRUST {
+            if inner.hit_rate < MIN_HIT_RATE {
                 None
             } else {
                 inner.states.get(key).cloned()
@@ -52,13 +55,13 @@ impl Memory {
         })
     }
 
-    /// Remembers a state that was written.
-    pub(in crate::store) fn keep(&self, key: PeerKey, written: Versioned) {
+    /// Stores a state that was written.
+    pub(super) fn insert(&self, key: PeerKey, written: VersionedState) {
         self.with(|inner| {
-            inner.forget(&key);
+            inner.remove(&key);
             inner.bytes += weight(&key, &written.state);
             inner.states.insert(key, written);
-            while inner.bytes > BYTES
+            while inner.bytes > CAPACITY_BYTES
                 && let Some((key, oldest)) = inner.states.remove_lru()
             {
                 inner.bytes -= weight(&key, &oldest.state);
@@ -66,22 +69,23 @@ impl Memory {
         });
     }
 
-    /// Learns what the database holds of a peer: whether what is remembered of it, if anything is, was right.
-    pub(in crate::store) fn check(&self, key: &PeerKey, found: Option<&Versioned>) {
+    /// Compares the entry of a peer, if there is one, to what the database holds. A wrong entry is
+    /// removed.
+    pub(super) fn verify(&self, key: &PeerKey, stored: Option<&VersionedState>) {
         self.with(|inner| {
-            if let Some(remembered) = inner.states.peek(key) {
-                let right = found.is_some_and(|found| found.version == remembered.version);
-                inner.judge(right);
-                if !right {
-                    inner.forget(key);
+            if let Some(expected) = inner.states.peek(key) {
+                let is_hit = stored.is_some_and(|stored| stored.version == expected.version);
+                inner.record(is_hit);
+                if !is_hit {
+                    inner.remove(key);
                 }
             }
         });
     }
 
-    /// Learns that a state that was started from was still so.
-    pub(in crate::store) fn confirm(&self) {
-        self.with(|inner| inner.judge(true));
+    /// Records that an expected baseline was right.
+    pub(super) fn record_hit(&self) {
+        self.with(|inner| inner.record(true));
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -90,26 +94,26 @@ impl Memory {
 }
 
 impl Inner {
-    fn forget(&mut self, key: &PeerKey) {
-        if let Some(forgotten) = self.states.remove(key) {
-            self.bytes -= weight(key, &forgotten.state);
+    fn remove(&mut self, key: &PeerKey) {
+        if let Some(removed) = self.states.remove(key) {
+            self.bytes -= weight(key, &removed.state);
         }
     }
 
-    fn judge(&mut self, right: bool) {
-        self.trust = if right {
-            self.trust + (FULL_TRUST - self.trust).div_ceil(REACH)
+    fn record(&mut self, is_hit: bool) {
+        self.hit_rate = if is_hit {
+            self.hit_rate + (FULL_HIT_RATE - self.hit_rate).div_ceil(HIT_RATE_WINDOW)
         } else {
-            self.trust - self.trust / REACH
+            self.hit_rate - self.hit_rate / HIT_RATE_WINDOW
         };
     }
 }
 
-/// What an entry takes, in bytes, about.
+/// About what an entry takes, in bytes.
 fn weight(key: &PeerKey, state: &PeerState) -> usize {
     let ids = key.user_id.as_str().len() + key.room_id.as_str().len() + key.peer_id.as_str().len();
-    let label = |label: &Option<Label>| label.as_ref().map_or(0, |label| label.as_str().len());
-    let labels = label(&state.name) + label(&state.role) + label(&state.presence.session_id);
+    let length = |label: &Option<Label>| label.as_ref().map_or(0, |label| label.as_str().len());
+    let labels = length(&state.name) + length(&state.role) + length(&state.presence.session_id);
     let tracks = state
         .tracks
         .as_ref()
@@ -122,81 +126,70 @@ mod tests {
     use super::*;
     use crate::domain::{Metadata, Observation, PeerId, RoomId, Source, UserId};
 
-    fn written(peer: usize, version: i64, metadata: &str) -> (PeerKey, Versioned) {
-        let (user, room) = (
+    fn written(peer: usize, version: i64, metadata: &str) -> (PeerKey, VersionedState) {
+        let (user_id, room_id) = (
             UserId::parse("player-7").unwrap(),
             RoomId::parse("cave").unwrap(),
         );
-        let key =
-            PeerKey::new(user, room, PeerId::parse(&format!("peer-{peer}")).unwrap()).unwrap();
+        let peer_id = PeerId::parse(&format!("peer-{peer}")).unwrap();
+        let key = PeerKey::new(user_id, room_id, peer_id).unwrap();
         let at = chrono::DateTime::from_timestamp(1_800_000_000, 0)
             .unwrap()
             .into();
-        let seen = Observation::new(key, at, Source::Room, Metadata::from_text(metadata));
-        (
-            seen.key.clone(),
-            Versioned {
-                state: PeerState::first(&seen),
-                version,
-            },
-        )
+        let observation = Observation::new(key, at, Source::Room, Metadata::from_text(metadata));
+        let state = PeerState::first(&observation);
+        (observation.key, VersionedState { state, version })
     }
 
     #[test]
-    fn what_was_written_longest_ago_is_forgotten_first_and_the_rest_has_its_bounds() {
-        let memory = Memory::new();
+    fn the_oldest_writes_are_removed_first_and_the_size_is_bounded() {
+        let recent_writes = RecentWrites::new();
         let large = "x".repeat(256 << 10);
-        let peers: Vec<PeerKey> = (0..200)
+        let keys: Vec<PeerKey> = (0..200)
             .map(|peer| {
-                let (key, written) = written(peer, 1, &large);
-                memory.keep(key.clone(), written);
+                let (key, state) = written(peer, 1, &large);
+                recent_writes.insert(key.clone(), state);
                 key
             })
             .collect();
-        let remembered = peers
+        let stored = keys
             .iter()
-            .filter(|key| memory.recall(key).is_some())
+            .filter(|key| recent_writes.get(key).is_some())
             .count();
-        assert!((50..64).contains(&remembered), "{remembered}");
-        assert!(memory.recall(&peers[0]).is_none() && memory.recall(&peers[199]).is_some());
+        assert!((50..64).contains(&stored), "{stored}");
+        assert!(recent_writes.get(&keys[0]).is_none() && recent_writes.get(&keys[199]).is_some());
         let (key, small) = written(199, 2, "");
-        memory.keep(key.clone(), small);
-        assert_eq!(memory.recall(&key).map(|known| known.version), Some(2));
-        memory.with(|inner| {
+        recent_writes.insert(key.clone(), small);
+        assert_eq!(recent_writes.get(&key).map(|state| state.version), Some(2));
+        recent_writes.with(|inner| {
             let weighed: usize = inner
                 .states
                 .iter()
-                .map(|(key, known)| weight(key, &known.state))
+                .map(|(key, written)| weight(key, &written.state))
                 .sum();
             assert_eq!(inner.bytes, weighed);
         });
     }
 
     #[test]
-    fn where_others_write_the_same_peers_it_is_not_started_from_until_they_stop() {
-        let memory = Memory::new();
+    fn nothing_is_expected_while_others_write_the_same_peers() {
+        let recent_writes = RecentWrites::new();
         let (key, ours) = written(1, 1, "a");
         let (_, theirs) = written(1, 2, "b");
-        let mut wrong = 0;
-        while memory.is_trusted() {
-            memory.keep(key.clone(), ours.clone());
-            memory.check(&key, Some(&theirs));
+        let mut misses = 0;
+        while recent_writes.with(|inner| inner.hit_rate >= MIN_HIT_RATE) {
+            recent_writes.insert(key.clone(), ours.clone());
+            recent_writes.verify(&key, Some(&theirs));
             assert!(
-                memory.recall(&key).is_none(),
-                "what was found wrong is forgotten"
+                recent_writes.get(&key).is_none(),
+                "a wrong entry is removed"
             );
-            wrong += 1;
+            misses += 1;
         }
-        assert!((10..40).contains(&wrong), "{wrong}");
-        memory.keep(key.clone(), ours.clone());
-        assert!(memory.recall(&key).is_none());
-        (0..REACH).for_each(|_| memory.check(&key, Some(&ours)));
-        assert_eq!(memory.recall(&key).map(|known| known.version), Some(1));
-    }
-
-    impl Memory {
-        fn is_trusted(&self) -> bool {
-            self.with(|inner| inner.trust >= LEAST_TRUST)
-        }
+        assert!((10..40).contains(&misses), "{misses}");
+        recent_writes.insert(key.clone(), ours.clone());
+        assert!(recent_writes.get(&key).is_none());
+        (0..HIT_RATE_WINDOW).for_each(|_| recent_writes.verify(&key, Some(&ours)));
+        assert_eq!(recent_writes.get(&key).map(|state| state.version), Some(1));
     }
 }

@@ -70,8 +70,8 @@ impl Roles {
     pub(super) fn store(&self, role: &str) -> Store {
         // With presence, as with webhooks: a resume then reads more.
         let lanes = StoreConfig {
-            save_lanes: 2,
-            resume_lanes: 1,
+            save_workers: 2,
+            resume_workers: 1,
             other_connections: 2,
             ..StoreConfig::default()
         };
@@ -148,7 +148,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     let [job] = jobs.as_slice() else {
         panic!("{jobs:?}")
     };
-    service.put_restore_job_back(job, now).await.unwrap();
+    service.postpone_restore_job(job, now).await.unwrap();
     service.finish_restore_job(job).await.unwrap();
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();

@@ -163,7 +163,7 @@ async fn more_than_the_queue_takes_is_overload() {
     const PEERS: usize = 24;
     let world = World::new().await;
     let store = StoreConfig {
-        max_waiting_kib: 16,
+        queue_capacity_kib: 16,
         ..Setup::default().store
     };
     let app = world

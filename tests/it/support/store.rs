@@ -26,8 +26,8 @@ pub(crate) fn store(url: &str) -> Store {
     Store::new(
         url.parse().unwrap(),
         StoreConfig {
-            save_lanes: 2,
-            resume_lanes: 2,
+            save_workers: 2,
+            resume_workers: 2,
             other_connections: 2,
             ..StoreConfig::default()
         },

@@ -51,8 +51,8 @@ impl Default for Setup {
                 store_names: true,
             },
             store: StoreConfig {
-                save_lanes: 2,
-                resume_lanes: 1,
+                save_workers: 2,
+                resume_workers: 1,
                 other_connections: 2,
                 ..StoreConfig::default()
             },

@@ -1,0 +1,160 @@
+//! A pool of our own: connections are opened when needed, and reused while they are good.
+//!
+//! sqlx's pool pings every connection that is returned to it. That is a round trip for each
+//! statement, and it has no timeout, so a server that freezes takes connections out of the pool for
+//! good. Here a connection is released only after its statement ran to its end. After an error, a
+//! timeout or a caller that stops waiting, it is closed, so that nobody gets an answer that was
+//! meant for somebody else.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection, Executor};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::backoff::Backoff;
+use crate::store::StoreError;
+use crate::store::error::{UnavailableReason, is_outage};
+
+/// How long opening a connection may take, all attempts together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pauses between these attempts.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(20),
+    longest: Duration::from_millis(250),
+    factor: 2,
+    jitter: 0.0,
+};
+/// Every statement of the service is a look-up by index. A generic plan stays one for any
+/// arguments. Postgres prefers a new plan for each array, and planning takes longer than running.
+///
+/// The statement timeout is a little longer than ours. It makes the server give up statements that
+/// nobody waits for any more: connections would pile up on the server behind a lock that is held
+/// for long.
+const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                       SET jit = off; SET statement_timeout = '6s'";
+/// How long a connection may be idle: less than load balancers and firewalls allow.
+const MAX_IDLE: Duration = Duration::from_mins(5);
+/// How long a connection may be used, so that connections follow a primary that moves.
+const MAX_AGE: Duration = Duration::from_mins(30);
+
+/// The connections of one process.
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    max_idle: usize,
+    idle: Mutex<Vec<Idle>>,
+    /// Every open connection holds a clone.
+    open: Arc<()>,
+}
+
+struct Idle {
+    connection: PooledConnection,
+    since: Instant,
+}
+
+/// An open connection in use. It is closed when this is dropped rather than released.
+pub(super) struct PooledConnection {
+    connection: PgConnection,
+    opened_at: Instant,
+    _open: Arc<()>,
+}
+
+impl PooledConnection {
+    pub(super) fn get_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Pool {
+    pub(super) fn new(options: PgConnectOptions, max_idle: usize) -> Self {
+        Self {
+            options,
+            max_idle,
+            idle: Mutex::default(),
+            open: Arc::default(),
+        }
+    }
+
+    /// The number of connections: all, and those in use.
+    pub(super) fn connections(&self) -> (u32, u32) {
+        let idle = self.idle().len();
+        let open = Arc::strong_count(&self.open) - 1;
+        let count = |connections| u32::try_from(connections).unwrap_or(u32::MAX);
+        (count(open), count(open.saturating_sub(idle)))
+    }
+
+    /// A new connection with the server's default settings.
+    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut failure = UnavailableReason::ConnectTimeout(CONNECT_TIMEOUT);
+        let mut retry = 0;
+        loop {
+            match timeout_at(deadline, PgConnection::connect_with(&self.options)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => {
+                    let is_transient = is_outage(&error);
+                    failure = UnavailableReason::Connect(Arc::new(error));
+                    if !is_transient {
+                        return Err(failure.into());
+                    }
+                }
+                Err(_) => return Err(failure.into()),
+            }
+            let pause = BACKOFF.pause(retry);
+            if Instant::now() + pause >= deadline {
+                return Err(failure.into());
+            }
+            sleep(pause).await;
+            retry += 1;
+        }
+    }
+
+    /// A new connection with the settings of the service.
+    pub(super) async fn open(&self) -> Result<PooledConnection, StoreError> {
+        let mut connection = self.connect().await?;
+        let set = connection.execute(SESSION).await;
+        set.map_err(|error| UnavailableReason::Connect(Arc::new(error)))?;
+        Ok(PooledConnection {
+            connection,
+            opened_at: Instant::now(),
+            _open: self.open.clone(),
+        })
+    }
+
+    /// The idle connection that was used last.
+    pub(super) fn take_idle(&self) -> Option<PooledConnection> {
+        let connection = self.idle().pop()?.connection;
+        if connection.opened_at.elapsed() < MAX_AGE {
+            Some(connection)
+        } else {
+            None
+        }
+    }
+
+    /// Makes a connection available to others.
+    pub(super) fn release(&self, connection: PooledConnection) {
+        let mut idle = self.idle();
+        // Those at the front have been idle the longest.
+        let expired = idle
+            .iter()
+            .take_while(|idle| idle.since.elapsed() > MAX_IDLE)
+            .count();
+        idle.drain(..expired);
+        if idle.len() < self.max_idle {
+            idle.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Closes all idle connections. Where one connection is dead, most likely all are.
+    pub(super) fn clear_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,79 @@
+//! Look-ups of single peers.
+
+use sqlx::{PgConnection, query_scalar};
+
+use super::connections::Statement;
+use super::{Store, StoreError, rows};
+use crate::domain::{PeerId, PeerKey, RoomId, UserId};
+
+impl Store {
+    /// Whether a saved state was ever sent to this peer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn was_restored_to(&self, key: &PeerKey) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.others.execute(WasRestoredTo { key }).await
+    }
+
+    /// The room in which a user's peer was observed last; none where it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn room_of(
+        &self,
+        user_id: &UserId,
+        peer_id: &PeerId,
+    ) -> Result<Option<RoomId>, StoreError> {
+        let room_of_peer = RoomOfPeer {
+            user_id: user_id.clone(),
+            peer_id: peer_id.clone(),
+        };
+        self.others.execute(room_of_peer).await
+    }
+}
+
+struct WasRestoredTo {
+    key: PeerKey,
+}
+
+impl Statement for WasRestoredTo {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        query_scalar!(
+            r#"SELECT EXISTS (
+                   SELECT FROM peers
+                   WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 AND restored_at IS NOT NULL
+               ) AS "restored!""#,
+            self.key.user_id.as_str(),
+            self.key.room_id.as_str(),
+            self.key.peer_id.as_str()
+        )
+        .fetch_one(connection)
+        .await
+    }
+}
+
+struct RoomOfPeer {
+    user_id: UserId,
+    peer_id: PeerId,
+}
+
+impl Statement for RoomOfPeer {
+    type Output = Option<RoomId>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<RoomId>, sqlx::Error> {
+        let room_id = query_scalar!(
+            "SELECT room_id FROM peers WHERE user_id = $1 AND peer_id = $2
+             ORDER BY last_observed_at DESC LIMIT 1",
+            self.user_id.as_str(),
+            self.peer_id.as_str()
+        )
+        .fetch_optional(connection)
+        .await?;
+        room_id
+            .map(|room_id| RoomId::parse(&room_id).map_err(rows::corrupt))
+            .transpose()
+    }
+}

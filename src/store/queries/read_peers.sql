@@ -1,0 +1,13 @@
+-- The stored states of some peers: the baseline of a save.
+-- $1, $2, $3: user ids, room ids and peer ids, one entry for each peer.
+SELECT known.user_id, known.room_id, known.peer_id, known.version, known.snapshot_id, known.source,
+       known.metadata_raw, known.metadata_changed_at, known.name, known.role, known.tracks::text AS tracks,
+       known.joined_at, known.first_observed_at, known.last_observed_at, known.connected_since,
+       known.session_id, known.ended_at, known.end_kind, known.end_reason, known.restored_at,
+       known.restored_change, known.restored_changed_at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS q(user_id, room_id, peer_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM peers
+    WHERE peers.user_id = q.user_id AND peers.room_id = q.room_id AND peers.peer_id = q.peer_id
+    LIMIT 1
+) AS known

@@ -1,0 +1,124 @@
+//! The peer of a user whose metadata changed last: an entry of an index and a row of `peers`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, query_file_as};
+use uuid::Uuid;
+
+use super::ResumeQuery;
+use crate::domain::{PeerId, RoomId, SavedState, UserPresence};
+use crate::store::rows;
+
+struct Row {
+    /// The position of its query among the arguments, from 1.
+    ord: i64,
+    user_id: String,
+    room_id: String,
+    peer_id: String,
+    snapshot_id: Uuid,
+    metadata_raw: Option<Vec<u8>>,
+    changed_at: DateTime<Utc>,
+    name: Option<String>,
+    role: Option<String>,
+    joined_at: Option<DateTime<Utc>>,
+    last_observed_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn into_state(self) -> Result<SavedState, sqlx::Error> {
+        Ok(SavedState {
+            key: rows::key(&self.user_id, &self.room_id, &self.peer_id)?,
+            snapshot_id: self.snapshot_id,
+            metadata: rows::metadata(self.metadata_raw)?,
+            changed_at: self.changed_at.into(),
+            name: rows::label(self.name),
+            role: rows::label(self.role),
+            joined_at: self.joined_at.map(Into::into),
+            last_observed_at: self.last_observed_at.into(),
+            presence: UserPresence::default(),
+        })
+    }
+}
+
+pub(super) async fn latest_state(
+    connection: &mut PgConnection,
+    query: &ResumeQuery,
+) -> Result<Option<SavedState>, sqlx::Error> {
+    let user_id = query.user_id.as_str();
+    let excluded = query.exclude_peer_id.as_ref().map(PeerId::as_str);
+    let row = match &query.room_id {
+        None => {
+            query_file_as!(Row, "src/store/queries/resume_one.sql", user_id, excluded)
+                .fetch_optional(connection)
+                .await?
+        }
+        Some(room_id) => {
+            query_file_as!(
+                Row,
+                "src/store/queries/resume_one_in_room.sql",
+                user_id,
+                excluded,
+                room_id.as_str()
+            )
+            .fetch_optional(connection)
+            .await?
+        }
+    };
+    row.map(Row::into_state).transpose()
+}
+
+/// One state for each query, in order: one statement for those without a room, one for the others.
+pub(super) async fn latest_states(
+    connection: &mut PgConnection,
+    queries: &[ResumeQuery],
+) -> Result<Vec<Option<SavedState>>, sqlx::Error> {
+    let mut states: Vec<Option<SavedState>> = queries.iter().map(|_| None).collect();
+    let (in_room, anywhere): (Vec<usize>, Vec<usize>) =
+        (0..queries.len()).partition(|&index| queries[index].room_id.is_some());
+    for mut indices in [anywhere, in_room] {
+        if indices.is_empty() {
+            continue;
+        }
+        let selected: Vec<&ResumeQuery> = indices.iter().map(|&index| &queries[index]).collect();
+        for row in latest_rows(connection, &selected).await? {
+            let index = *rows::at_ordinality(&mut indices, row.ord)?;
+            states[index] = Some(row.into_state()?);
+        }
+    }
+    Ok(states)
+}
+
+/// The rows for queries that either all name a room or none does.
+async fn latest_rows(
+    connection: &mut PgConnection,
+    queries: &[&ResumeQuery],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let user_ids: Vec<&str> = queries.iter().map(|query| query.user_id.as_str()).collect();
+    let excluded: Vec<Option<&str>> = queries
+        .iter()
+        .map(|query| query.exclude_peer_id.as_ref().map(PeerId::as_str))
+        .collect();
+    let room_ids: Vec<&str> = queries
+        .iter()
+        .filter_map(|query| query.room_id.as_ref().map(RoomId::as_str))
+        .collect();
+    if room_ids.is_empty() {
+        query_file_as!(
+            Row,
+            "src/store/queries/resume_many.sql",
+            &user_ids as &[&str],
+            &excluded as &[Option<&str>]
+        )
+        .fetch_all(connection)
+        .await
+    } else {
+        query_file_as!(
+            Row,
+            "src/store/queries/resume_many_in_room.sql",
+            &user_ids as &[&str],
+            &excluded as &[Option<&str>],
+            &room_ids as &[&str]
+        )
+        .fetch_all(connection)
+        .await
+    }
+}

@@ -1,0 +1,103 @@
+//! Resumes: the saved state of a user, read from the primary, many users in one statement.
+
+mod latest;
+
+use sqlx::PgConnection;
+
+use self::latest::{latest_state, latest_states};
+use super::StoreError;
+use super::batch::Batch;
+use super::connections::{Database, Statement};
+use super::presence::read_presence;
+use crate::domain::{PeerId, PeerKey, RoomId, SavedState, UserId};
+
+/// Which saved state is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeQuery {
+    /// The user.
+    pub user_id: UserId,
+    /// Only of peers in this room.
+    pub room_id: Option<RoomId>,
+    /// Not of this peer: the new connection itself.
+    pub exclude_peer_id: Option<PeerId>,
+}
+
+impl ResumeQuery {
+    /// The saved state of a user, whichever of their peers has it.
+    pub fn of_user(user_id: &UserId) -> Self {
+        Self {
+            user_id: user_id.clone(),
+            room_id: None,
+            exclude_peer_id: None,
+        }
+    }
+}
+
+/// Reads saved states in batches.
+pub(super) struct ResumeBatch {
+    pub(super) database: Database,
+    /// Whether to read presence. Without webhooks none is reported.
+    pub(super) presence: bool,
+}
+
+impl Batch for ResumeBatch {
+    type Item = ResumeQuery;
+    type Output = Option<SavedState>;
+    const NAME: &'static str = "resume";
+    const SKIPS_ABANDONED: bool = true;
+
+    fn size(_: &ResumeQuery) -> usize {
+        0
+    }
+
+    async fn run(&self, queries: Vec<ResumeQuery>) -> Vec<Result<Option<SavedState>, StoreError>> {
+        let resume = Resume {
+            queries: &queries,
+            presence: self.presence,
+        };
+        match self.database.execute(&resume).await {
+            Ok(states) => states.into_iter().map(Ok).collect(),
+            Err(error) => queries.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+}
+
+struct Resume<'a> {
+    queries: &'a [ResumeQuery],
+    presence: bool,
+}
+
+impl Statement for Resume<'_> {
+    /// One for each query, in order.
+    type Output = Vec<Option<SavedState>>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
+        let mut states = match self.queries {
+            [query] => vec![latest_state(connection, query).await?],
+            queries => latest_states(connection, queries).await?,
+        };
+        if self.presence {
+            add_presence(connection, &mut states).await?;
+        }
+        Ok(states)
+    }
+}
+
+async fn add_presence(
+    connection: &mut PgConnection,
+    states: &mut [Option<SavedState>],
+) -> Result<(), sqlx::Error> {
+    let keys: Vec<PeerKey> = states
+        .iter()
+        .flatten()
+        .map(|state| state.key.clone())
+        .collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let presences = read_presence(connection, &keys).await?;
+    for (state, presence) in states.iter_mut().flatten().zip(presences) {
+        state.presence = presence;
+    }
+    Ok(())
+}
