@@ -6,6 +6,7 @@ mod commands;
 mod databases;
 #[cfg(feature = "demo")]
 mod demo;
+mod documentation;
 mod exact;
 mod expectations;
 mod failures;
