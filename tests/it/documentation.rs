@@ -219,3 +219,23 @@ fn every_sentence_has_a_line_of_its_own() {
         }
     }
 }
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let root = Path::new(ROOT);
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let decision = fs::read_to_string(root.join("docs/decisions/0017-dependencies.md")).unwrap();
+    let reasons: Vec<&str> = decision
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|crates| crates.split([',', ' ']))
+        .collect();
+    let mut in_dependencies = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_dependencies = ["[dependencies]", "[dev-dependencies]"].contains(&line);
+        } else if in_dependencies && let Some((name, _)) = line.split_once(" = ") {
+            assert!(reasons.contains(&name), "{name}");
+        }
+    }
+}
