@@ -239,3 +239,33 @@ fn every_dependency_has_its_reason() {
         }
     }
 }
+
+/// The source of every module of the service, in one text.
+fn source() -> String {
+    let (mut source, mut directories) = (String::new(), vec![Path::new(ROOT).join("src")]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                source.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    source
+}
+
+#[test]
+fn every_log_message_and_metric_that_is_named_exists() {
+    let source = source();
+    let operations = Page::read(Path::new(ROOT).join("docs/operations.md"));
+    let mut heading = "";
+    for line in &operations.lines {
+        heading = line.text.strip_prefix("## ").unwrap_or(heading);
+        let in_table = ["Log", "Metrics"].contains(&heading) && line.text.starts_with("| `");
+        if let Some(name) = code_spans(&line.text).next().filter(|_| in_table) {
+            assert!(source.contains(&format!("\"{name}")), "{name}");
+        }
+    }
+}
