@@ -16,6 +16,7 @@ mod problems;
 mod restores;
 mod rules;
 mod settings;
+mod stories;
 mod support;
 mod upstream;
 mod webhooks;
