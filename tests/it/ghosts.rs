@@ -1,4 +1,5 @@
-//! What the service is for: a player drops, comes back as an empty peer beside their ghost, and gets their state back.
+//! What the service is for: a player drops, joins again as an empty peer beside their ghost, and
+//! gets their state back.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ fn after(world: &World, seconds: u64) {
     world.clock.advance(Duration::from_secs(seconds));
 }
 
-/// Which peer's state is resumed, and what it is.
+/// The peer whose state is resumed, and its metadata.
 async fn resumed(app: &Replica, query: &str) -> (String, String) {
     let state = app
         .get(&format!("/v1/users/player-7/resume{query}"))
@@ -40,7 +41,8 @@ fn is(peer: &str, metadata: &str) -> (String, String) {
     (peer.to_owned(), metadata.to_owned())
 }
 
-/// `old` plays, drops and lingers with its state; five seconds later `new` joins, with what the game sets at join.
+/// `old` plays and drops, and stays listed as a ghost. Five seconds later `new` joins, with what
+/// the game sets at join.
 async fn dropped_and_back(at_join: &str) -> (World, Replica) {
     let (world, app) = World::with_app().await;
     world.join("player-7", "old", "");
@@ -62,7 +64,7 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
         "the new peer and the ghost"
     );
     assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
-    // However often and in whatever way the empty peer is seen.
+    // However often and in whatever way the empty peer is observed.
     after(&world, 1);
     app.snapshot("new").await;
     assert_eq!(resumed(&app, "").await, is("old", "hp 71"));
@@ -70,13 +72,13 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
     world.set("new", "hp 50");
     app.snapshot("new").await.expect(201);
     assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
-    // The ghost is seen later than the update, but it is no change.
+    // The ghost is observed later than the update, but that is no change.
     after(&world, 1);
     app.snapshot("old").await.expect(200);
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
 
-    // The ghost goes, then everyone: what is saved stays.
+    // The ghost disappears, then everyone leaves: what is saved stays.
     after(&world, 60);
     assert_eq!(
         app.snapshot("old").await.expect(404).code(),
@@ -90,7 +92,7 @@ async fn a_player_who_comes_back_beside_their_ghost_gets_their_state() {
     assert_eq!(resumed(&app, "").await, is("new", "hp 50"));
 }
 
-/// The state was never fetched before the drop: the ghost is the last chance.
+/// The state was never fetched before the drop, so the ghost is the last chance to save it.
 #[tokio::test]
 async fn the_ghost_itself_can_be_saved() {
     let (world, app) = World::with_app().await;
@@ -106,7 +108,7 @@ async fn the_ghost_itself_can_be_saved() {
 }
 
 #[tokio::test]
-async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
+async fn a_clear_leaves_nothing_to_resume_until_something_is_set() {
     let (world, app) = dropped_and_back("").await;
     for cleared in [
         WireMetadata::text(""),
@@ -123,7 +125,7 @@ async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
             .unwrap();
         app.snapshot("new").await.expect(201);
         nothing_is_resumed(&app).await;
-        // Not even the ghost's state, seen once more.
+        // Not even the ghost's state, when it is observed again.
         after(&world, 1);
         app.snapshot_room().await.expect(200);
         nothing_is_resumed(&app).await;
@@ -142,7 +144,7 @@ async fn a_real_clear_leaves_nothing_to_resume_until_something_is_set() {
 #[tokio::test]
 async fn a_peer_that_never_had_metadata_replaces_nothing() {
     let (world, app) = dropped_and_back("").await;
-    // From `""` to null and back, with other changes beside: still nothing.
+    // From `""` to null, back, and to absent: still nothing is set.
     for empty in [
         WireMetadata::json("null").unwrap(),
         WireMetadata::text(""),
@@ -162,7 +164,7 @@ async fn ties_go_to_the_later_join_then_to_the_greater_id() {
     after(&world, 1);
     world.join("player-7", "a-later", "of a");
     world.join("player-7", "b-later", "of b");
-    // All three are first seen at one instant.
+    // All three are first observed at the same instant.
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("b-later", "of b"));
     assert_eq!(
@@ -179,7 +181,7 @@ async fn ties_go_to_the_later_join_then_to_the_greater_id() {
 }
 
 #[tokio::test]
-async fn of_two_devices_the_last_change_counts_whichever_is_seen_last() {
+async fn of_two_devices_the_last_change_counts_whichever_is_observed_last() {
     let (world, app) = World::with_app().await;
     let other = world.replica(Setup::default()).await;
     world.join("player-7", "phone", "phone 0");
@@ -200,7 +202,7 @@ async fn of_two_devices_the_last_change_counts_whichever_is_seen_last() {
 }
 
 #[tokio::test]
-async fn defaults_that_a_game_sets_at_join_can_be_left_out_of_account() {
+async fn defaults_that_a_game_sets_at_join_can_be_excluded() {
     let (world, app) = dropped_and_back("defaults").await;
     app.snapshot_room().await.expect(200);
     assert_eq!(resumed(&app, "").await, is("new", "defaults"));
@@ -225,7 +227,7 @@ async fn defaults_that_a_game_sets_at_join_can_be_left_out_of_account() {
 }
 
 #[tokio::test]
-async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be_stored() {
+async fn names_are_in_neither_the_database_nor_the_answers_where_they_are_not_to_be_stored() {
     const NAME: &str = "Annika Hansen";
     let world = World::new().await;
     let limits = StoragePolicy {
@@ -252,7 +254,7 @@ async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be
         ..hms_sim::Update::default()
     };
     world.sim.update(ROOM, "peer-1", renamed).unwrap();
-    // Another name is no change where there are none.
+    // Where names are not stored, another name is no change.
     answers.push(app.snapshot("peer-1").await.expect(200));
     answers.push(app.snapshot_room().await.expect(200));
     answers.push(app.resume("player-7").await.expect(200));
@@ -268,20 +270,20 @@ async fn names_stay_out_of_the_database_and_the_answers_where_they_are_not_to_be
     let pool = world.database.pool().await;
     let relations = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')";
     let relations = sqlx::query(relations).fetch_all(&pool).await.unwrap();
-    let mut kept = String::new();
+    let mut stored = String::new();
     for relation in relations {
         let rows = format!(
             "SELECT coalesce(string_agg(r::text, ' '), '') FROM {} r",
             relation.get::<&str, _>(0)
         );
-        kept += sqlx::query(sqlx::AssertSqlSafe(rows))
+        stored += sqlx::query(sqlx::AssertSqlSafe(rows))
             .fetch_one(&pool)
             .await
             .unwrap()
             .get::<&str, _>(0);
     }
     assert!(
-        kept.contains("player-7") && !kept.contains("Annika"),
-        "{kept}"
+        stored.contains("player-7") && !stored.contains("Annika"),
+        "{stored}"
     );
 }

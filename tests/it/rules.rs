@@ -1,4 +1,5 @@
-//! The ordering rules through the store: generated observations, in random order, through two replicas at once.
+//! The ordering rules through the store: generated observations, in random order, through two
+//! replicas at once.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::support::store::{
     sample_observations, store,
 };
 
-/// Another order of the same observations, in which those of one peer keep theirs.
+/// The same observations in another order; those of one peer stay in theirs.
 fn interleaved(observations: &[SampleObservation], picks: &[Index]) -> Vec<SampleObservation> {
     let mut queues: BTreeMap<usize, std::collections::VecDeque<SampleObservation>> =
         BTreeMap::new();
@@ -45,7 +46,7 @@ fn interleaved(observations: &[SampleObservation], picks: &[Index]) -> Vec<Sampl
     order
 }
 
-/// What resume must say, told from the rules alone: which peer, since when, with what.
+/// What a resume must return, by the rules alone: which peer, since when, with what metadata.
 fn expected(
     observations: &[SampleObservation],
     room: Option<&str>,
@@ -112,7 +113,7 @@ fn resume_is_the_latest_change_of_metadata() {
                 let now = resumed(&store, &user, None, None).await;
                 assert_eq!(now, expected(&observations[..=count], None, None));
                 let changed = now.map(|(_, changed, _)| changed);
-                assert!(changed >= before, "resume stepped back to an older change");
+                assert!(changed >= before, "resume went back to an older change");
                 before = changed;
             }
             for room in [None, Some("cave"), Some("tower")] {
@@ -128,7 +129,7 @@ fn resume_is_the_latest_change_of_metadata() {
 }
 
 #[test]
-fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
+fn neither_the_interleaving_of_peers_nor_the_replica_matters() {
     let strategy = (
         sample_observations(),
         prop::collection::vec(any::<Index>(), 24),
@@ -159,18 +160,18 @@ fn the_interleaving_of_peers_does_not_matter_nor_through_which_replica() {
     );
 }
 
-/// All at once, in batches, through two replicas that fight over the same rows: nothing is lost, no row is doubled.
+/// All at once, in batches, through two replicas that compete for the same rows: no observation is
+/// lost, and none makes two rows.
 #[test]
-fn concurrent_saves_of_one_user_keep_every_observation_once() {
+fn concurrent_saves_of_one_user_store_every_observation_once() {
     for_generated(
         40,
         &sample_observations(),
         postgres::database(),
         &async |database: &Database, observations| {
             let (one, two, user) = (store(database.url()), store(database.url()), new_user());
-            // Of one peer, observations at different times only: their outcome then depends on no order of arrival but lateness.
-            let saves = observations.iter().enumerate().map(|(place, observation)| {
-                let through = if place % 2 == 0 { &one } else { &two };
+            let saves = observations.iter().enumerate().map(|(index, observation)| {
+                let through = if index % 2 == 0 { &one } else { &two };
                 through.save(observation.of(&user))
             });
             for saved in futures_util::future::join_all(saves).await {
@@ -178,21 +179,21 @@ fn concurrent_saves_of_one_user_keep_every_observation_once() {
             }
             let rows = history(&one, &user).await;
             for observation in &observations {
-                let seen = observation.of(&user);
-                let told = rows.iter().filter(|row| {
-                    row.key == seen.key
-                        && row.metadata == seen.metadata
-                        && row.first_observed_at <= seen.observed_at
-                        && row.last_observed_at >= seen.observed_at
+                let expected = observation.of(&user);
+                let is_stored = rows.iter().any(|row| {
+                    row.key == expected.key
+                        && row.metadata == expected.metadata
+                        && row.first_observed_at <= expected.observed_at
+                        && row.last_observed_at >= expected.observed_at
                 });
-                assert!(told.count() >= 1, "{observation:?} is in no row of history");
+                assert!(is_stored, "{observation:?} is in no row of history");
             }
             let mut ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), rows.len());
 
-            // Once more, in any order: not a row more, and the state stays.
+            // Again, in another order: no row is added, and the state stays.
             let state = resumed(&one, &user, None, None).await;
             for observation in observations.iter().rev() {
                 two.save(observation.of(&user)).await.unwrap();
@@ -203,13 +204,14 @@ fn concurrent_saves_of_one_user_keep_every_observation_once() {
     );
 }
 
-/// Rows that are added, passed at once, and extended, in one batch and over two: history is what was answered, and tracks
-/// are of rows that the peer endpoint told only, though the state carries them on.
+/// Current and intermediate rows that are added and extended, within one batch and across two:
+/// history is what was answered. Only rows from the peer endpoint have tracks, although the state
+/// retains them.
 #[tokio::test]
-async fn history_is_what_was_answered_whatever_a_batch_holds() {
+async fn history_is_what_was_answered_whatever_a_batch_contains() {
     let database = postgres::database().await;
     let (store, user) = (store(database.url()), new_user());
-    let seen = |peer, second, metadata, tracks: Option<&str>| Observation {
+    let observation = |peer, second, metadata, tracks: Option<&str>| Observation {
         source: if tracks.is_some() {
             Source::Peer
         } else {
@@ -225,19 +227,19 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
     };
     let muted = Some(r#"{"t":{"mute":true}}"#);
     let first = vec![
-        seen(0, 1, "a", muted),
-        seen(0, 2, "b", None),
-        seen(0, 3, "b", None),
-        seen(0, 4, "c", Some("{}")),
-        seen(1, 1, "a", muted),
+        observation(0, 1, "a", muted),
+        observation(0, 2, "b", None),
+        observation(0, 3, "b", None),
+        observation(0, 4, "c", Some("{}")),
+        observation(1, 1, "a", muted),
     ];
     let second = vec![
-        seen(0, 5, "c", None),
-        seen(0, 6, "d", None),
-        seen(1, 2, "a", None),
-        seen(2, 1, "a", None),
+        observation(0, 5, "c", None),
+        observation(0, 6, "d", None),
+        observation(1, 2, "a", None),
+        observation(2, 1, "a", None),
     ];
-    let third = vec![seen(1, 3, "b", None), seen(2, 3, "b", muted)];
+    let third = vec![observation(1, 3, "b", None), observation(2, 3, "b", muted)];
     let mut answered = BTreeMap::new();
     for batch in [first, second, third] {
         for saved in store.save_all(batch).await {
@@ -245,12 +247,12 @@ async fn history_is_what_was_answered_whatever_a_batch_holds() {
             answered.insert(row.id, row);
         }
     }
-    let kept: BTreeMap<Uuid, _> = history(&store, &user)
+    let stored: BTreeMap<Uuid, _> = history(&store, &user)
         .await
         .into_iter()
         .map(|row| (row.id, row))
         .collect();
-    assert_eq!(kept, answered);
-    let with_tracks = kept.values().filter(|row| row.tracks.is_some()).count();
-    assert_eq!((kept.len(), with_tracks), (8, 4));
+    assert_eq!(stored, answered);
+    let with_tracks = stored.values().filter(|row| row.tracks.is_some()).count();
+    assert_eq!((stored.len(), with_tracks), (8, 4));
 }

@@ -1,4 +1,4 @@
-//! Restores that joins cause: a game without a line of its own gets its players' states back.
+//! Automatic restores: players get their state back without any code in the game.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::rows;
 use crate::support::webhooks::send_webhooks;
 use crate::support::world::{ROOM, Replica, Setup, World};
 
-/// A world whose 100ms tells a replica everything, which restores these states by itself.
+/// A world whose 100ms sends webhooks to a replica that restores these states automatically.
 async fn world(which: &str) -> (World, Replica) {
     let world = World::new().await;
     let app = replica(&world, which).await;
@@ -27,25 +27,25 @@ async fn replica(world: &World, which: &str) -> Replica {
     world.replica(setup).await
 }
 
-/// `old` plays and drops, which is told now or at the end of its ghost. Nobody has fetched it.
+/// `old` plays and drops, which is reported now or when its ghost ends. It is never fetched.
 async fn play_and_drop(world: &World, leave_at: LeaveAt) {
     world.join("player-7", "old", "");
     world.set("old", "hp 71");
     world.drop_peer_reported("old", leave_at);
-    told(world).await;
+    all_delivered(world).await;
     world.clock.advance(Duration::from_secs(2));
 }
 
-/// Waits until everything that happened is told.
-async fn told(world: &World) {
-    passing(world, "everything is told", async || {
+/// Waits until 100ms has delivered every event.
+async fn all_delivered(world: &World) {
+    until(world, "every event is delivered", async || {
         world.sim.pending_deliveries() == 0
     })
     .await;
 }
 
-/// Waits until `condition` holds, while the time of the world passes ten times as fast as ours.
-async fn passing(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
+/// Waits until `condition` holds, while the clock of the world runs ten times as fast as ours.
+async fn until(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !condition().await {
         assert!(
@@ -64,7 +64,7 @@ async fn jobs(pool: &PgPool) -> i64 {
         .unwrap()
 }
 
-async fn one_job_waits(world: &World) {
+async fn assert_one_job_waits(world: &World) {
     assert_eq!(
         (
             jobs(&world.database.pool().await).await,
@@ -74,17 +74,17 @@ async fn one_job_waits(world: &World) {
     );
 }
 
-async fn jobs_are_done(world: &World) {
+async fn until_jobs_are_done(world: &World) {
     let pool = world.database.pool().await;
-    passing(world, "the jobs are done", async || jobs(&pool).await == 0).await;
+    until(world, "the jobs are done", async || jobs(&pool).await == 0).await;
 }
 
-async fn restored(world: &World, peer: &str) {
-    passing(world, "the state is back", async || {
+async fn until_restored(world: &World, peer: &str) {
+    until(world, "the state is back", async || {
         world.metadata_of(peer) == "hp 71"
     })
     .await;
-    jobs_are_done(world).await;
+    until_jobs_are_done(world).await;
     assert_eq!(
         rows(world).await.last(),
         Some(&json!(["restore", peer, "restored", null]))
@@ -92,12 +92,12 @@ async fn restored(world: &World, peer: &str) {
 }
 
 #[tokio::test]
-async fn a_player_who_dropped_has_their_state_as_they_join_again() {
+async fn a_player_who_dropped_gets_their_state_when_they_join_again() {
     let (world, app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
     let dropped = app.resume("player-7").await.expect(200).json();
     world.join("player-7", "new", "");
-    restored(&world, "new").await;
+    until_restored(&world, "new").await;
     let now = app.resume("player-7").await.expect(200).json();
     assert_eq!(
         (&now["peer_id"], &now["changed_at"]),
@@ -119,26 +119,26 @@ async fn a_player_who_dropped_has_their_state_as_they_join_again() {
 }
 
 #[tokio::test]
-async fn a_drop_that_is_told_after_the_join_is_waited_for() {
+async fn a_drop_that_is_reported_after_the_join_is_waited_for() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::GhostEnd).await;
     world.join("player-7", "new", "");
-    told(&world).await;
-    one_job_waits(&world).await;
+    all_delivered(&world).await;
+    assert_one_job_waits(&world).await;
     world.clock.advance(Duration::from_mins(1));
-    restored(&world, "new").await;
+    until_restored(&world, "new").await;
 }
 
 #[tokio::test]
-async fn always_takes_it_from_the_ghost_that_nobody_has_seen() {
+async fn always_restores_the_state_of_a_ghost_that_was_never_observed() {
     let (world, _app) = world("always").await;
     play_and_drop(&world, LeaveAt::GhostEnd).await;
     world.join("player-7", "new", "");
-    restored(&world, "new").await;
+    until_restored(&world, "new").await;
 }
 
 #[tokio::test]
-async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
+async fn nothing_is_restored_after_a_leave_or_when_it_is_off() {
     for (which, leaves) in [("dropped", true), ("off", false)] {
         let (world, app) = world(which).await;
         world.join("player-7", "old", "");
@@ -149,10 +149,10 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
         } else {
             world.drop_peer_reported("old", LeaveAt::Drop);
         }
-        told(&world).await;
+        all_delivered(&world).await;
         world.join("player-7", "new", "");
-        told(&world).await;
-        jobs_are_done(&world).await;
+        all_delivered(&world).await;
+        until_jobs_are_done(&world).await;
         assert_eq!(
             (world.metadata_of("new").as_str(), world.updates().len()),
             ("", 0),
@@ -162,25 +162,25 @@ async fn who_left_gets_nothing_and_nor_does_anybody_where_it_is_off() {
 }
 
 #[tokio::test]
-async fn who_was_away_for_longer_than_the_window_gets_nothing() {
+async fn nothing_is_restored_after_the_window() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
     world.clock.advance(Duration::from_mins(10));
     world.join("player-7", "new", "");
-    told(&world).await;
-    jobs_are_done(&world).await;
+    all_delivered(&world).await;
+    until_jobs_are_done(&world).await;
     assert_eq!(world.metadata_of("new"), "");
 }
 
 #[tokio::test]
-async fn who_has_metadata_by_then_keeps_it() {
+async fn metadata_that_the_new_peer_has_set_is_not_overwritten() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::GhostEnd).await;
     world.join("player-7", "new", "");
-    told(&world).await;
+    all_delivered(&world).await;
     world.set("new", "a new game");
     world.clock.advance(Duration::from_mins(1));
-    jobs_are_done(&world).await;
+    until_jobs_are_done(&world).await;
     assert_eq!(
         (world.metadata_of("new").as_str(), world.updates().len()),
         ("a new game", 0)
@@ -188,22 +188,22 @@ async fn who_has_metadata_by_then_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_join_that_is_told_again_and_again_restores_once() {
+async fn a_join_that_is_delivered_many_times_restores_once() {
     let (world, app) = world("dropped").await;
     let other = replica(&world, "dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
-    let twice = WebhookRule::always(&["peer.join.success"], Effect::Duplicate(20));
+    let duplicate = WebhookRule::always(&["peer.join.success"], Effect::Duplicate(20));
     world.sim.set_webhook_settings(WebhookSettings {
-        rules: vec![twice],
+        rules: vec![duplicate],
         parallel: 8,
         ..WebhookSettings::default()
     });
     world.join("player-7", "new", "");
-    restored(&world, "new").await;
-    told(&world).await;
+    until_restored(&world, "new").await;
+    all_delivered(&world).await;
     world.sim.replay(&hms_sim::Replay::default());
-    told(&world).await;
-    jobs_are_done(&world).await;
+    all_delivered(&world).await;
+    until_jobs_are_done(&world).await;
     assert_eq!(world.updates().len(), 1);
     assert_eq!(rows(&world).await.len(), 1);
     for app in [app, other] {
@@ -214,28 +214,28 @@ async fn a_join_that_is_told_again_and_again_restores_once() {
     }
 }
 
-/// 100ms tells of a join before the peer can be fetched.
+/// 100ms reports a join before the peer can be fetched.
 #[tokio::test]
-async fn a_peer_that_cannot_be_fetched_yet_is_tried_again() {
+async fn a_peer_that_cannot_be_fetched_yet_is_fetched_again_later() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
     world
         .sim
         .set_faults([FaultRule::times(Operation::Peer, 3, Fault::Status(404))]);
     world.join("player-7", "new", "");
-    restored(&world, "new").await;
+    until_restored(&world, "new").await;
 }
 
 #[tokio::test]
-async fn a_peer_that_is_gone_is_given_up_and_recorded() {
+async fn a_restore_to_a_peer_that_is_gone_is_given_up_and_recorded() {
     let (world, _app) = world("dropped").await;
     play_and_drop(&world, LeaveAt::Drop).await;
     world
         .sim
         .set_faults([FaultRule::always(Operation::Peer, Fault::Status(404))]);
     world.join("player-7", "new", "");
-    told(&world).await;
-    jobs_are_done(&world).await;
+    all_delivered(&world).await;
+    until_jobs_are_done(&world).await;
     assert_eq!(
         rows(&world).await,
         [json!(["restore", "new", "failed", "peer-not-found"])]
@@ -243,7 +243,7 @@ async fn a_peer_that_is_gone_is_given_up_and_recorded() {
 }
 
 #[tokio::test]
-async fn while_100ms_is_down_it_waits_and_then_restores() {
+async fn a_restore_waits_while_100ms_is_down() {
     for operation in [Operation::Any, Operation::Update] {
         let (world, _app) = world("dropped").await;
         play_and_drop(&world, LeaveAt::Drop).await;
@@ -251,14 +251,14 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
             .sim
             .set_faults([FaultRule::always(operation, Fault::Status(503))]);
         world.join("player-7", "new", "");
-        told(&world).await;
+        all_delivered(&world).await;
         for _ in 0..60 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             world.clock.advance(Duration::from_secs(1));
         }
-        one_job_waits(&world).await;
+        assert_one_job_waits(&world).await;
         world.sim.set_faults([]);
-        restored(&world, "new").await;
+        until_restored(&world, "new").await;
         assert_eq!(
             rows(&world).await,
             [json!(["restore", "new", "restored", null])] as [Value; 1]
@@ -266,7 +266,8 @@ async fn while_100ms_is_down_it_waits_and_then_restores() {
     }
 }
 
-/// The value has arrived and its answer has not, so it is looked for before it is sent again.
+/// The update took effect, but its answer was lost. The next attempt finds the state on the peer
+/// instead of sending it again.
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
     let (world, app) = world("dropped").await;
@@ -275,7 +276,7 @@ async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
         .sim
         .set_faults([FaultRule::always(Operation::Update, Fault::CutBody)]);
     world.join("player-7", "new", "");
-    restored(&world, "new").await;
+    until_restored(&world, "new").await;
     let resumed = app.resume("player-7").await.expect(200).json();
     assert_eq!(
         (&resumed["peer_id"], &resumed["changed_at"]),
@@ -283,9 +284,10 @@ async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
     );
 }
 
-/// Of a returning player an old state is known, and the ghost's is not: that one is waited for.
+/// An old state of the player is saved, and the state of the ghost is not yet: that one is waited
+/// for.
 #[tokio::test]
-async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
+async fn an_older_state_than_the_ghosts_is_not_restored() {
     for ends_by_drop in [false, true] {
         let (world, app) = world("dropped").await;
         world.join("player-7", "older", "");
@@ -296,18 +298,18 @@ async fn a_state_from_before_the_ghost_is_not_restored_in_its_place() {
         } else {
             world.sim.leave(ROOM, "older").unwrap();
         }
-        told(&world).await;
+        all_delivered(&world).await;
         world.clock.advance(Duration::from_secs(1));
         world.join("player-7", "old", "");
-        told(&world).await;
-        jobs_are_done(&world).await;
+        all_delivered(&world).await;
+        until_jobs_are_done(&world).await;
         world.set("old", "hp 71");
         world.drop_peer("old");
         world.clock.advance(Duration::from_secs(1));
         world.join("player-7", "new", "");
-        told(&world).await;
-        one_job_waits(&world).await;
+        all_delivered(&world).await;
+        assert_one_job_waits(&world).await;
         world.clock.advance(Duration::from_mins(1));
-        restored(&world, "new").await;
+        until_restored(&world, "new").await;
     }
 }

@@ -1,4 +1,4 @@
-//! Claims: of many who want a state, one gets it.
+//! Claims: of many callers that want a state, one gets it.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn by(claimant: &str) -> Value {
 }
 
 #[tokio::test]
-async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
+async fn of_fifty_claimants_through_two_replicas_one_wins_and_may_ask_again() {
     let (world, one) = dropped_and_back("hp 71", "").await;
     let two = world.replica(Setup::default()).await;
     let answers = join_all((0..50).map(async |server: usize| {
@@ -22,7 +22,7 @@ async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
     let (won, lost): (Vec<_>, Vec<_>) =
         answers.into_iter().partition(|answer| answer.status == 200);
     let [won] = won.as_slice() else {
-        panic!("{} have won", won.len())
+        panic!("{} claimants won", won.len())
     };
     let claim = won.json()["claim"].clone();
     assert_eq!(won.json()["metadata_raw"], "hp 71");
@@ -53,7 +53,7 @@ async fn of_fifty_at_once_through_two_replicas_one_wins_and_may_ask_again() {
 }
 
 #[tokio::test]
-async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
+async fn a_claim_stands_on_the_new_peer_until_the_state_changes() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     let body = json!({"room_id": ROOM, "peer_id": "new", "claimed_by": "server-1"});
     let answer = restore(&app, &body).await.expect(200).json();
@@ -68,7 +68,7 @@ async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
         "already-claimed"
     );
 
-    // And on the one after it.
+    // And on the peer after that.
     world.drop_peer("new");
     world.join("player-7", "third", "");
     assert_eq!(
@@ -93,7 +93,7 @@ async fn what_was_claimed_stays_claimed_on_the_new_peer_until_it_changes() {
 }
 
 #[tokio::test]
-async fn who_loses_the_claim_sends_nothing() {
+async fn nothing_is_sent_for_a_claimant_that_loses() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     restore(&app, &by("server-1")).await.expect(200);
     let body = json!({"room_id": ROOM, "peer_id": "new", "claimed_by": "server-2"});

@@ -1,4 +1,4 @@
-//! Restores and claims: the saved state goes back to the new peer, once, and counts as no change there.
+//! Restores by request: the saved state is sent to the new peer, once, and is no new change there.
 
 mod automatic;
 mod claims;
@@ -18,7 +18,7 @@ async fn restore(app: &Replica, body: &Value) -> Answer {
     app.post_json("/v1/users/player-7/resume", body).await
 }
 
-/// `old` plays, is kept, and drops; a few seconds later `new` joins with this.
+/// `old` plays, is saved, and drops. A few seconds later `new` joins with this metadata.
 async fn dropped_and_back(state: &str, at_join: &str) -> (World, Replica) {
     let (world, app) = World::with_app().await;
     play_and_drop(&world, &app, state).await;
@@ -51,13 +51,13 @@ fn to(peer: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
+async fn the_state_is_restored_byte_for_byte_and_is_no_new_change() {
     let (world, app) = dropped_and_back(STATE, "").await;
     let before = app.resume("player-7").await.expect(200).json();
     let answer = restore(&app, &to("new")).await.expect(200);
     assert!(
         answer.text.contains(&format!("\"metadata\":{STATE}")),
-        "untouched: {}",
+        "unchanged: {}",
         answer.text
     );
     let answer = answer.json();
@@ -72,7 +72,7 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
     assert_eq!(world.metadata_of("new"), STATE);
     assert_eq!(world.updates(), [json!({"metadata": STATE})]);
 
-    // The state has moved, with the time of its change, however and by whomever the two peers are seen.
+    // The state is now the new peer's, with the time of its change, however the peers are observed.
     for _ in 0..2 {
         let now = app.resume("player-7").await.expect(200).json();
         assert_eq!(
@@ -97,7 +97,7 @@ async fn the_state_goes_back_byte_for_byte_and_is_no_new_change() {
 }
 
 #[tokio::test]
-async fn odd_metadata_goes_back_as_it_was() {
+async fn odd_metadata_is_restored_as_it_was() {
     let texts = [
         "a\0b",
         r#"{"a":"\u0000"}"#,
@@ -108,11 +108,11 @@ async fn odd_metadata_goes_back_as_it_was() {
         "[1.000]",
     ];
     let (world, app) = World::with_app().await;
-    for (place, text) in texts.iter().enumerate() {
+    for (index, text) in texts.iter().enumerate() {
         let (user, old, new) = (
-            format!("user-{place}"),
-            format!("old-{place}"),
-            format!("new-{place}"),
+            format!("user-{index}"),
+            format!("old-{index}"),
+            format!("new-{index}"),
         );
         world.join(&user, &old, text);
         app.snapshot(&old).await.expect(201);
@@ -128,7 +128,7 @@ async fn odd_metadata_goes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_peer_that_joined_earlier_takes_the_state_over_too() {
+async fn the_state_can_be_restored_to_a_peer_that_joined_earlier() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "tablet", "");
     app.snapshot("tablet").await.expect(201);
@@ -157,7 +157,7 @@ async fn a_peer_that_joined_earlier_takes_the_state_over_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_restored_says_why() {
+async fn an_answer_says_why_nothing_was_restored() {
     let (world, app) = dropped_and_back("hp 71", "defaults").await;
     world.join("player-8", "other", "");
     let not = async |body: Value, why: &str| {
@@ -189,7 +189,7 @@ async fn what_is_not_restored_says_why() {
         .post_json(path, &json!({"claimed_by": "server-1"}))
         .await;
     assert_eq!(alone.expect(404).code(), "no-saved-metadata");
-    // Without a peer and a claim it is a resume like any other.
+    // Without a peer and a claimant the request is a plain resume.
     let plain = restore(&app, &json!({})).await.expect(200).json();
     assert_eq!(
         (&plain["restored"], &plain["why"], &plain["claim"]),
@@ -198,7 +198,7 @@ async fn what_is_not_restored_says_why() {
 }
 
 #[tokio::test]
-async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what_came_after() {
+async fn overwriting_disregards_the_defaults_of_the_new_peer_but_not_what_the_player_sets_later() {
     let (world, app) = dropped_and_back("hp 71", "defaults").await;
     app.snapshot("new").await.expect(201);
     assert_eq!(
@@ -232,7 +232,7 @@ async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what
     assert_eq!(
         (&again["restored"], &again["why"]),
         (&json!(false), &json!("same-peer")),
-        "the player's own by now"
+        "it is the player's own by now"
     );
     assert_eq!(world.metadata_of("new"), "hp 99");
     assert_eq!(
@@ -242,9 +242,9 @@ async fn overwriting_leaves_the_new_peers_defaults_out_of_account_and_never_what
 }
 
 #[tokio::test]
-async fn the_room_is_found_where_it_is_not_told() {
+async fn the_room_of_the_peer_is_found_where_the_request_does_not_name_it() {
     let (_world, app) = dropped_and_back("hp 71", "").await;
-    // Where the state is from; then where the peer was seen.
+    // First by the state's room, then by the room where the peer was observed.
     for expected in [true, false] {
         let answer = restore(&app, &json!({"peer_id": "new"}))
             .await
@@ -263,7 +263,7 @@ async fn the_room_is_found_where_it_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_wrong_is_told_where() {
+async fn the_problem_of_a_bad_body_names_the_part_that_is_wrong() {
     let (_world, app) = dropped_and_back("hp 71", "").await;
     for (body, part) in [
         (json!({"peer": "new"}), "peer"),
@@ -289,7 +289,7 @@ async fn a_body_that_is_wrong_is_told_where() {
 }
 
 #[tokio::test]
-async fn a_failed_update_is_told_and_recorded_and_the_next_one_does_it() {
+async fn a_failed_update_is_reported_and_recorded_and_can_be_retried() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     world
         .sim
@@ -314,9 +314,10 @@ async fn a_failed_update_is_told_and_recorded_and_the_next_one_does_it() {
     );
 }
 
-/// An update whose answer is lost has happened all the same: whoever sees the peer next knows what it is.
+/// An update whose answer is lost may have taken effect. The mark on the peer says what it is to
+/// whoever observes the peer next.
 #[tokio::test]
-async fn an_update_whose_answer_was_lost_is_no_new_change_either() {
+async fn an_update_whose_answer_was_lost_is_no_new_change() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     let changed_at = app.resume("player-7").await.expect(200).json()["changed_at"].clone();
     world
@@ -333,7 +334,7 @@ async fn an_update_whose_answer_was_lost_is_no_new_change_either() {
 }
 
 #[tokio::test]
-async fn metadata_that_cannot_be_kept_is_metadata_too() {
+async fn metadata_that_cannot_be_stored_counts_as_metadata() {
     let world = World::new().await;
     let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     play_and_drop(&world, &app, "hp 71").await;

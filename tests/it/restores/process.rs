@@ -17,7 +17,7 @@ use crate::support::world::ROOM;
 /// Longer than the lease of a killed worker.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Starts the program, with restores of its own, and has 100ms tell it everything.
+/// Starts the program with automatic restores, and has 100ms send it webhooks.
 async fn start(database_url: &str, upstream: &Upstream) -> Program {
     let mut variables = settings(database_url, upstream);
     variables.extend([
@@ -31,7 +31,7 @@ async fn start(database_url: &str, upstream: &Upstream) -> Program {
 }
 
 #[tokio::test]
-async fn another_takes_up_what_a_killed_worker_has_begun() {
+async fn another_worker_finishes_the_restore_that_a_killed_one_has_begun() {
     let (upstream, database) = (Upstream::start().await, postgres::database().await);
     let sim = &upstream.sim;
     let mut killed = start(database.url(), &upstream).await;
@@ -43,7 +43,7 @@ async fn another_takes_up_what_a_killed_worker_has_begun() {
         ..DropOptions::default()
     };
     sim.drop_peer(ROOM, "old", options).unwrap();
-    until_within(PATIENCE, "the drop is told", async || {
+    until_within(PATIENCE, "the drop is delivered", async || {
         sim.pending_deliveries() == 0
     })
     .await;
@@ -62,7 +62,7 @@ async fn another_takes_up_what_a_killed_worker_has_begun() {
 
     let _another = start(database.url(), &upstream).await;
     let of_new = || sim.peer(ROOM, "new").unwrap().metadata;
-    until_within(PATIENCE, "the state is back", async || {
+    until_within(PATIENCE, "the state is restored", async || {
         of_new().as_raw().map(RawValue::get) == Some("\"hp 71\"")
     })
     .await;
