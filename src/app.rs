@@ -29,7 +29,7 @@ pub struct AppConfig {
     /// 100ms.
     pub upstream: Upstream,
     /// What is stored of a peer.
-    pub limits: StoragePolicy,
+    pub storage_policy: StoragePolicy,
     /// The API keys.
     pub keys: KeyRing,
     /// Webhooks.
@@ -58,7 +58,7 @@ impl App {
             database,
             store,
             upstream,
-            limits,
+            storage_policy,
             keys,
             webhooks,
             restores,
@@ -69,7 +69,7 @@ impl App {
         let store = Store::new(database, StoreConfig { presence, ..store });
         let timeout = upstream.timeout;
         let hms = hms_client(upstream, clock.clone())?;
-        let service = Service::new(hms, store.clone(), clock.clone(), limits);
+        let service = Service::new(hms, store.clone(), clock.clone(), storage_policy);
         let wake = Arc::new(Notify::new());
         let scheduling = restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -77,9 +77,13 @@ impl App {
         });
         let restore_worker =
             restores.map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
-        let receiver =
-            WebhookReceiver::new(store.clone(), clock.clone(), limits, webhooks.drop_reasons)
-                .with_restores(scheduling);
+        let receiver = WebhookReceiver::new(
+            store.clone(),
+            clock.clone(),
+            storage_policy,
+            webhooks.drop_reasons,
+        )
+        .with_restores(scheduling);
         let webhooks = webhooks.secrets.map(|secrets| {
             Arc::new(WebhookApi {
                 secrets,
@@ -158,11 +162,11 @@ async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: Cancella
 pub fn service(
     database: PgConnectOptions,
     upstream: Upstream,
-    limits: StoragePolicy,
+    storage_policy: StoragePolicy,
     clock: Clock,
 ) -> anyhow::Result<Service> {
     let hms = hms_client(upstream, clock.clone())?;
-    Ok(Service::new(hms, store(database), clock, limits))
+    Ok(Service::new(hms, store(database), clock, storage_policy))
 }
 
 /// A store for one command, with few connections.

@@ -128,7 +128,7 @@ pub(crate) fn serve() {
         database: var("BENCH_DATABASE").parse().expect("a URL"),
         store,
         upstream: upstream.upstream().expect("it is complete"),
-        limits: StorageArgs::default()
+        storage_policy: StorageArgs::default()
             .policy()
             .expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),

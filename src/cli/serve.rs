@@ -55,7 +55,7 @@ pub(super) struct Args {
 pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
-    let (upstream, limits, webhooks) = (
+    let (upstream, storage_policy, webhooks) = (
         args.upstream.upstream()?,
         args.storage.policy()?,
         args.webhooks.webhooks()?,
@@ -68,7 +68,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         database: args.database.options()?,
         store: StoreConfig::default(),
         upstream,
-        limits,
+        storage_policy,
         keys,
         webhooks,
         restores,

@@ -38,13 +38,13 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (database, upstream, limits) = (
+    let (database, upstream, storage_policy) = (
         args.database.options()?,
         args.upstream.upstream()?,
         args.storage.policy()?,
     );
-    let service =
-        app::service(database, upstream, limits, Clock::system()).map_err(Failure::other)?;
+    let service = app::service(database, upstream, storage_policy, Clock::system())
+        .map_err(Failure::other)?;
     match &args.peer {
         Some(peer) => {
             let saved = service.snapshot_peer(&args.room, peer).await?;

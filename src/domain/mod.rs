@@ -33,6 +33,6 @@ pub use restore::{
     RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
 };
 pub use snapshot::{SavedState, Snapshot, snapshot_id};
-pub use storage_policy::StoragePolicy;
+pub use storage_policy::{StoragePolicy, Unstorable};
 pub use time::{Clock, Timestamp};
 pub use tracks::Tracks;

@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 
 use super::json::ClaimJson;
 pub(crate) use crate::domain::ProblemCode as Code;
+use crate::domain::Unstorable;
 use crate::hms::HmsError;
-use crate::service::{RestoreError, SnapshotError, Unstorable};
+use crate::service::{RestoreError, SnapshotError};
 use crate::store::StoreError;
 
 /// The status and the title of a code.
@@ -220,8 +221,8 @@ impl From<StoreError> for ApiError {
 }
 
 impl From<Unstorable> for ApiError {
-    fn from(refusal: Unstorable) -> Self {
-        Self::new(refusal.code(), refusal.to_string())
+    fn from(unstorable: Unstorable) -> Self {
+        Self::new(unstorable.code(), unstorable.to_string())
     }
 }
 
@@ -229,7 +230,7 @@ impl From<SnapshotError> for ApiError {
     fn from(error: SnapshotError) -> Self {
         match error {
             SnapshotError::Upstream(error) => error.into(),
-            SnapshotError::Unstorable(refusal) => refusal.into(),
+            SnapshotError::Unstorable(unstorable) => unstorable.into(),
             SnapshotError::Store(error) => error.into(),
         }
     }
@@ -241,7 +242,7 @@ impl From<RestoreError> for ApiError {
         match error {
             RestoreError::Upstream(error) => error.into(),
             RestoreError::Store(error) => error.into(),
-            RestoreError::Unstorable(refusal) => refusal.into(),
+            RestoreError::Unstorable(unstorable) => unstorable.into(),
             RestoreError::NotOfUser => Self::new(Code::PeerNotOfUser, detail),
             RestoreError::RoomUnknown => Self::invalid(detail),
             RestoreError::NothingSaved => Self::new(Code::NoSavedMetadata, detail),

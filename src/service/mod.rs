@@ -18,7 +18,7 @@ use crate::domain::{Clock, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
-pub use snapshot::{RoomSnapshot, SnapshotError, Unstorable};
+pub use snapshot::{RoomSnapshot, SnapshotError};
 pub use webhook::{RestoreScheduling, WebhookError, WebhookOutcome, WebhookReceiver};
 
 /// The service. Cheap to clone; clones share the client of 100ms and the store.

@@ -1,10 +1,7 @@
-//! Snapshots: peers are fetched from 100ms now and stored.
-//!
-//! What may be stored of a peer is decided here too, for the other parts of the service as well.
+//! Snapshots: peers are fetched from 100ms now and saved.
 
 use crate::domain::{
-    InvalidId, KeyTooLarge, Label, Metadata, NotRepresentable, Observation, PeerId, PeerKey,
-    ProblemCode, RoleName, RoomId, Source, StoragePolicy, Timestamp, UserId,
+    Observation, PeerId, PeerKey, RoleName, RoomId, Source, Timestamp, Unstorable, UserId,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
@@ -13,66 +10,6 @@ use crate::store::{Saved, StoreError};
 /// How many peers of a room are saved at a time: enough for full batches, and few enough to report
 /// progress.
 const PEERS_PER_SAVE: usize = 2_000;
-
-impl StoragePolicy {
-    /// The metadata, if it is not too large.
-    pub(super) fn check_metadata(&self, metadata: Metadata) -> Result<Metadata, Unstorable> {
-        let (size, max) = (metadata.len(), self.max_metadata_bytes);
-        if size > max {
-            Err(Unstorable::MetadataTooLarge { size, max })
-        } else {
-            Ok(metadata)
-        }
-    }
-
-    /// The display name, if names are stored.
-    pub(super) fn check_name(&self, name: Option<Label>) -> Option<Label> {
-        if self.store_names { name } else { None }
-    }
-}
-
-/// Why a peer that 100ms described cannot be stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unstorable {
-    /// It has no `user_id` to store it under.
-    #[error("the peer has no user_id, so its metadata cannot be stored for a user")]
-    NoUserId,
-    /// Its `user_id` is no id.
-    #[error("the peer's user_id cannot be stored: {0}")]
-    BadUserId(#[source] InvalidId),
-    /// Its peer id is no id.
-    #[error("the peer's id cannot be stored: {0}")]
-    BadPeerId(#[source] InvalidId),
-    /// Its ids are together too large for an index.
-    #[error(transparent)]
-    KeyTooLarge(#[from] KeyTooLarge),
-    /// Its metadata is larger than the setting allows.
-    #[error(
-        "the metadata has {size} bytes; at most {max} can be stored (REJOIN_MAX_METADATA_BYTES)"
-    )]
-    MetadataTooLarge {
-        /// The size of the metadata, in bytes.
-        size: usize,
-        /// The largest size that can be stored.
-        max: usize,
-    },
-    /// Its metadata is not Unicode text.
-    #[error(transparent)]
-    NotRepresentable(#[from] NotRepresentable),
-}
-
-impl Unstorable {
-    /// The problem code.
-    pub fn code(&self) -> ProblemCode {
-        match self {
-            Self::NoUserId | Self::BadUserId(_) => ProblemCode::PeerWithoutUserId,
-            Self::BadPeerId(_) => ProblemCode::UpstreamBadResponse,
-            Self::KeyTooLarge(_) => ProblemCode::InvalidRequest,
-            Self::MetadataTooLarge { .. } => ProblemCode::MetadataTooLarge,
-            Self::NotRepresentable(_) => ProblemCode::MetadataNotRepresentable,
-        }
-    }
-}
 
 /// Why a snapshot failed.
 #[derive(Debug, thiserror::Error)]

@@ -230,13 +230,13 @@ async fn defaults_that_a_game_sets_at_join_can_be_excluded() {
 async fn names_are_in_neither_the_database_nor_the_answers_where_they_are_not_to_be_stored() {
     const NAME: &str = "Annika Hansen";
     let world = World::new().await;
-    let limits = StoragePolicy {
+    let storage_policy = StoragePolicy {
         max_metadata_bytes: 262_144,
         store_names: false,
     };
     let app = world
         .replica(Setup {
-            limits,
+            storage_policy,
             ..Setup::default()
         })
         .await;

@@ -73,7 +73,7 @@ impl Stage {
                 credentials,
                 timeout: Duration::from_secs(5),
             },
-            limits: StorageArgs::default().policy()?,
+            storage_policy: StorageArgs::default().policy()?,
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
             restores: RestoreArgs::at("dropped").policy(&webhooks)?,
             webhooks,

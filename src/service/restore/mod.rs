@@ -7,11 +7,11 @@
 mod automatic;
 mod worker;
 
+use super::Service;
 use super::snapshot::key_of;
-use super::{Service, Unstorable};
 use crate::domain::{
     Claim, Claimant, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
-    ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, UserId,
+    ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, Unstorable, UserId,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate};
 use crate::metrics::{CLAIMS, DROP_TO_RESUME_SECONDS, RESTORES};

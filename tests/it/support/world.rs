@@ -32,7 +32,7 @@ pub(crate) struct Setup {
     /// The URL of 100ms without `/v2`, where it is not the world's own.
     pub(crate) upstream_url: Option<String>,
     pub(crate) timeout: Duration,
-    pub(crate) limits: StoragePolicy,
+    pub(crate) storage_policy: StoragePolicy,
     pub(crate) store: StoreConfig,
     /// No secrets: webhooks are not taken.
     pub(crate) webhooks: WebhookArgs,
@@ -46,7 +46,7 @@ impl Default for Setup {
             database_url: None,
             upstream_url: None,
             timeout: Duration::from_secs(5),
-            limits: StoragePolicy {
+            storage_policy: StoragePolicy {
                 max_metadata_bytes: 262_144,
                 store_names: true,
             },
@@ -67,9 +67,9 @@ impl Setup {
     pub(crate) fn with_max_metadata_bytes(max_metadata_bytes: usize) -> Self {
         let usual = Self::default();
         Self {
-            limits: StoragePolicy {
+            storage_policy: StoragePolicy {
                 max_metadata_bytes,
-                ..usual.limits
+                ..usual.storage_policy
             },
             ..usual
         }
@@ -139,7 +139,7 @@ impl World {
                 credentials: Credentials::key(ACCESS_KEY, SECRET),
                 timeout: setup.timeout,
             },
-            limits: setup.limits,
+            storage_policy: setup.storage_policy,
             keys: KeyRing::parse(&setup.keys).expect("key entries"),
             restores,
             webhooks,
