@@ -1,6 +1,7 @@
 //! Claims: of many callers that want a state, one gets it.
 
 use futures_util::future::join_all;
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
 use super::{dropped_and_back, restore, rows, to};
@@ -57,16 +58,51 @@ async fn a_claim_stands_on_the_new_peer_until_the_state_changes() {
     let (world, app) = dropped_and_back("hp 71", "").await;
     let body = json!({"room_id": ROOM, "peer_id": "new", "claimed_by": "server-1"});
     let answer = restore(&app, &body).await.expect(200).json();
-    assert_eq!(
-        (&answer["restored"], &answer["claim"]["claimed_by"]),
-        (&json!(true), &json!("server-1"))
-    );
+    assert_json_snapshot!(answer, @r#"
+    {
+      "age_seconds": 5,
+      "changed_at": "2026-12-01T12:00:01.000000Z",
+      "claim": {
+        "claimed_at": "2026-12-01T12:00:06.000000Z",
+        "claimed_by": "server-1"
+      },
+      "connected_peers": [],
+      "joined_at": "2026-12-01T12:00:00.000000Z",
+      "last_observed_at": "2026-12-01T12:00:01.000000Z",
+      "metadata": "hp 71",
+      "metadata_raw": "hp 71",
+      "name": "player-7",
+      "peer_id": "old",
+      "presence": {
+        "reason": null,
+        "since": null,
+        "status": "unknown"
+      },
+      "restored": true,
+      "role": "player",
+      "room_id": "627cda81ab4f3b56a077dc33",
+      "snapshot_id": "01a23179-e1e8-7aa4-a689-a260f10c7848",
+      "user_id": "player-7",
+      "why": null
+    }
+    "#);
     world.clock.advance(std::time::Duration::from_secs(1));
     app.snapshot("new").await.expect(200);
-    assert_eq!(
-        restore(&app, &by("server-2")).await.expect(409).code(),
-        "already-claimed"
-    );
+    let refused = restore(&app, &by("server-2")).await.expect(409).json();
+    assert_json_snapshot!(refused, {".request_id" => "(random)"}, @r#"
+    {
+      "claim": {
+        "claimed_at": "2026-12-01T12:00:06.000000Z",
+        "claimed_by": "server-1"
+      },
+      "code": "already-claimed",
+      "detail": "The state was claimed by server-1 at 2026-12-01T12:00:06.000000Z.",
+      "request_id": "(random)",
+      "status": 409,
+      "title": "Somebody else has claimed the state",
+      "type": "about:blank"
+    }
+    "#);
 
     // And on the peer after that.
     world.drop_peer("new");

@@ -5,6 +5,7 @@ mod claims;
 mod process;
 
 use hms_sim::{Fault, FaultRule, Operation, Update, WireMetadata};
+use insta::assert_json_snapshot;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -60,15 +61,31 @@ async fn the_state_is_restored_byte_for_byte_and_is_no_new_change() {
         "unchanged: {}",
         answer.text
     );
-    let answer = answer.json();
-    assert_eq!(
-        (&answer["restored"], &answer["why"], &answer["claim"]),
-        (&json!(true), &json!(null), &json!(null))
-    );
-    assert_eq!(
-        (&answer["peer_id"], &answer["metadata_raw"]),
-        (&json!("old"), &json!(STATE))
-    );
+    assert_json_snapshot!(answer.json(), {".metadata" => "(see above)"}, @r#"
+    {
+      "age_seconds": 5,
+      "changed_at": "2026-12-01T12:00:01.000000Z",
+      "claim": null,
+      "connected_peers": [],
+      "joined_at": "2026-12-01T12:00:00.000000Z",
+      "last_observed_at": "2026-12-01T12:00:01.000000Z",
+      "metadata": "(see above)",
+      "metadata_raw": "{\"hp\":71,\"hp\":71,\"n\":1000000000000000000000000000000000000001}",
+      "name": "player-7",
+      "peer_id": "old",
+      "presence": {
+        "reason": null,
+        "since": null,
+        "status": "unknown"
+      },
+      "restored": true,
+      "role": "player",
+      "room_id": "627cda81ab4f3b56a077dc33",
+      "snapshot_id": "01a23179-e1e8-7f86-ae29-75315120f604",
+      "user_id": "player-7",
+      "why": null
+    }
+    "#);
     assert_eq!(world.metadata_of("new"), STATE);
     assert_eq!(world.updates(), [json!({"metadata": STATE})]);
 
@@ -191,10 +208,31 @@ async fn an_answer_says_why_nothing_was_restored() {
     assert_eq!(alone.expect(404).code(), "no-saved-metadata");
     // Without a peer and a claimant the request is a plain resume.
     let plain = restore(&app, &json!({})).await.expect(200).json();
-    assert_eq!(
-        (&plain["restored"], &plain["why"], &plain["claim"]),
-        (&json!(false), &json!(null), &json!(null))
-    );
+    assert_json_snapshot!(plain, @r#"
+    {
+      "age_seconds": 0,
+      "changed_at": "2026-12-01T12:00:06.000000Z",
+      "claim": null,
+      "connected_peers": [],
+      "joined_at": "2026-12-01T12:00:06.000000Z",
+      "last_observed_at": "2026-12-01T12:00:06.000000Z",
+      "metadata": "defaults",
+      "metadata_raw": "defaults",
+      "name": "player-7",
+      "peer_id": "new",
+      "presence": {
+        "reason": null,
+        "since": null,
+        "status": "unknown"
+      },
+      "restored": false,
+      "role": "player",
+      "room_id": "627cda81ab4f3b56a077dc33",
+      "snapshot_id": "01a23179-f570-7bd2-a894-9b174050e57e",
+      "user_id": "player-7",
+      "why": null
+    }
+    "#);
 }
 
 #[tokio::test]
