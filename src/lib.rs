@@ -1,45 +1,74 @@
 //! rejoin gives a player their state back.
 //!
-//! 100ms hosts rooms, and games keep a player's state in the metadata of their *peer*. When a player drops, 100ms forgets
-//! it; who comes back is a new peer with empty metadata. This service fetches peers, keeps their metadata by `user_id` in
-//! Postgres, and serves the last saved state.
+//! 100ms hosts rooms, and games store a player's state in the metadata of their *peer*. When a
+//! player drops, 100ms forgets it: whoever comes back is a new peer with empty metadata. This
+//! service saves the metadata of peers by `user_id` in Postgres, and returns the last saved state.
 //!
 //! # Map
 //!
+//! A module may use the modules that its row names, all of which stand above it: there are no
+//! circles. `tests/it/architecture.rs` reads this table and the next one, and checks the code.
+//!
 //! | module | what lives there | may use |
 //! |---|---|---|
-//! | [`domain`] | ids, metadata, observations, and the ordering rules | nothing |
-//! | [`hms`] | the client of 100ms's REST API | `domain` |
-//! | [`store`] | all SQL: saves, resumes, history, migrations | `domain` |
-//! | [`service`] | what the service does, without HTTP | `hms`, `store`, `domain` |
-//! | [`webhooks`] | what the events of 100ms tell, and keeping it | `store`, `domain` |
-//! | [`restorer`] | the worker that restores by itself when a player joins again | `service`, `store`, `domain` |
-//! | [`http`] | the URL table, handlers, problem details | `service`, `webhooks`, `keys` |
-//! | [`keys`], [`config`], [`telemetry`] | API keys, settings, logs and metrics | |
-//! | [`app`], [`server`] | the application built from its settings; connections and shutdown | all of these |
-//! | [`embedded`], [`sim`] | a Postgres of our own; a simulated 100ms | |
-//! | [`cli`] | the commands, and the demo | all of these |
+//! | [`domain`] | ids, metadata, observations, and the rules: what is a change, what is restored | |
+//! | `backoff` | the pauses between attempts | |
+//! | `metrics` | the names, descriptions and buckets of all metrics | |
+//! | [`keys`] | API keys and webhook secrets, and their comparison | |
+//! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `metrics` |
+//! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `metrics` |
+//! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms` |
+//! | [`telemetry`] | the log, and the recorder of metrics | `metrics`, `config` |
+//! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores | `domain`, `backoff`, `metrics`, `hms`, `store` |
+//! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `metrics`, `keys`, `hms`, `store`, `service` |
+//! | [`server`] | connections and graceful shutdown | |
+//! | [`app`] | the application, built from its settings | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http` |
+//! | [`cli`] | the commands, and the demo | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server`, `app` |
+//!
+//! # Invariants
+//!
+//! - Only `domain` decides: what an observation changes and what is restored are pure functions.
+//! - `hms` knows no database, and `store` does not know 100ms. Nothing holds a database connection
+//!   while it waits for 100ms.
+//! - `http` has no SQL and calls no other service. Only `http::error` maps failures to statuses.
+//! - Below `http`, nothing knows the JSON of the API.
+//! - Each of these crates is used only here:
+//!
+//! | crate | used only in | why |
+//! |---|---|---|
+//! | `axum` | `http`, `server`, `app`, `cli` | the API, and the demo's server |
+//! | `hyper` | `server` | connections |
+//! | `utoipa` | `http` | the description of the API |
+//! | `sqlx` | `store`, `config`, `app` | SQL; the others only pass connection options on |
+//! | `reqwest` | `hms`, `cli` | 100ms; the commands that call the service itself |
+//! | `jsonwebtoken` | `hms` | management tokens |
+//! | `subtle` | `keys` | the comparison of secrets |
+//! | `clap` | `config`, `cli` | flags |
 //!
 //! # The path of a snapshot
 //!
-//! `http::snapshots` parses the ids and runs [`service::Service::snapshot_peer`] in a task of its own, so that a client that
-//! hangs up tears nothing. That asks [`hms::Client::peer`] (no database connection is held meanwhile), makes an
-//! [`domain::Observation`] of the answer, dated when the request was sent, and gives it to [`store::Store::save`]. There it
-//! joins the next batch of its lane: [`domain::PeerState::observe`] applies the rules to what is known of the batch's peers
-//! (what was written last, or else is read), and one statement writes what moved, on the condition that this is still so.
-//! Then, durable and visible, it is answered.
+//! `http::snapshots` parses the ids and runs [`service::Service::snapshot_peer`] in a task of its
+//! own, which completes even if the client hangs up. It asks [`hms::Client::peer`], makes an
+//! [`domain::Observation`] of the answer, dated when the request was sent, and passes it to
+//! [`store::Store::save`]. There the observation joins a batch: [`domain::PeerState::observe`]
+//! applies the rules to the baseline of each peer (expected from recent writes, else read), and one
+//! conditional write stores what changed. Then the request is answered: the snapshot is durable and
+//! visible.
 //!
 //! # The path of a resume
 //!
-//! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`] joins the next batch of its
-//! lane, one index entry and one row of `peers` a user. 100ms is never asked, and no answer comes from a cache.
+//! `http::resume` parses the ids and calls [`service::Service::resume`]; [`store::Store::resume`]
+//! joins a batch that reads one index entry and one row of `peers` per user. 100ms is never asked,
+//! and no answer comes from a cache.
 //!
 //! # The path of a restore
 //!
-//! `http::restore` calls [`service::Service::restore`]: it fetches the peer, reads the state, claims it if asked to, marks
-//! the peer with what is about to be sent ([`domain::RestoreMark`]), and sends it. Whoever sees the value on that peer next
-//! knows it by the mark: [`domain::PeerState::observe`] moves the state there and counts no change. A join webhook queues the
-//! same as a job in the transaction that keeps the join; [`restorer::Restorer`] of any replica takes it.
+//! `http::restore` calls [`service::Service::restore`]. It fetches the peer, reads the saved state,
+//! claims it if asked to, writes a restore mark to the peer ([`domain::RestoreMark`]), and sends the
+//! state to 100ms. Whoever observes that value on the peer next recognizes it by the mark:
+//! [`domain::PeerState::observe`] moves the saved state to that peer and counts no change. A join
+//! webhook queues the same restore as a job, in the transaction that stores the join; the
+//! [`service::RestoreWorker`] of any replica runs it.
 
 pub mod app;
 mod backoff;

@@ -5,6 +5,10 @@
 //! made there), else an embedded one; `pgbench` is looked for beside the usual binaries.
 
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "benchmarks date their events by the machine's clock"
+)]
 
 mod database;
 mod load;

@@ -1,7 +1,13 @@
 //! The integration tests: one binary, against a real Postgres and real HTTP servers.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests call the service with clients of their own, and read the machine's clock"
+)]
+
 mod admin_sql;
 mod api;
+mod architecture;
 mod commands;
 mod databases;
 #[cfg(feature = "demo")]

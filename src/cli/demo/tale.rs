@@ -106,6 +106,10 @@ impl<'a> Tale<'a> {
     /// A tale that has not begun.
     pub(super) fn new(stage: &'a Stage, page: &'a Page) -> Result<Self, Failure> {
         // Everything is on this machine, whatever proxies there are; an answer that does not come is not as told.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the demo calls the service on this machine as a game would"
+        )]
         let http = Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(30))

@@ -84,6 +84,10 @@ impl Transport {
     /// A transport for `config`; the proxies of the environment are used unless 100ms is on this
     /// machine.
     pub(super) fn new(config: ClientConfig, loopback: bool) -> Result<Self, InvalidConfig> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one client of 100ms is made here"
+        )]
         let http = reqwest::Client::builder()
             .user_agent(concat!("rejoin/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
