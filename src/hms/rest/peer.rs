@@ -2,7 +2,7 @@
 
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, Timestamp, Tracks};
 use crate::hms::HmsError;
-use crate::hms::wire::{self, Text, Value};
+use crate::hms::wire::{self, NotJson, Reader};
 
 /// A peer as 100ms describes it. Its ids are not checked yet: an invalid one concerns this peer
 /// alone.
@@ -46,21 +46,22 @@ impl UpstreamPeer {
             .map_or(true, |metadata| !metadata.is_empty())
     }
 
-    fn set(&mut self, field: &[u8], value: Value<'_>) {
+    fn set(&mut self, field: &[u8], value: &mut Reader<'_>) -> Result<(), NotJson> {
         match field {
             b"id" => {
-                if let Some(id) = value.exact().filter(|id| !id.is_empty()) {
+                if let Some(id) = value.exact()?.filter(|id| !id.is_empty()) {
                     self.peer_id = id.into_owned();
                 }
             }
-            b"user_id" => self.user_id = value.exact().unwrap_or_default().into_owned(),
-            b"name" => self.name = value.label(),
-            b"role" => self.role = value.label(),
-            b"metadata" => self.metadata = value.metadata(),
-            b"tracks" => self.tracks = value.tracks(),
-            b"joined_at" => self.joined_at = value.timestamp(),
-            _ => {}
+            b"user_id" => self.user_id = value.exact()?.unwrap_or_default().into_owned(),
+            b"name" => self.name = value.label()?,
+            b"role" => self.role = value.label()?,
+            b"metadata" => self.metadata = value.metadata()?,
+            b"tracks" => self.tracks = value.tracks()?,
+            b"joined_at" => self.joined_at = value.timestamp()?,
+            _ => value.skip()?,
         }
+        Ok(())
     }
 }
 
@@ -69,11 +70,13 @@ impl UpstreamPeer {
 /// # Errors
 /// [`HmsError::BadResponse`] when it is not a JSON object or describes another peer.
 pub(in crate::hms) fn read_peer(body: &[u8], requested: &PeerId) -> Result<UpstreamPeer, HmsError> {
+    let json = wire::decode(body);
     let mut peer = UpstreamPeer::bare(requested.as_str().to_owned());
-    wire::each_entry(&wire::decode(body), |field, value| {
-        peer.set(field.as_bytes(), value);
-    })
-    .map_err(|_| bad_response("the peer is not a JSON object"))?;
+    let mut reader = Reader::new(&json);
+    let object = reader.each_entry(|field, value| peer.set(field.as_bytes(), value));
+    if object != Ok(true) || reader.end().is_err() {
+        return Err(bad_response("the peer is not a JSON object"));
+    }
     if peer.peer_id == requested.as_str() {
         Ok(peer)
     } else {
@@ -90,27 +93,33 @@ pub(in crate::hms) fn read_peer(body: &[u8], requested: &PeerId) -> Result<Upstr
 /// [`HmsError::BadResponse`] when there is no such map.
 pub(super) fn read_peers(body: &[u8]) -> Result<Vec<UpstreamPeer>, HmsError> {
     let json = wire::decode(body);
-    let mut map = None;
-    wire::each_entry(&json, |field, value| {
+    let mut peers = Err("the list has no `peers`");
+    let mut reader = Reader::new(&json);
+    let object = reader.each_entry(|field, value| {
         if field.as_bytes() == b"peers" {
-            map = Some(value);
+            peers = read_map(value)?.ok_or("`peers` is not a JSON object");
+            Ok(())
+        } else {
+            value.skip()
         }
-    })
-    .map_err(|_| bad_response("the list is not a JSON object"))?;
-    let map = map.ok_or_else(|| bad_response("the list has no `peers`"))?;
-    let mut peers = Vec::new();
-    if !map.is_null() {
-        map.each_entry(|key, value| peers.push(listed_peer(key, value)))
-            .map_err(|_| bad_response("`peers` is not a JSON object"))?;
+    });
+    if object != Ok(true) || reader.end().is_err() {
+        return Err(bad_response("the list is not a JSON object"));
     }
-    Ok(peers)
+    peers.map_err(bad_response)
 }
 
-fn listed_peer(key: Text<'_>, value: Value<'_>) -> UpstreamPeer {
-    let mut peer = UpstreamPeer::bare(key.lossy().into_owned());
-    // Fails only where it is not an object, and then nothing was set: the whole list is valid JSON.
-    let _ = value.each_entry(|field, value| peer.set(field.as_bytes(), value));
-    peer
+/// The peers in a map by id; none where it is not a map.
+fn read_map(map: &mut Reader<'_>) -> Result<Option<Vec<UpstreamPeer>>, NotJson> {
+    let mut peers = Vec::new();
+    let is_null = map.is_null();
+    let is_object = map.each_entry(|key, value| {
+        let mut peer = UpstreamPeer::bare(key.lossy().into_owned());
+        value.each_entry(|field, value| peer.set(field.as_bytes(), value))?;
+        peers.push(peer);
+        Ok(())
+    })?;
+    Ok((is_object || is_null).then_some(peers))
 }
 
 fn bad_response(what: &str) -> HmsError {

@@ -1,4 +1,4 @@
-//! Reads an event: the envelope once, and `data` once where the type is one that matters.
+//! Reads an event, in one pass.
 //!
 //! Fields may be missing, unknown or of another type, and the dashboard's test button sends
 //! placeholders. None of that is an error.
@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use super::{EventType, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, RoomId, Timestamp, UserId};
-use crate::hms::wire::{self, NotAnObject, Value};
+use crate::hms::wire::{self, NotJson, Reader};
 
 /// A time of an event that is further ahead of our clock than this counts as now.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
@@ -22,51 +22,51 @@ pub struct NotAnEvent;
 /// # Errors
 /// [`NotAnEvent`] when the body is not JSON. JSON that is not an object is an event to ignore.
 pub fn parse(body: &[u8], now: Timestamp) -> Result<(EventType, WebhookEvent), NotAnEvent> {
-    let json = wire::decode(body);
-    match Envelope::read(&json) {
-        Ok(envelope) => Ok((envelope.event_type, envelope.event(now))),
-        Err(NotAnObject) if wire::is_json(&json) => Ok((EventType::Other, WebhookEvent::Ignored)),
-        Err(NotAnObject) => Err(NotAnEvent),
-    }
+    let envelope = Envelope::read(&wire::decode(body), now).map_err(|NotJson| NotAnEvent)?;
+    Ok((envelope.event_type, envelope.event()))
 }
 
-/// What every event has.
-struct Envelope<'a> {
+/// An event of any type. Times are not ahead of our clock.
+struct Envelope {
     event_type: EventType,
     sent_at: Option<Timestamp>,
-    data: Option<Value<'a>>,
+    data: Data,
 }
 
-impl<'a> Envelope<'a> {
-    fn read(json: &'a str) -> Result<Self, NotAnObject> {
+impl Envelope {
+    fn read(json: &str, now: Timestamp) -> Result<Self, NotJson> {
         let mut envelope = Self {
             event_type: EventType::Other,
             sent_at: None,
-            data: None,
+            data: Data::default(),
         };
-        wire::each_entry(json, |field, value| match field.as_bytes() {
-            b"type" => {
-                envelope.event_type = value
-                    .exact()
-                    .map_or(EventType::Other, |name| EventType::parse(&name));
+        let mut reader = Reader::new(json);
+        reader.each_entry(|field, value| {
+            match field.as_bytes() {
+                b"type" => {
+                    let name = value.exact()?;
+                    envelope.event_type =
+                        name.map_or(EventType::Other, |name| EventType::parse(&name));
+                }
+                b"timestamp" => envelope.sent_at = time(value, now)?,
+                b"data" => envelope.data = Data::read(value, now)?,
+                _ => value.skip()?,
             }
-            b"timestamp" => envelope.sent_at = value.timestamp(),
-            b"data" => envelope.data = Some(value),
-            _ => {}
+            Ok(())
         })?;
+        reader.end()?;
         Ok(envelope)
     }
 
-    fn event(self, now: Timestamp) -> WebhookEvent {
-        let sent_at = self.sent_at.map(|at| not_ahead_of(now, at));
-        let data = || Data::read(self.data, now);
+    fn event(self) -> WebhookEvent {
+        let Self {
+            sent_at, mut data, ..
+        } = self;
         match self.event_type {
             EventType::PeerJoin => {
-                let data = data();
                 peer_event(PeerEventKind::Joined, data.joined_at.or(sent_at), data)
             }
             EventType::PeerLeave => {
-                let mut data = data();
                 let reason = data.reason.take();
                 peer_event(
                     PeerEventKind::Left { reason },
@@ -74,15 +74,12 @@ impl<'a> Envelope<'a> {
                     data,
                 )
             }
-            EventType::RoleChange => {
-                let data = data();
-                peer_event(
-                    PeerEventKind::RoleChanged,
-                    data.role_changed_at.or(sent_at),
-                    data,
-                )
-            }
-            EventType::SessionClose | EventType::RoomEnd => session_ended(sent_at, data()),
+            EventType::RoleChange => peer_event(
+                PeerEventKind::RoleChanged,
+                data.role_changed_at.or(sent_at),
+                data,
+            ),
+            EventType::SessionClose | EventType::RoomEnd => session_ended(sent_at, data),
             EventType::PeerJoinFailure
             | EventType::PeerLeaveFailure
             | EventType::SessionOpen
@@ -91,7 +88,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// What `data` holds, in whatever event it comes. Times are not ahead of our clock.
+/// What `data` holds, in events of any type.
 #[derive(Default)]
 struct Data {
     user_id: Option<UserId>,
@@ -110,35 +107,35 @@ struct Data {
 
 impl Data {
     /// The fields of an object; none of any other value.
-    fn read(data: Option<Value<'_>>, now: Timestamp) -> Self {
-        let mut read = Self::default();
-        if let Some(object) = data {
-            // Fails only where it is not an object: the whole event is valid JSON.
-            let _ = object.each_entry(|field, value| read.set(field.as_bytes(), value, now));
-        }
-        read
+    fn read(object: &mut Reader<'_>, now: Timestamp) -> Result<Self, NotJson> {
+        let mut data = Self::default();
+        object.each_entry(|field, value| data.set(field.as_bytes(), value, now))?;
+        Ok(data)
     }
 
-    fn set(&mut self, field: &[u8], value: Value<'_>, now: Timestamp) {
-        let time = || value.timestamp().map(|at| not_ahead_of(now, at));
+    fn set(&mut self, field: &[u8], value: &mut Reader<'_>, now: Timestamp) -> Result<(), NotJson> {
         match field {
-            b"user_id" => self.user_id = value.exact().and_then(|id| UserId::parse(&id).ok()),
-            b"room_id" => self.room_id = value.exact().and_then(|id| RoomId::parse(&id).ok()),
-            b"peer_id" => self.peer_id = value.exact().and_then(|id| PeerId::parse(&id).ok()),
+            b"user_id" => self.user_id = value.exact()?.and_then(|id| UserId::parse(&id).ok()),
+            b"room_id" => self.room_id = value.exact()?.and_then(|id| RoomId::parse(&id).ok()),
+            b"peer_id" => self.peer_id = value.exact()?.and_then(|id| PeerId::parse(&id).ok()),
             b"session_id" => {
-                let id = value.exact().filter(|id| !id.is_empty());
+                let id = value.exact()?.filter(|id| !id.is_empty());
                 self.session_id = id.map(|id| Label::new(&id));
             }
-            b"joined_at" => self.joined_at = time(),
-            b"left_at" => self.left_at = time(),
-            b"role_changed_at" => self.role_changed_at = time(),
-            b"session_stopped_at" => self.session_stopped_at = time(),
-            b"reason" => self.reason = value.label(),
-            b"role" => self.role = value.label(),
-            b"user_name" => self.name = value.label(),
-            b"user_data" => self.metadata = (!value.is_null()).then(|| value.metadata()),
-            _ => {}
+            b"joined_at" => self.joined_at = time(value, now)?,
+            b"left_at" => self.left_at = time(value, now)?,
+            b"role_changed_at" => self.role_changed_at = time(value, now)?,
+            b"session_stopped_at" => self.session_stopped_at = time(value, now)?,
+            b"reason" => self.reason = value.label()?,
+            b"role" => self.role = value.label()?,
+            b"user_name" => self.name = value.label()?,
+            b"user_data" => {
+                let is_null = value.is_null();
+                self.metadata = Some(value.metadata()?).filter(|_| !is_null);
+            }
+            _ => value.skip()?,
         }
+        Ok(())
     }
 }
 
@@ -178,13 +175,16 @@ fn session_ended(sent_at: Option<Timestamp>, data: Data) -> WebhookEvent {
     }
 }
 
-/// A time as an event says it, or `now` where it is further ahead than clocks differ.
-fn not_ahead_of(now: Timestamp, at: Timestamp) -> Timestamp {
-    if at > now.shifted(MAX_CLOCK_SKEW) {
-        now
-    } else {
-        at
-    }
+/// A time of an event, or `now` where it is further ahead than clocks differ.
+fn time(value: &mut Reader<'_>, now: Timestamp) -> Result<Option<Timestamp>, NotJson> {
+    let at = value.timestamp()?;
+    Ok(at.map(|at| {
+        if at > now.shifted(MAX_CLOCK_SKEW) {
+            now
+        } else {
+            at
+        }
+    }))
 }
 
 #[cfg(test)]
