@@ -107,6 +107,35 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn every_path_that_is_named_exists() {
+    let folders = [
+        ".ci/",
+        "benches/",
+        "crates/",
+        "docs/",
+        "migrations/",
+        "src/",
+        "tests/",
+    ];
+    for page in pages() {
+        // A decision stays as it was written.
+        if page.name().starts_with("docs/decisions/0") || page.name() == "CHANGELOG.md" {
+            continue;
+        }
+        for line in &page.lines {
+            let paths = code_spans(&line.text)
+                .filter(|span| folders.iter().any(|folder| span.starts_with(folder)))
+                .filter(|span| !span.contains(['*', '<', '{', ' ']) && !span.ends_with("name.sql"));
+            for path in paths {
+                let here = page.path.parent().unwrap().join(path);
+                let found = Path::new(ROOT).join(path).exists() || here.exists();
+                assert!(found, "{}:{}: {path}", page.name(), line.number);
+            }
+        }
+    }
+}
+
+#[test]
 fn every_recipe_that_is_named_exists() {
     let justfile = fs::read_to_string(Path::new(ROOT).join("justfile")).unwrap();
     for page in pages() {
@@ -239,4 +268,14 @@ fn every_log_message_and_metric_that_is_named_exists() {
             assert!(source.contains(&format!("\"{name}")), "{name}");
         }
     }
+}
+
+#[test]
+fn the_committed_description_of_the_api_is_the_one_of_the_program() {
+    let committed = fs::read_to_string(Path::new(ROOT).join("openapi.json")).unwrap();
+    let described = rejoin::http::openapi().to_pretty_json().unwrap();
+    assert!(
+        committed.trim_end() == described.trim_end(),
+        "renew it: cargo run -- openapi > openapi.json"
+    );
 }
