@@ -1,19 +1,24 @@
-# What is done often. `just check` is what CI runs.
+# What is done often.
 
-# Everything that CI runs.
+# Install what the checks need, on Debian.
+setup:
+    .ci/setup
+
+# Everything that CI checks, but for the images. Installs nothing.
 check:
-    .ci/run
+    .ci/check
 
-# The tests: on Docker's Postgres if it is there, else on an embedded one.
+# The tests of all crates: on Docker's Postgres if it is there, else on an embedded one.
 test *args:
     cargo test {{ args }}
 
 # Format, and the lints that CI insists on.
 lint:
-    cargo fmt --check
-    cargo clippy --all-targets --locked -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-    cargo deny check licenses bans sources
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --package rejoin --no-default-features --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    cargo deny --workspace check licenses bans sources
 
 # The benchmarks: all, or some of resume, growth, saves, snapshot, webhooks and process.
 bench *names:
@@ -27,6 +32,10 @@ prepare:
 demo *args:
     cargo run --release -- demo {{ args }}
 
-# The image.
+# The image of the service.
 image:
     docker build --tag rejoin .
+
+# The image with the demo and the simulated 100ms.
+demo-image:
+    docker build --tag rejoin-demo --target demo .
