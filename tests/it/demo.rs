@@ -43,8 +43,8 @@ fn assert_nothing_is_left(temp: &Path) {
     assert!(!processes.contains(temp.to_str().unwrap()), "{processes}");
 }
 
-/// Takes a port, from the demo of another test once that ends. Who still has it then is no test,
-/// and keeps it.
+/// Takes a port, from the demo of another test once that ends. If it is still taken after that,
+/// another program has it.
 fn taken(port: u16) -> Option<TcpListener> {
     let start = Instant::now();
     loop {
@@ -57,20 +57,23 @@ fn taken(port: u16) -> Option<TcpListener> {
 }
 
 #[test]
-fn the_story_is_as_told_and_leaves_nothing_behind() {
+fn the_story_passes_and_leaves_nothing_behind() {
     let _taken = [8080, 8100].map(taken);
     let temp = temp_dir();
     let output = rejoin(temp.path(), &["demo", "--once"]).output().unwrap();
-    let (told, log) = (
+    let (output_text, log) = (
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8(output.stderr).unwrap(),
     );
-    assert!(output.status.success(), "{told}\n{log}");
+    assert!(output.status.success(), "{output_text}\n{log}");
     assert_eq!(log, "", "no log lines are mixed in");
-    assert!(!told.contains('\x1b'), "no escape codes where nobody looks");
     assert!(
-        told.contains("(8080 is taken)") && told.contains("(8100 is taken)"),
-        "{told}"
+        !output_text.contains('\x1b'),
+        "no escape codes where there is no terminal"
+    );
+    assert!(
+        output_text.contains("(8080 is taken)") && output_text.contains("(8100 is taken)"),
+        "{output_text}"
     );
     for line in [
         "1. Ada joins the room \"arena\"",
@@ -83,10 +86,13 @@ fn the_story_is_as_told_and_leaves_nothing_behind() {
         "  ok: rejoin has put his state back on his new peer, by itself",
         "Everything is stopped and removed.",
     ] {
-        assert!(told.lines().any(|own| own == line), "{line}\n{told}");
+        assert!(
+            output_text.lines().any(|own| own == line),
+            "{line}\n{output_text}"
+        );
     }
-    assert!(told.contains("steps were as told."), "{told}");
-    let wide: Vec<_> = told
+    assert!(output_text.contains("steps passed."), "{output_text}");
+    let wide: Vec<_> = output_text
         .lines()
         .filter(|line| line.chars().count() > 80)
         .collect();

@@ -15,14 +15,14 @@ const UNPRIVILEGED: [&str; 3] = ["postgres", "nobody", "_postgres"];
 /// The user that Postgres runs as.
 #[derive(Debug, Clone)]
 pub(super) enum Account {
-    /// The user that rejoin runs as.
+    /// The user that this process runs as.
     Own,
-    /// Another one: rejoin runs as root.
+    /// Another one: this process runs as root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// The account for a data directory, which keeps the owner that it has.
+    /// The account for a data directory: its present owner, unless that is root.
     pub(super) fn for_data(data: &Path) -> Result<Self, EmbeddedError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Own);

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::binaries::Binaries;
-use super::guard::{Ending, Guard};
 use super::home::Home;
+use super::supervisor::{StopPolicy, Supervisor};
 use super::{Durability, EmbeddedError, Options};
 
 /// How long Postgres may take until it answers: after a crash it may have much to recover.
-const PATIENCE: Duration = Duration::from_mins(2);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How often a start is tried: another process may take the free port first, or the last remains of a killed Postgres may
 /// still hold the data for a moment.
@@ -36,7 +36,7 @@ pub(super) async fn create(home: &Home, binaries: &Binaries) -> Result<(), Embed
     }
 }
 
-/// Runs `initdb` beside the final place, so that an interrupted one leaves nothing that looks like data.
+/// Runs `initdb` beside the final directory, so that an interrupted one leaves nothing that looks like data.
 async fn initdb(home: &Home, binaries: &Binaries, locale: &str) -> Result<(), EmbeddedError> {
     let unfinished = home.path().join("data.new");
     fresh_directory(home, &unfinished).map_err(EmbeddedError::io("create", &unfinished))?;
@@ -59,9 +59,9 @@ async fn initdb(home: &Home, binaries: &Binaries, locale: &str) -> Result<(), Em
     if home.is_temporary() {
         command.arg("--no-sync");
     }
-    let mut guard = start(&command, home)?;
+    let mut supervisor = start(&command, home)?;
     let status = loop {
-        match exited(&mut guard)? {
+        match exited(&mut supervisor)? {
             Some(status) => break status,
             None => tokio::time::sleep(Duration::from_millis(10)).await,
         }
@@ -88,7 +88,7 @@ pub(super) async fn run(
     home: &Home,
     binaries: &Binaries,
     options: &Options,
-) -> Result<(Guard, String), EmbeddedError> {
+) -> Result<(Supervisor, String), EmbeddedError> {
     let password = home.password()?;
     let mut attempt = 1;
     loop {
@@ -99,15 +99,17 @@ pub(super) async fn run(
         let url = |database| {
             format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
         };
-        let mut guard = start(&postgres(home, binaries, options, port), home)?;
-        match ready(&mut guard, home, &url("postgres")).await {
-            Ok(()) => return Ok((guard, url("rejoin"))),
-            Err(EmbeddedError::Failed { tail, .. }) if attempt < ATTEMPTS && is_passing(&tail) => {
+        let mut supervisor = start(&postgres(home, binaries, options, port), home)?;
+        match ready(&mut supervisor, home, &url("postgres")).await {
+            Ok(()) => return Ok((supervisor, url("rejoin"))),
+            Err(EmbeddedError::Failed { tail, .. })
+                if attempt < ATTEMPTS && is_transient(&tail) =>
+            {
                 attempt += 1
             }
             Err(error) => return Err(error),
         }
-        drop(guard);
+        drop(supervisor);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -141,14 +143,14 @@ fn postgres(home: &Home, binaries: &Binaries, options: &Options, port: u16) -> C
     command
 }
 
-fn start(command: &Command, home: &Home) -> Result<Guard, EmbeddedError> {
+fn start(command: &Command, home: &Home) -> Result<Supervisor, EmbeddedError> {
     // Nothing of a temporary database needs a clean shutdown.
     let signal = if home.is_temporary() { "QUIT" } else { "INT" };
-    let ending = Ending {
+    let stop_policy = StopPolicy {
         signal,
         remove: home.is_temporary().then_some(home.path()),
     };
-    Guard::start(command, home.account(), home.new_log()?, ending).map_err(|source| {
+    Supervisor::start(command, home.account(), home.new_log()?, stop_policy).map_err(|source| {
         EmbeddedError::Io {
             doing: "start `sh` to run Postgres".into(),
             source,
@@ -156,15 +158,15 @@ fn start(command: &Command, home: &Home) -> Result<Guard, EmbeddedError> {
     })
 }
 
-fn exited(guard: &mut Guard) -> Result<Option<ExitStatus>, EmbeddedError> {
-    guard.exited().map_err(|source| EmbeddedError::Io {
+fn exited(supervisor: &mut Supervisor) -> Result<Option<ExitStatus>, EmbeddedError> {
+    supervisor.exited().map_err(|source| EmbeddedError::Io {
         doing: "wait for Postgres".into(),
         source,
     })
 }
 
 /// Waits until Postgres answers, and makes the database if it is missing.
-async fn ready(guard: &mut Guard, home: &Home, url: &str) -> Result<(), EmbeddedError> {
+async fn ready(supervisor: &mut Supervisor, home: &Home, url: &str) -> Result<(), EmbeddedError> {
     let failed = |tail| EmbeddedError::Failed {
         program: "postgres",
         tail,
@@ -172,14 +174,14 @@ async fn ready(guard: &mut Guard, home: &Home, url: &str) -> Result<(), Embedded
     let begin = Instant::now();
     loop {
         let error = match database(url).await {
-            // A guard that has ended means that someone else answered on that port.
-            Ok(()) if exited(guard)?.is_none() => return Ok(()),
+            // When the supervisor has ended, another server answered on that port.
+            Ok(()) if exited(supervisor)?.is_none() => return Ok(()),
             Ok(()) => "another server answered".to_owned(),
-            Err(error) if is_starting(&error) && begin.elapsed() < PATIENCE => String::new(),
+            Err(error) if is_starting(&error) && begin.elapsed() < START_TIMEOUT => String::new(),
             Err(error) => error.to_string(),
         };
         tokio::time::sleep(Duration::from_millis(10)).await;
-        if exited(guard)?.is_some() {
+        if exited(supervisor)?.is_some() {
             return Err(failed(home.log_tail()));
         }
         if !error.is_empty() {
@@ -214,7 +216,7 @@ fn is_starting(error: &sqlx::Error) -> bool {
 }
 
 /// Whether the next attempt may well succeed.
-fn is_passing(tail: &str) -> bool {
+fn is_transient(tail: &str) -> bool {
     tail.contains("could not bind")
         || tail.contains("could not create any TCP/IP sockets")
         || tail.contains("in use")

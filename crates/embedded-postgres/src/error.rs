@@ -27,14 +27,14 @@ pub enum EmbeddedError {
     },
     /// Root must hand Postgres to another user, and there is none.
     #[error(
-        "Postgres refuses to run as root, and this machine has neither a user `postgres` nor `nobody`: add one, or run \
-         rejoin as another user"
+        "Postgres refuses to run as root, and this machine has neither a user `postgres` nor `nobody`: add one, or use \
+         another user"
     )]
     NoUser,
     /// The user that Postgres runs as cannot reach a directory.
     #[error(
         "Postgres runs as the user `{user}` here, who may not enter {}: choose a directory that every user can reach, \
-         such as /var/lib/rejoin",
+         such as a new one in /var/lib",
         dir.display()
     )]
     Unreachable {
@@ -44,7 +44,7 @@ pub enum EmbeddedError {
         dir: PathBuf,
     },
     /// Another living process runs a Postgres in the directory.
-    #[error("{} is in use by another rejoin: stop that one, or choose another directory", dir.display())]
+    #[error("{} is in use by another process: stop that one, or choose another directory", dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
@@ -66,9 +66,7 @@ pub enum EmbeddedError {
         source: std::io::Error,
     },
     /// A file or a process could not be handled.
-    #[error(
-        "cannot {doing} ({source}): check that rejoin may do that, or choose another directory"
-    )]
+    #[error("cannot {doing} ({source}): check the permissions, or choose another directory")]
     Io {
         /// What was tried.
         doing: String,
@@ -76,7 +74,7 @@ pub enum EmbeddedError {
         source: std::io::Error,
     },
     /// A program of Postgres failed.
-    #[error("{program} failed, and its last words were: {tail}")]
+    #[error("{program} failed, and its last output was: {tail}")]
     Failed {
         /// `initdb` or `postgres`.
         program: &'static str,

@@ -24,12 +24,12 @@ impl Home {
     /// Opens `dir`, made if it is missing, or a new temporary directory.
     pub(super) fn open(dir: Option<&Path>) -> Result<Self, EmbeddedError> {
         match dir {
-            Some(dir) => Self::open_kept(dir),
+            Some(dir) => Self::open_permanent(dir),
             None => Self::open_temporary(),
         }
     }
 
-    fn open_kept(dir: &Path) -> Result<Self, EmbeddedError> {
+    fn open_permanent(dir: &Path) -> Result<Self, EmbeddedError> {
         let account = Account::for_data(&dir.join("data"))?;
         DirBuilder::new()
             .recursive(true)
@@ -59,7 +59,7 @@ impl Home {
     fn open_temporary() -> Result<Self, EmbeddedError> {
         let base = std::env::temp_dir();
         let temporary = tempfile::Builder::new()
-            .prefix("rejoin-postgres-")
+            .prefix("embedded-postgres-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(EmbeddedError::io("create a directory in", &base))?;
@@ -91,8 +91,8 @@ impl Home {
         self.temporary.is_some()
     }
 
-    /// Leaves the removal of a temporary directory to someone else.
-    pub(super) fn keep(&mut self) {
+    /// Leaves the removal of a temporary directory to the supervisor.
+    pub(super) fn disable_removal(&mut self) {
         if let Some(temporary) = &mut self.temporary {
             temporary.disable_cleanup(true);
         }

@@ -1,4 +1,4 @@
-//! Takes over from a run that was killed together with its guard: stops the Postgres that still serves the directory.
+//! Takes over from a run that was killed together with its supervisor: stops the Postgres that still serves the directory.
 
 use std::fs;
 use std::path::Path;

@@ -1,25 +1,25 @@
-//! A real Postgres of our own, for the demo, for trying the service out, and for the tests.
+//! A real Postgres that lives as long as the process that started it, for demos, trials and tests.
 //!
 //! `binaries` finds its programs (or `download`s them from the `releases`), `home` is the directory it lives in, `account` whom it runs as,
-//! `cluster` makes its data and starts it, `guard` sees to it that it never outlives rejoin, and `leftover` takes over
-//! from a run where even the guard was killed. Nothing here knows what rejoin keeps in the database.
+//! `cluster` makes its data and starts it, `supervisor` makes sure that it never outlives this process, and `leftover` takes over
+//! from a run where even the supervisor was killed. Nothing here knows what is stored in the database.
 
 mod account;
 mod binaries;
 mod cluster;
 mod download;
 mod error;
-mod guard;
 mod home;
 mod leftover;
 mod releases;
+mod supervisor;
 
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
 
 use self::binaries::Binaries;
-use self::guard::Guard;
 use self::home::Home;
+use self::supervisor::Supervisor;
 
 pub use self::error::EmbeddedError;
 
@@ -30,7 +30,7 @@ pub use self::error::EmbeddedError;
 pub struct EmbeddedPostgres {
     url: String,
     // In this order: Postgres stops before its directory goes and is unlocked.
-    guard: Guard,
+    supervisor: Supervisor,
     home: Home,
 }
 
@@ -63,7 +63,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Keeps the data in `dir`, which is made if it is missing. Without it the data is temporary.
+    /// Stores the data in `dir`, which is created if it is missing. Without it the data is temporary.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
@@ -90,8 +90,12 @@ impl Options {
         let binaries = Binaries::find(home.account(), home.major()).await?;
         leftover::stop(&home.data()).await?;
         cluster::create(&home, &binaries).await?;
-        let (guard, url) = cluster::run(&home, &binaries, &self).await?;
-        Ok(EmbeddedPostgres { url, guard, home })
+        let (supervisor, url) = cluster::run(&home, &binaries, &self).await?;
+        Ok(EmbeddedPostgres {
+            url,
+            supervisor,
+            home,
+        })
     }
 }
 
@@ -128,8 +132,8 @@ impl EmbeddedPostgres {
     ///
     /// The directory is no longer locked when this process ends.
     pub fn release(mut self) -> Option<ChildStdin> {
-        self.home.keep();
-        self.guard.release()
+        self.home.disable_removal();
+        self.supervisor.release()
     }
 }
 

@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// How many different tokens are remembered.
-const MAX_SEEN: usize = 1000;
+const MAX_KNOWN_TOKENS: usize = 1000;
 
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AuthError {
     /// There is none, or it is not valid: 401.
-    Invalid,
+    InvalidToken,
     /// It is valid, but of another type than `management`: 403.
     NotPermitted,
 }
@@ -35,7 +35,7 @@ struct Claims {
     exp: i64,
 }
 
-/// Checks tokens, and remembers which it has seen so that they can be revoked.
+/// Checks tokens, and remembers them so that they can be revoked.
 pub(super) struct Auth {
     access_key: String,
     key: DecodingKey,
@@ -45,7 +45,7 @@ pub(super) struct Auth {
 
 #[derive(Default)]
 struct Tokens {
-    seen: VecDeque<String>,
+    known: VecDeque<String>,
     revoked: VecDeque<String>,
 }
 
@@ -65,46 +65,46 @@ impl Auth {
     }
 
     /// Checks the `Authorization` header.
-    pub(super) fn check(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let token = bearer(headers).ok_or(Refusal::Invalid)?;
+    pub(super) fn check(&self, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), AuthError> {
+        let token = bearer(headers).ok_or(AuthError::InvalidToken)?;
         let claims = jsonwebtoken::decode::<Value>(token, &self.key, &self.validation)
-            .map_err(|_| Refusal::Invalid)?
+            .map_err(|_| AuthError::InvalidToken)?
             .claims;
         if claims["type"]
             .as_str()
             .is_some_and(|kind| kind != "management")
         {
-            return Err(Refusal::NotPermitted);
+            return Err(AuthError::NotPermitted);
         }
-        let typed = claims["type"].is_string();
-        let claims = Claims::deserialize(claims).map_err(|_| Refusal::Invalid)?;
+        let has_type = claims["type"].is_string();
+        let claims = Claims::deserialize(claims).map_err(|_| AuthError::InvalidToken)?;
         let in_time = (claims.nbf..claims.exp).contains(&now.timestamp());
         let ours = claims.access_key == self.access_key && claims.version == 2;
-        let known = self
+        let admitted = self
             .tokens
             .lock()
             .expect("no panic while locked")
             .admit(claims.jti);
-        if typed && in_time && ours && known {
+        if has_type && in_time && ours && admitted {
             Ok(())
         } else {
-            Err(Refusal::Invalid)
+            Err(AuthError::InvalidToken)
         }
     }
 
-    /// Refuses from now on every token seen so far.
-    pub(super) fn revoke_seen(&self) {
+    /// Refuses from now on every token that came so far.
+    pub(super) fn revoke_known(&self) {
         let mut tokens = self.tokens.lock().expect("no panic while locked");
-        let Tokens { seen, revoked } = &mut *tokens;
-        revoked.clone_from(seen);
+        let Tokens { known, revoked } = &mut *tokens;
+        revoked.clone_from(known);
     }
 
-    /// How many different tokens have been seen.
-    pub(super) fn seen(&self) -> usize {
+    /// How many different tokens came.
+    pub(super) fn token_count(&self) -> usize {
         self.tokens
             .lock()
             .expect("no panic while locked")
-            .seen
+            .known
             .len()
     }
 }
@@ -114,10 +114,10 @@ impl Tokens {
         if self.revoked.contains(&jti) {
             return false;
         }
-        if !self.seen.contains(&jti) {
-            self.seen.push_back(jti);
-            if self.seen.len() > MAX_SEEN {
-                self.seen.pop_front();
+        if !self.known.contains(&jti) {
+            self.known.push_back(jti);
+            if self.known.len() > MAX_KNOWN_TOKENS {
+                self.known.pop_front();
             }
         }
         true

@@ -64,7 +64,7 @@ pub struct FaultRule {
 }
 
 impl FaultRule {
-    /// Every request of this call suffers this.
+    /// Applies to every request of this call.
     pub fn always(operation: Operation, fault: Fault) -> Self {
         Self {
             operation,
@@ -74,7 +74,7 @@ impl FaultRule {
         }
     }
 
-    /// The next `times` requests of this call suffer this.
+    /// Applies to the next `times` requests of this call.
     pub fn times(operation: Operation, times: u32, fault: Fault) -> Self {
         Self {
             times: Some(times),
@@ -97,13 +97,13 @@ impl FaultRule {
     }
 }
 
-/// What a request suffers.
+/// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// An error of this status with the documented body.
     Status(u16),
-    /// A wait before whatever else happens: later rules apply too.
+    /// A delay before whatever else happens: the rules that follow apply too.
     DelayMs(u64),
     /// The right answer, of which only the first half arrives before the connection breaks.
     CutBody,
@@ -145,7 +145,7 @@ pub enum RateLimit {
     Header(u64),
     /// The wait in seconds in the message, the only documented form.
     Message(u64),
-    /// No word about the wait, and no body.
+    /// Without the wait, and without a body.
     Bare,
 }
 
@@ -156,7 +156,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// What this request suffers: all delays up to the first rule of another kind, and that one.
+    /// What happens to this request: all delays up to the first rule of another kind, and that one.
     pub(super) fn take(&mut self, operation: Option<Operation>) -> (Duration, Option<Fault>) {
         let mut delay = Duration::ZERO;
         for rule in &mut self.rules {

@@ -57,7 +57,7 @@ impl Sim {
         )
     }
 
-    /// Cuts a peer's connection: it lingers as a ghost, then leaves.
+    /// Cuts a peer's connection: it stays as a ghost, then leaves.
     pub fn drop_peer(
         &self,
         room: &str,
@@ -68,7 +68,7 @@ impl Sim {
         let drop = Disconnect {
             ghost: ghost_of(options.ghost_seconds, self.0.ghost)?,
             reason: options.reason.unwrap_or(settings.drop_reason),
-            tell_now: options.leave_at.unwrap_or(settings.leave_at) == LeaveAt::Drop,
+            send_leave_now: options.leave_at.unwrap_or(settings.leave_at) == LeaveAt::Drop,
         };
         let now = self.now();
         let dropped = self.with_state(|state| state.drop_peer(now, room, peer, drop));
@@ -127,7 +127,7 @@ impl Sim {
 
     /// Everyone in every active room, as `GET /control/state` shows it.
     pub fn state(&self) -> Value {
-        let (now, tokens) = (self.now(), self.tokens_seen());
+        let (now, tokens) = (self.now(), self.token_count());
         self.with_state(|state| shapes::state(now, tokens, state))
     }
 }
@@ -149,14 +149,14 @@ impl Sim {
             .clone()
     }
 
-    /// Refuses with 401 every token seen so far; fresh ones are good.
+    /// Refuses with 401 every token that came so far. New ones are accepted.
     pub fn revoke_tokens(&self) {
-        self.0.auth.revoke_seen();
+        self.0.auth.revoke_known();
     }
 
-    /// How many different tokens have been seen.
-    pub fn tokens_seen(&self) -> usize {
-        self.0.auth.seen()
+    /// How many different tokens came.
+    pub fn token_count(&self) -> usize {
+        self.0.auth.token_count()
     }
 
     /// The last requests to the REST API, oldest first.
@@ -199,7 +199,7 @@ impl Sim {
         self.0.webhooks.settings()
     }
 
-    /// Replaces how webhooks are sent. What the reorder rules of before still hold back goes out.
+    /// Replaces how webhooks are sent. What the previous reorder rules still hold back is sent.
     pub fn set_webhook_settings(&self, settings: WebhookSettings) {
         self.0.webhooks.set_settings(settings);
     }

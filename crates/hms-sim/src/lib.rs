@@ -1,12 +1,12 @@
-//! A faithful little 100ms: its REST API, its webhooks, ghosts, and faults on demand. For the demo and the tests.
+//! A simulated 100ms: its REST API, its webhooks, ghosts, and faults on demand. For demos and tests.
 //!
-//! Everything is in memory and bounded, and nothing here is part of the service. What 100ms does not document is either left out or
-//! chosen strictly, so that a client that works here leans on nothing undocumented.
+//! Everything is in memory and bounded, and nothing depends on rejoin. What 100ms does not document is either left out
+//! or chosen strictly, so that a client that works here relies on nothing undocumented.
 //!
 //! - [`serve`] runs it on a listener; [`Sim`] is the handle for the same process, with the same calls as the control API;
 //! - `state` is the pure state machine, `rest` and `wire` show it as 100ms does, `auth` checks tokens;
-//! - `faults` spoils answers, `requests` remembers what was asked;
-//! - `webhooks` tells a target what happened, and can lose, delay, duplicate, reorder and replay;
+//! - `faults` replaces or breaks answers, `requests` is the log of what was asked;
+//! - `webhooks` sends events to a target, and can lose, delay, duplicate, reorder and replay them;
 //! - `control` is the HTTP form of the handle, under `/control`: its module lists every call.
 
 #![expect(
@@ -40,7 +40,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::auth::{Auth, Refusal};
+use self::auth::{Auth, AuthError};
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultRule, Operation, RateLimit};
 pub use self::handle::DropOptions;
@@ -50,13 +50,13 @@ pub use self::requests::Request;
 use self::requests::RequestLog;
 pub use self::serve::serve;
 use self::state::State;
-use self::webhooks::Webhooks;
+use self::webhooks::WebhookSender;
 pub use self::webhooks::{
     Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, WebhookRule, WebhookSettings,
     WebhookTarget,
 };
 
-/// How long 100ms keeps the peer of a lost connection.
+/// How long 100ms lists the peer of a lost connection.
 pub const DEFAULT_GHOST: Duration = Duration::from_mins(1);
 /// The largest request body.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -126,13 +126,13 @@ struct Inner {
     state: Mutex<State>,
     faults: Mutex<Faults>,
     requests: Mutex<RequestLog>,
-    webhooks: Webhooks,
+    webhooks: WebhookSender,
     /// Wakes the timer when there is a ghost that may go before the one it waits for.
     ghosts_changed: Notify,
 }
 
 impl Sim {
-    /// A simulator in which nobody has joined. Webhooks and the timer of the ghosts need [`Sim::run`], which [`serve`] calls.
+    /// A simulator in which nobody has joined. WebhookSender and the timer of the ghosts need [`Sim::run`], which [`serve`] calls.
     pub fn new(config: SimConfig) -> Self {
         Self(Arc::new(Inner {
             auth: Auth::new(&config.access_key, &config.secret),
@@ -141,7 +141,7 @@ impl Sim {
             state: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
-            webhooks: Webhooks::new(config.webhook),
+            webhooks: WebhookSender::new(config.webhook),
             ghosts_changed: Notify::new(),
         }))
     }
@@ -160,12 +160,15 @@ impl Sim {
     }
 
     async fn end_ghosts(&self, shutdown: CancellationToken) {
-        /// The longest sleep: a clock that tests move is looked at this often.
-        const LOOK: Duration = Duration::from_secs(1);
+        /// The longest sleep, since tests may move the clock meanwhile.
+        const MAX_SLEEP: Duration = Duration::from_secs(1);
         loop {
             let next = self.with_state(|state| state.next_expiry());
-            let wait = next.map_or(LOOK, |next| {
-                (next - self.now()).to_std().unwrap_or_default().min(LOOK)
+            let wait = next.map_or(MAX_SLEEP, |next| {
+                (next - self.now())
+                    .to_std()
+                    .unwrap_or_default()
+                    .min(MAX_SLEEP)
             });
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -188,7 +191,7 @@ impl Sim {
         self.0.clock.now()
     }
 
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), AuthError> {
         self.0.auth.check(headers, self.now())
     }
 

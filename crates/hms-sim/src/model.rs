@@ -1,4 +1,4 @@
-//! What the simulator keeps of a room: peers, their tracks, sessions, and what is asked of it.
+//! What a room consists of: peers, their tracks and sessions; and what the simulator is asked to do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Ghost {
     /// The reason its leave event gives.
     pub reason: String,
     /// Whether that event has been sent already.
-    pub told: bool,
+    pub leave_sent: bool,
 }
 
 /// An audio or video track.
@@ -138,7 +138,7 @@ pub(super) struct Disconnect {
     /// The reason its leave event gives.
     pub reason: String,
     /// Whether that event comes at once rather than at the end of the ghost.
-    pub tell_now: bool,
+    pub send_leave_now: bool,
 }
 
 /// Which peers a list has: those that match every filter given.
@@ -177,7 +177,7 @@ pub(super) struct Session {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Something a webhook tells.
+/// What a webhook reports.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Event {
     /// When it happened.
@@ -206,7 +206,7 @@ pub(super) enum EventKind {
     RoomEnded,
 }
 
-/// Why the simulator did not do as told.
+/// Why the simulator did not do what it was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SimError {
     /// Nobody is in that room.

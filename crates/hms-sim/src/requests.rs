@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::faults::Operation;
 
-/// How many requests are kept.
+/// How many requests are logged.
 const MAX_REQUESTS: usize = 1000;
-/// The longest body that is kept.
+/// The longest body that is logged.
 pub(super) const MAX_LOGGED_BODY: usize = 64 * 1024;
 
 /// A request to the REST API.
@@ -40,7 +40,7 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    /// Keeps a request, and returns its number.
+    /// Adds a request, and returns its number.
     pub(super) fn push(&mut self, request: Request) -> u64 {
         self.total += 1;
         self.recent.push_back(Request {
@@ -53,13 +53,13 @@ impl RequestLog {
         self.total
     }
 
-    /// Notes the answer. Nothing when the request is no longer kept.
+    /// Adds the answer, unless the request is no longer in the log.
     pub(super) fn answered(&mut self, number: u64, at: &str, status: u16) {
-        // The time tells a request from one of the same number before a reset.
+        // A request before a reset may have the same number, but not the same time.
         if let Some(request) = self
             .recent
             .iter_mut()
-            .find(|kept| kept.number == number && kept.at == at)
+            .find(|logged| logged.number == number && logged.at == at)
         {
             request.status = Some(status);
         }

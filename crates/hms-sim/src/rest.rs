@@ -1,4 +1,4 @@
-//! 100ms's REST API under `/v2`: every request is logged, suffers its fault, shows its token, and is then answered.
+//! 100ms's REST API under `/v2`. Every request is logged, then meets its fault, then the token check, then its answer.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -10,11 +10,11 @@ use axum::routing::get;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::Refusal;
+use super::auth::AuthError;
 use super::faults::{self, Operation};
 use super::model::{Filter, SimError, Update};
 use super::requests::{self, MAX_LOGGED_BODY};
-use super::serve::Closing;
+use super::serve::Shutdown;
 use super::wire::{self, ErrorJson, PeerJson, PeersJson, RoomJson, SessionJson};
 use super::{MAX_BODY, Sim};
 
@@ -29,7 +29,7 @@ pub(super) fn router(sim: Sim) -> Router {
         )
         .route("/v2/sessions/{session_id}", get(session))
         .fallback(async || not_found())
-        .layer(from_fn_with_state(sim.clone(), guard))
+        .layer(from_fn_with_state(sim.clone(), log_and_answer))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(sim)
 }
@@ -112,7 +112,8 @@ fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// One body for every 404: whether 100ms's tell a room that is not active from an unknown peer is not documented.
+/// One body for every 404. Whether 100ms distinguishes a room that is not active from an unknown peer is not
+/// documented.
 fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "Not found", "not found")
 }
@@ -121,19 +122,19 @@ fn bad_request(detail: &str) -> Response {
     error(StatusCode::BAD_REQUEST, "Bad request", detail)
 }
 
-fn refuse(refusal: Refusal) -> Response {
-    match refusal {
-        Refusal::Invalid => error(
+fn unauthorized(auth_error: AuthError) -> Response {
+    match auth_error {
+        AuthError::InvalidToken => error(
             StatusCode::UNAUTHORIZED,
             "Token validation error",
             "not found",
         ),
-        Refusal::NotPermitted => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
+        AuthError::NotPermitted => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
     }
 }
 
 /// Logs the request and the status of its answer, which comes at the shutdown at the latest.
-async fn guard(State(sim): State<Sim>, request: Request, next: Next) -> Response {
+async fn log_and_answer(State(sim): State<Sim>, request: Request, next: Next) -> Response {
     let operation = Operation::of(request.method(), request.uri().path());
     let (request, body) = match buffered(request).await {
         Ok(buffered) => buffered,
@@ -150,21 +151,21 @@ async fn guard(State(sim): State<Sim>, request: Request, next: Next) -> Response
         body,
         status: None,
     });
-    let closing = request
+    let shutdown = request
         .extensions()
-        .get::<Closing>()
+        .get::<Shutdown>()
         .cloned()
-        .unwrap_or_else(|| Closing(CancellationToken::new()));
+        .unwrap_or_else(|| Shutdown(CancellationToken::new()));
     let response = tokio::select! {
-        response = answered(&sim, operation, request, next) => response,
-        () = closing.0.cancelled() => error(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "shutdown"),
+        response = fault_or_answer(&sim, operation, request, next) => response,
+        () = shutdown.0.cancelled() => error(StatusCode::SERVICE_UNAVAILABLE, "shutting down", "shutdown"),
     };
     sim.log_answer(number, &at, response.status().as_u16());
     response
 }
 
 /// The fault if one is due, else the token check and the right answer.
-async fn answered(
+async fn fault_or_answer(
     sim: &Sim,
     operation: Option<Operation>,
     request: Request,
@@ -178,7 +179,7 @@ async fn answered(
         Some(fault) => faults::answer(fault, request, next).await,
         None => match sim.authorize(request.headers()) {
             Ok(()) => next.run(request).await,
-            Err(refusal) => refuse(refusal),
+            Err(auth_error) => unauthorized(auth_error),
         },
     }
 }

@@ -12,19 +12,19 @@ use super::Sim;
 /// How long open connections get after the stop signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The stop signal, as requests carry it: one that hangs would otherwise hold up the shutdown for ever.
+/// The stop signal, handed to each request. A request that hangs would otherwise hold up the shutdown for ever.
 #[derive(Clone)]
-pub(super) struct Closing(pub(super) CancellationToken);
+pub(super) struct Shutdown(pub(super) CancellationToken);
 
 /// Serves `sim` on `listener`, sends its webhooks and ends its ghosts, until `shutdown`.
 ///
 /// Requests that hang or wait in a fault are answered 503 at the shutdown; connections that are still open a second later are
-/// left behind, and webhooks under way are given up. The same `sim` can be served again: it keeps its state.
+/// abandoned, and so are webhooks in flight. The same `sim` can be served again, with its state.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, sim: Sim, shutdown: CancellationToken) -> io::Result<()> {
-    let router = sim.router().layer(Extension(Closing(shutdown.clone())));
+    let router = sim.router().layer(Extension(Shutdown(shutdown.clone())));
     let listening =
         axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let background = shutdown.child_token();

@@ -92,25 +92,25 @@ fn put(
     if flat.chars().count() <= width {
         return lines.push(flat);
     }
-    let comma = |place: usize| if place + 1 < count { "," } else { "" };
+    let comma = |index: usize| if index + 1 < count { "," } else { "" };
     lines.push(format!("{indent}{before}{open}"));
     match shape {
         Shape::Object(members, cut) => {
-            for (place, (name, value)) in members.iter().enumerate() {
+            for (index, (name, value)) in members.iter().enumerate() {
                 put(
                     lines,
                     value,
                     width,
                     depth + 1,
                     &format!("\"{name}\": "),
-                    comma(place),
+                    comma(index),
                 );
             }
             lines.extend(cut.then(|| format!("{indent}  ...")));
         }
         Shape::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                put(lines, item, width, depth + 1, "", comma(place));
+            for (index, item) in items.iter().enumerate() {
+                put(lines, item, width, depth + 1, "", comma(index));
             }
         }
         Shape::Text(_) => {}

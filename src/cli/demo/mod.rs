@@ -1,37 +1,38 @@
 //! `rejoin demo`: Postgres, 100ms and rejoin on this machine, and a player who drops and gets their state back.
 //!
-//! `stage` runs the three; `story` is the order of the [`steps`] and of those in [`by_itself`], which `tale` helps to ask, tell and check; `page` and
-//! `json` put it on an 80-column terminal; `farewell` says what to try next. All requests are real, over HTTP.
+//! `environment` runs the three; `story` is the order of the [`steps`] and of those in [`automatic`]; `narrator` sends their
+//! requests and checks the answers; `page` and `json` show them on an 80-column terminal; `next_steps` says what to try next.
+//! All requests are real, over HTTP.
 
-mod by_itself;
-mod farewell;
+mod automatic;
+mod environment;
 mod json;
+mod narrator;
+mod next_steps;
 mod page;
-mod stage;
 mod steps;
 mod story;
-mod tale;
 
 use tokio_util::sync::CancellationToken;
 
+use self::environment::Environment;
+use self::narrator::Narrator;
 use self::page::Page;
-use self::stage::Stage;
-use self::tale::Tale;
 use super::{Exit, Failure};
 use crate::server;
 
 const EXAMPLES: &str = "Examples:
-  rejoin demo           tell the story, then stay up to be tried, until Ctrl-C
-  rejoin demo --once    tell the story and end; exit code 0: all was as told
+  rejoin demo           play the story, then stay up until Ctrl-C, so that you can try it
+  rejoin demo --once    play the story and end; exit code 0: every check passed
 
-It brings its own database: a DATABASE_URL in the environment is left alone.
-Colour is only for terminals, and not where NO_COLOR is set.";
+It starts its own database, and ignores DATABASE_URL.
+Colour is for terminals only, unless NO_COLOR is set.";
 
 /// See it work: a player drops, comes back, and gets their state back
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// End after the story; the exit code says whether all was as told
+    /// End after the story; the exit code says whether every check passed
     #[arg(long)]
     once: bool,
 }
@@ -41,9 +42,9 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let page = Page::stdout();
     page.title("rejoin demo: a player drops, comes back, and gets their state back");
     page.text("Starting a Postgres in a temporary directory, a simulated 100ms, and rejoin ...");
-    let stage = unless_stopped(&stop, Box::pin(Stage::start())).await?;
-    let shown = show(&stage, &page, args.once, &stop).await;
-    stage.stop().await;
+    let environment = unless_stopped(&stop, Box::pin(Environment::start())).await?;
+    let shown = show(&environment, &page, args.once, &stop).await;
+    environment.stop().await;
     if shown.is_ok() {
         page.text("Everything is stopped and removed.");
     }
@@ -51,18 +52,18 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn show(
-    stage: &Stage,
+    environment: &Environment,
     page: &Page,
     once: bool,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    stage.introduce(page);
-    let mut tale = Tale::new(stage, page)?;
-    let present = unless_stopped(stop, story::tell(&mut tale)).await?;
-    page.title(&format!("All {} steps were as told.", tale.steps()));
-    // With nobody left to read, there is nobody to stay up for.
-    if !once && !page.unread() {
-        farewell::say(stage, page, &present);
+    environment.introduce(page);
+    let mut narrator = Narrator::new(environment, page)?;
+    let ending = unless_stopped(stop, story::play(&mut narrator)).await?;
+    page.title(&format!("All {} steps passed.", narrator.steps()));
+    // Where nobody reads any more, nobody will try it.
+    if !once && !page.is_closed() {
+        next_steps::show(environment, page, &ending);
         stop.cancelled().await;
         page.text("");
     }

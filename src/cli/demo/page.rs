@@ -9,7 +9,7 @@ const WIDTH: usize = 80;
 /// The standard output.
 pub(super) struct Page {
     colour: bool,
-    unread: Cell<bool>,
+    is_closed: Cell<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -24,20 +24,20 @@ enum Style {
 impl Page {
     /// In colour on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
     pub(super) fn stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            colour: std::io::stdout().is_terminal() && !refused && !dumb,
-            unread: Cell::new(false),
+            colour: std::io::stdout().is_terminal() && !no_color && !dumb,
+            is_closed: Cell::new(false),
         }
     }
 
-    /// Whether the reader has gone, as `head` does.
-    pub(super) fn unread(&self) -> bool {
-        self.unread.get()
+    /// Whether nobody reads any more, as after `head`.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.get()
     }
 
-    /// A line that stands out, after an empty one.
+    /// A title, after an empty line.
     pub(super) fn title(&self, text: &str) {
         self.line(Style::Plain, "");
         self.line(Style::Bold, text);
@@ -53,7 +53,7 @@ impl Page {
         self.line(Style::Plain, &format!("  {name:<9} {value}"));
     }
 
-    /// As it is: something to paste.
+    /// A line to paste, unchanged.
     pub(super) fn verbatim(&self, text: &str) {
         self.line(Style::Plain, text);
     }
@@ -72,10 +72,10 @@ impl Page {
 
     /// The line of a request, broken before `?` or `&` where it is too long.
     pub(super) fn request(&self, line: &str) {
-        for (place, part) in broken(line, WIDTH - 8).into_iter().enumerate() {
+        for (index, part) in broken(line, WIDTH - 8).into_iter().enumerate() {
             self.line(
                 Style::Bold,
-                &format!("  {} {part}", if place == 0 { ">" } else { "     " }),
+                &format!("  {} {part}", if index == 0 { ">" } else { "     " }),
             );
         }
     }
@@ -90,17 +90,17 @@ impl Page {
         self.lines(Style::Plain, &indented(4, lines));
     }
 
-    /// Something that is as told.
-    pub(super) fn good(&self, what: &str) {
-        self.verdict(Style::Good, "ok:", what);
+    /// A check that passed.
+    pub(super) fn passed(&self, what: &str) {
+        self.check(Style::Good, "ok:", what);
     }
 
-    /// Something that is not as told.
-    pub(super) fn bad(&self, what: &str) {
-        self.verdict(Style::Bad, "NOT AS TOLD:", what);
+    /// A check that failed.
+    pub(super) fn failed(&self, what: &str) {
+        self.check(Style::Bad, "FAILED:", what);
     }
 
-    fn verdict(&self, style: Style, word: &str, what: &str) {
+    fn check(&self, style: Style, word: &str, what: &str) {
         self.lines(
             style,
             &indented(2, wrap(&format!("{word} {what}"), WIDTH - 2)),
@@ -130,7 +130,7 @@ impl Page {
         } else {
             writeln!(out, "{text}")
         };
-        self.unread.set(self.unread.get() || written.is_err());
+        self.is_closed.set(self.is_closed.get() || written.is_err());
     }
 }
 

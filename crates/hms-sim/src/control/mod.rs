@@ -1,4 +1,5 @@
-//! The control API under `/control`: makes things happen in the rooms and go wrong. JSON, no authentication: a tool for loopback.
+//! The control API under `/control`: makes things happen in the rooms, and makes calls fail. JSON, without authentication: for
+//! loopback addresses.
 //!
 //! | call | body | does |
 //! |---|---|---|
@@ -15,7 +16,7 @@
 //! | `GET /state` | | `{now, tokens_seen, rooms: {room: {name, session_id, peers: {peer: …}}}}` |
 //! | `GET`, `DELETE /requests` | | `{total, requests}`: what came to the REST API; or forgets it |
 //! | `GET`, `PUT`, `DELETE /faults` | `[{operation?, times?, skip?, fault}]` | shows, replaces or ends the faults |
-//! | `POST /tokens/revoke` | | refuses every token seen so far |
+//! | `POST /tokens/revoke` | | refuses every token that came so far |
 //! | `GET`, `PUT`, `DELETE /webhooks` | `{rules?: [{types?, times?, effect}], leave_at?, drop_reason?, time_scale?, parallel?}` | `{pending, settings, deliveries}`; replaces the settings; or resets them |
 //! | `PUT`, `DELETE /webhooks/target` | `{url, header?, secret}` | where webhooks go, or nowhere |
 //! | `POST /webhooks/replay` | `{ids?, types?, in_data?}` | sends past events again, 10 a second: `{replayed}` |
@@ -28,7 +29,7 @@
 //! `session`, `any`. Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
 //!
 //! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are `{"error": "…"}`: 400 for a body that is
-//! not understood, 404 for a room or peer that is not there, 409 for a peer id that is.
+//! not understood, 404 for a room or peer that does not exist, 409 for a peer id that does.
 
 pub(super) mod shapes;
 
@@ -121,13 +122,13 @@ async fn reconnect(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer) -> A
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Parting {
+struct LeaveOptions {
     reason: Option<String>,
     message: String,
 }
 
 async fn leave(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
-    let Parting { reason, message } = parse(&body)?;
+    let LeaveOptions { reason, message } = parse(&body)?;
     shown(sim.remove(
         &room,
         &peer,
@@ -137,7 +138,7 @@ async fn leave(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: By
 }
 
 async fn kick(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
-    shown(sim.kick(&room, &peer, &parse::<Parting>(&body)?.message))
+    shown(sim.kick(&room, &peer, &parse::<LeaveOptions>(&body)?.message))
 }
 
 async fn add_track(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {

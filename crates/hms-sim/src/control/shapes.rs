@@ -10,7 +10,7 @@ use crate::model::Peer;
 use crate::state::State;
 use crate::wire::{PeerJson, time};
 
-/// A peer with what the REST API does not tell.
+/// A peer, with what the REST API does not show.
 #[derive(Serialize)]
 pub(crate) struct ControlPeer<'a> {
     #[serde(flatten)]
@@ -32,7 +32,7 @@ impl<'a> ControlPeer<'a> {
 }
 
 /// Everyone everywhere. Metadata is shown as its wire text, which need not be a value that can be parsed.
-pub(crate) fn state(now: DateTime<Utc>, tokens_seen: usize, state: &State) -> Value {
+pub(crate) fn state(now: DateTime<Utc>, token_count: usize, state: &State) -> Value {
     let rooms: Map<String, Value> = state
         .rooms()
         .iter()
@@ -49,7 +49,7 @@ pub(crate) fn state(now: DateTime<Utc>, tokens_seen: usize, state: &State) -> Va
             )
         })
         .collect();
-    json!({ "now": time(now), "tokens_seen": tokens_seen, "rooms": rooms })
+    json!({ "now": time(now), "tokens_seen": token_count, "rooms": rooms })
 }
 
 fn summary(peer: &Peer) -> Value {

@@ -1,19 +1,21 @@
-//! The rooms as a state machine: what each step changes and which events it causes. The present is an argument.
+//! The rooms as a state machine: what each step changes and which events it causes. The time is an argument.
 //!
 //! No I/O, no clock, no JSON: those are in the modules around it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 use super::model::{
-    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, Session, SimError, Track,
-    Update,
+    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, SimError, Update,
 };
 
+mod room;
 #[cfg(test)]
 mod tests;
+
+pub(super) use self::room::{Record, Room};
+use self::room::{new_peer, new_track, uuid};
 
 type Now = DateTime<Utc>;
 
@@ -30,47 +32,6 @@ pub(super) struct State {
     /// Ghosts by their end, so that expiry looks at no other peer.
     ghosts: BTreeSet<(Now, String, String)>,
     events: Vec<Event>,
-}
-
-/// An active room.
-pub(super) struct Room {
-    pub(super) peers: BTreeMap<String, Peer>,
-    pub(super) record: Record,
-}
-
-/// A session, and who was in it but is gone.
-#[derive(Clone)]
-pub(super) struct Record {
-    pub(super) session: Session,
-    pub(super) left: VecDeque<(Peer, Now)>,
-}
-
-impl Room {
-    fn open(room_id: &str, join: &Join, now: Now) -> Self {
-        let session = Session {
-            id: join.session_id.clone().unwrap_or_else(hex_id),
-            room_id: room_id.to_owned(),
-            room_name: join.room_name.clone().unwrap_or_else(|| room_id.to_owned()),
-            created_at: now,
-            updated_at: now,
-            ended_at: None,
-        };
-        Self {
-            peers: BTreeMap::new(),
-            record: Record {
-                session,
-                left: VecDeque::new(),
-            },
-        }
-    }
-
-    fn event(&self, at: Now, kind: EventKind) -> Event {
-        Event {
-            at,
-            session: self.record.session.clone(),
-            kind,
-        }
-    }
 }
 
 impl State {
@@ -139,12 +100,12 @@ impl State {
         peer.ghost = Some(Ghost {
             until,
             reason: drop.reason.clone(),
-            told: drop.tell_now,
+            leave_sent: drop.send_leave_now,
         });
         let peer = peer.clone();
         self.ghosts
             .insert((until, room_id.to_owned(), peer.id.clone()));
-        if drop.tell_now {
+        if drop.send_leave_now {
             let left = EventKind::PeerLeft {
                 peer: peer.clone(),
                 reason: drop.reason,
@@ -188,7 +149,7 @@ impl State {
             self.ghosts
                 .remove(&(ghost.until, room_id.to_owned(), peer_id.to_owned()));
         }
-        if peer.ghost.as_ref().is_none_or(|ghost| !ghost.told) {
+        if peer.ghost.as_ref().is_none_or(|ghost| !ghost.leave_sent) {
             let (reason, message) = (reason.to_owned(), message.to_owned());
             self.events.push(room.event(
                 now,
@@ -215,8 +176,8 @@ impl State {
         let room = self.rooms.get_mut(room_id).ok_or(SimError::RoomNotActive)?;
         room.record.session.updated_at = now;
         for (_, peer) in std::mem::take(&mut room.peers) {
-            let told = peer.ghost.as_ref().is_some_and(|ghost| ghost.told);
-            if let Some(reason) = leave_reason.filter(|_| !told) {
+            let leave_sent = peer.ghost.as_ref().is_some_and(|ghost| ghost.leave_sent);
+            if let Some(reason) = leave_reason.filter(|_| !leave_sent) {
                 let (reason, message) = (reason.to_owned(), String::new());
                 self.events.push(room.event(
                     now,
@@ -271,7 +232,7 @@ impl State {
         Ok(peer.clone())
     }
 
-    /// Forgets the ghosts whose time is over; each left at the end of its own time, however late this is called.
+    /// Forgets the ghosts whose time is over; each leaves at the end of its own time, whenever this is called.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some((until, room, peer)) =
             self.ghosts.first().filter(|ghost| ghost.0 <= now).cloned()
@@ -360,44 +321,4 @@ impl State {
             .and_then(|peer| peer.ghost.as_ref());
         ghost.map(|ghost| ghost.reason.clone()).unwrap_or_default()
     }
-}
-
-fn new_peer(now: Now, session: &Session, join: Join) -> Peer {
-    let stream_id = uuid();
-    let tracks = join
-        .tracks
-        .into_iter()
-        .map(|track| new_track(now, &stream_id, track));
-    Peer {
-        id: join.peer_id.unwrap_or_else(uuid),
-        room_id: session.room_id.clone(),
-        session_id: session.id.clone(),
-        name: join.name.unwrap_or_else(|| join.user_id.clone()),
-        user_id: join.user_id,
-        role: join.role.unwrap_or_else(|| "player".to_owned()),
-        metadata: join.metadata,
-        joined_at: now,
-        tracks: tracks.map(|track| (track.id.clone(), track)).collect(),
-        ghost: None,
-    }
-}
-
-fn new_track(now: Now, stream_id: &str, track: NewTrack) -> Track {
-    Track {
-        id: track.id.unwrap_or_else(uuid),
-        stream_id: stream_id.to_owned(),
-        mute: track.mute,
-        kind: track.kind,
-        source: track.source.unwrap_or_else(|| "regular".to_owned()),
-        started_at: now,
-    }
-}
-
-fn uuid() -> String {
-    Uuid::new_v4().to_string()
-}
-
-/// An id in the form of rooms and sessions: 24 hexadecimal digits.
-fn hex_id() -> String {
-    hex::encode(rand::random::<[u8; 12]>())
 }

@@ -16,7 +16,7 @@ fn dropped(ghost: u64) -> Disconnect {
     Disconnect {
         ghost: Duration::from_secs(ghost),
         reason: "websocket closed".into(),
-        tell_now: false,
+        send_leave_now: false,
     }
 }
 
@@ -104,7 +104,7 @@ fn a_leave_told_at_the_drop_is_not_told_again() {
             ROOM,
             &peer.id,
             Disconnect {
-                tell_now: true,
+                send_leave_now: true,
                 ..dropped(60)
             },
         )

@@ -1,8 +1,10 @@
-//! Webhooks: what happened is sent to the target, at least once or not at all.
+//! Webhooks: events are sent to the target, at least once or not at all.
 //!
 //! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the event is dropped. `settings` says what
-//! goes wrong on the way, `outbox` is the queue and the log, `envelope` the payloads.
+//! goes wrong on the way, `outbox` is the queue and the log,
+//! `delivery` an entry of the log, `envelope` the payloads.
 
+mod delivery;
 mod envelope;
 mod outbox;
 mod settings;
@@ -17,9 +19,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub use self::delivery::{Attempt, Delivery, DeliveryState};
 use self::envelope::Envelope;
-pub use self::outbox::{Attempt, Delivery, DeliveryState};
-use self::outbox::{Outbox, Parcel};
+use self::outbox::{Outbox, QueuedDelivery};
 pub use self::settings::{Effect, LeaveAt, Replay, WebhookRule, WebhookSettings, WebhookTarget};
 use super::model::Event;
 use super::wire::time;
@@ -28,13 +30,13 @@ use super::wire::time;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The sender of webhooks.
-pub(super) struct Webhooks {
+pub(super) struct WebhookSender {
     outbox: Mutex<Outbox>,
-    /// Wakes [`Webhooks::run`] when something new may be due.
+    /// Wakes [`WebhookSender::run`] when something new may be due.
     wake: Notify,
 }
 
-impl Webhooks {
+impl WebhookSender {
     pub(super) fn new(target: Option<WebhookTarget>) -> Self {
         Self {
             outbox: Mutex::new(Outbox::new(target)),
@@ -99,11 +101,11 @@ impl Webhooks {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
-                Some(Ok((parcel, attempt))) = attempts.join_next() => self.outbox().settle(parcel, attempt),
+                Some(Ok((delivery, attempt))) = attempts.join_next() => self.outbox().settle(delivery, attempt),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && attempts.len() < parallel => {
                     let client: &reqwest::Client = client.get_or_insert_with(new_client);
-                    if let Some((parcel, target)) = self.outbox().take_due(Instant::now()) {
-                        attempts.spawn(deliver(client.clone(), target, parcel));
+                    if let Some((delivery, target)) = self.outbox().take_due(Instant::now()) {
+                        attempts.spawn(deliver(client.clone(), target, delivery));
                     }
                 }
             }
@@ -122,26 +124,26 @@ fn new_client() -> reqwest::Client {
     client
         .no_proxy()
         .build()
-        .expect("this machine has certificates to trust")
+        .expect("this machine has root certificates")
 }
 
 /// One attempt.
 async fn deliver(
     client: reqwest::Client,
     target: WebhookTarget,
-    parcel: Parcel,
-) -> (Parcel, Attempt) {
+    delivery: QueuedDelivery,
+) -> (QueuedDelivery, Attempt) {
     let at = time(Utc::now());
     let sent = client
         .post(target.url)
         .header(target.header, target.secret.expose_secret())
         .header("content-type", "application/json")
-        .body(parcel.body.clone())
+        .body(delivery.body.clone())
         .send()
         .await;
     let (status, error) = match sent {
         Ok(response) => (Some(response.status().as_u16()), None),
         Err(error) => (None, Some(error.without_url().to_string())),
     };
-    (parcel, Attempt { at, status, error })
+    (delivery, Attempt { at, status, error })
 }

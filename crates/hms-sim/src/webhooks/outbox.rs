@@ -1,12 +1,12 @@
-//! The queue of deliveries and the log of what became of them. Everything in it is bounded.
+//! The queue of deliveries, and the log of their results. Everything in it is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::time::Instant;
 
+use super::delivery::{Attempt, Delivery, DeliveryState};
 use super::envelope::Envelope;
 use super::settings::{Effect, Replay, WebhookSettings, WebhookTarget};
 
@@ -20,58 +20,13 @@ const RETRIES: [Duration; 3] = [
 const REPLAY_PACE: Duration = Duration::from_millis(100);
 /// How many events can be replayed.
 const MAX_EVENTS: usize = 2000;
-/// How many deliveries the log keeps.
+/// How many deliveries the log holds.
 const MAX_LOG: usize = 1000;
 /// How many deliveries may wait; more are lost.
 const MAX_WAITING: usize = 100_000;
 
-/// What became of one copy of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Delivery {
-    /// Counts from 1.
-    pub number: u64,
-    /// The event's id; the same in all its copies.
-    pub id: String,
-    /// The event's type.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Whether it was sent again on request.
-    pub is_replay: bool,
-    /// What became of it.
-    pub state: DeliveryState,
-    /// The attempts so far, at most four.
-    pub attempts: Vec<Attempt>,
-}
-
-/// What became of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    /// A reorder rule holds it back.
-    Held,
-    /// It waits for its first or next attempt, or is under way.
-    Pending,
-    /// The receiver answered 200.
-    Delivered,
-    /// Every attempt failed.
-    Dropped,
-    /// It was never sent: a rule, no target, or too many waiting.
-    Lost,
-}
-
-/// One attempt of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attempt {
-    /// When it was made, RFC 3339.
-    pub at: String,
-    /// The receiver's answer.
-    pub status: Option<u16>,
-    /// Why there was none.
-    pub error: Option<String>,
-}
-
 /// A copy of an event on its way.
-pub(super) struct Parcel {
+pub(super) struct QueuedDelivery {
     pub(super) body: Bytes,
     number: u64,
     attempts: usize,
@@ -83,14 +38,14 @@ pub(super) struct Outbox {
     pub(super) target: Option<WebhookTarget>,
     pub(super) settings: WebhookSettings,
     events: VecDeque<Envelope>,
-    waiting: BTreeMap<(Instant, u64), Parcel>,
-    held: Vec<Parcel>,
-    under_way: usize,
+    waiting: BTreeMap<(Instant, u64), QueuedDelivery>,
+    held: Vec<QueuedDelivery>,
+    in_flight: usize,
     log: VecDeque<Delivery>,
     /// The number of the last delivery.
     numbers: u64,
-    /// Keeps parcels that are due at the same instant in the order they came.
-    tickets: u64,
+    /// Orders deliveries that are due at the same instant by their arrival.
+    sequence: u64,
 }
 
 impl Outbox {
@@ -101,10 +56,10 @@ impl Outbox {
             events: VecDeque::new(),
             waiting: BTreeMap::new(),
             held: Vec::new(),
-            under_way: 0,
+            in_flight: 0,
             log: VecDeque::new(),
             numbers: 0,
-            tickets: 0,
+            sequence: 0,
         }
     }
 
@@ -115,21 +70,21 @@ impl Outbox {
 
     /// Remembers an event and sends it, as the rules allow.
     pub(super) fn publish(&mut self, event: Envelope) {
-        let fate = self.fate(event.kind);
+        let treatment = self.treatment(event.kind);
         let body = body(&event);
-        for _ in 0..fate.copies {
-            let state = if fate.group > 0 {
+        for _ in 0..treatment.copies {
+            let state = if treatment.group > 0 {
                 DeliveryState::Held
             } else {
                 DeliveryState::Pending
             };
-            let due = Instant::now() + fate.delay;
+            let due = Instant::now() + treatment.delay;
             self.add(
                 &event.id,
                 event.kind,
                 body.clone(),
                 false,
-                if fate.lost {
+                if treatment.lost {
                     DeliveryState::Lost
                 } else {
                     state
@@ -137,7 +92,7 @@ impl Outbox {
                 due,
             );
         }
-        if fate.group > 0 && self.held.len() >= fate.group {
+        if treatment.group > 0 && self.held.len() >= treatment.group {
             self.release();
         }
         self.events.push_back(event);
@@ -182,38 +137,38 @@ impl Outbox {
     }
 
     /// The next attempt, if one is due. Without a target it is lost.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Parcel, WebhookTarget)> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(QueuedDelivery, WebhookTarget)> {
         let first = self
             .waiting
             .first_entry()
             .filter(|first| first.key().0 <= now)?;
-        let mut parcel = first.remove();
+        let mut delivery = first.remove();
         let Some(target) = self.target.clone() else {
-            self.mark(parcel.number, DeliveryState::Lost);
+            self.set_state(delivery.number, DeliveryState::Lost);
             return None;
         };
-        if parcel.attempts == 0 {
-            parcel.first_at = now;
+        if delivery.attempts == 0 {
+            delivery.first_at = now;
         }
-        self.under_way += 1;
-        Some((parcel, target))
+        self.in_flight += 1;
+        Some((delivery, target))
     }
 
-    /// Notes an attempt: exactly 200 delivers, anything else is tried again until the retries are used up.
-    pub(super) fn settle(&mut self, mut parcel: Parcel, attempt: Attempt) {
-        self.under_way -= 1;
+    /// Records an attempt: exactly 200 delivers, anything else is tried again until the retries are used up.
+    pub(super) fn settle(&mut self, mut delivery: QueuedDelivery, attempt: Attempt) {
+        self.in_flight -= 1;
         let delivered = attempt.status == Some(200);
-        if let Some(entry) = self.entry(parcel.number) {
+        if let Some(entry) = self.entry(delivery.number) {
             entry.attempts.push(attempt);
         }
-        match RETRIES.get(parcel.attempts) {
-            _ if delivered => self.mark(parcel.number, DeliveryState::Delivered),
-            None => self.mark(parcel.number, DeliveryState::Dropped),
+        match RETRIES.get(delivery.attempts) {
+            _ if delivered => self.set_state(delivery.number, DeliveryState::Delivered),
+            None => self.set_state(delivery.number, DeliveryState::Dropped),
             Some(wait) => {
-                parcel.attempts += 1;
+                delivery.attempts += 1;
                 self.enqueue(
-                    parcel.first_at + scaled(*wait, self.settings.time_scale),
-                    parcel,
+                    delivery.first_at + scaled(*wait, self.settings.time_scale),
+                    delivery,
                 );
             }
         }
@@ -225,11 +180,11 @@ impl Outbox {
 
     /// How many deliveries are not settled.
     pub(super) fn pending(&self) -> usize {
-        self.waiting.len() + self.held.len() + self.under_way
+        self.waiting.len() + self.held.len() + self.in_flight
     }
 
-    fn fate(&mut self, kind: &str) -> Fate {
-        let mut fate = Fate {
+    fn treatment(&mut self, kind: &str) -> Treatment {
+        let mut treatment = Treatment {
             lost: self.target.is_none(),
             copies: 1,
             delay: Duration::ZERO,
@@ -238,20 +193,20 @@ impl Outbox {
         for rule in &mut self.settings.rules {
             match rule.takes(kind).then_some(rule.effect) {
                 None => {}
-                Some(Effect::Lose) => fate.lost = true,
-                Some(Effect::Duplicate(more)) => fate.copies += more,
-                Some(Effect::DelayMs(ms)) => fate.delay += Duration::from_millis(ms),
-                Some(Effect::Reorder(group)) => fate.group = group,
+                Some(Effect::Lose) => treatment.lost = true,
+                Some(Effect::Duplicate(more)) => treatment.copies += more,
+                Some(Effect::DelayMs(ms)) => treatment.delay += Duration::from_millis(ms),
+                Some(Effect::Reorder(group)) => treatment.group = group,
             }
         }
-        if fate.lost {
-            Fate {
+        if treatment.lost {
+            Treatment {
                 copies: 1,
                 group: 0,
-                ..fate
+                ..treatment
             }
         } else {
-            fate
+            treatment
         }
     }
 
@@ -283,34 +238,34 @@ impl Outbox {
         if self.log.len() > MAX_LOG {
             self.log.pop_front();
         }
-        let parcel = Parcel {
+        let delivery = QueuedDelivery {
             body,
             number,
             attempts: 0,
             first_at: due,
         };
         match state {
-            DeliveryState::Held => self.held.push(parcel),
-            DeliveryState::Pending => self.enqueue(due, parcel),
+            DeliveryState::Held => self.held.push(delivery),
+            DeliveryState::Pending => self.enqueue(due, delivery),
             DeliveryState::Delivered | DeliveryState::Dropped | DeliveryState::Lost => {}
         }
     }
 
-    fn enqueue(&mut self, due: Instant, parcel: Parcel) {
-        self.tickets += 1;
-        self.waiting.insert((due, self.tickets), parcel);
+    fn enqueue(&mut self, due: Instant, delivery: QueuedDelivery) {
+        self.sequence += 1;
+        self.waiting.insert((due, self.sequence), delivery);
     }
 
     /// Sends what was held back, last first.
     fn release(&mut self) {
         let now = Instant::now();
-        for parcel in std::mem::take(&mut self.held).into_iter().rev() {
-            self.mark(parcel.number, DeliveryState::Pending);
-            self.enqueue(parcel.first_at.max(now), parcel);
+        for delivery in std::mem::take(&mut self.held).into_iter().rev() {
+            self.set_state(delivery.number, DeliveryState::Pending);
+            self.enqueue(delivery.first_at.max(now), delivery);
         }
     }
 
-    fn mark(&mut self, number: u64, state: DeliveryState) {
+    fn set_state(&mut self, number: u64, state: DeliveryState) {
         if let Some(entry) = self.entry(number) {
             entry.state = state;
         }
@@ -324,7 +279,7 @@ impl Outbox {
 }
 
 /// What the rules do to an event.
-struct Fate {
+struct Treatment {
     lost: bool,
     copies: u32,
     delay: Duration,
@@ -374,9 +329,9 @@ mod tests {
             for due in [0, 1, 3, 10] {
                 let at = start + Duration::from_secs(due).mul_f64(scale);
                 assert!(due == 0 || outbox.next_due() == Some(at), "{due} s");
-                let (parcel, _) = outbox.take_due(at).unwrap();
+                let (delivery, _) = outbox.take_due(at).unwrap();
                 assert_eq!((outbox.pending(), outbox.next_due()), (1, None));
-                outbox.settle(parcel, answer(204));
+                outbox.settle(delivery, answer(204));
             }
             assert_eq!((outbox.pending(), outbox.next_due()), (0, None));
             assert_eq!(outbox.deliveries()[0].state, DeliveryState::Dropped);

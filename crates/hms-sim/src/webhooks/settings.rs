@@ -51,7 +51,7 @@ pub struct WebhookSettings {
     pub drop_reason: String,
     /// What the waits before retries and between replays are multiplied with.
     pub time_scale: f64,
-    /// How many deliveries are under way at a time. With 1 they start in order, and a slow receiver holds up the next.
+    /// How many deliveries are in flight at a time. With 1 they start in order, and a slow receiver holds up the next.
     pub parallel: usize,
 }
 
@@ -78,7 +78,7 @@ pub enum LeaveAt {
     Drop,
 }
 
-/// Which events suffer what.
+/// Which events an effect applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookRule {
@@ -92,7 +92,7 @@ pub struct WebhookRule {
     pub effect: Effect,
 }
 
-/// What an event suffers on its way.
+/// What happens to an event on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -100,14 +100,14 @@ pub enum Effect {
     Lose,
     /// It is sent this many times more.
     Duplicate(u32),
-    /// It is sent this much later.
+    /// It is sent after this delay.
     DelayMs(u64),
     /// It is held back until there is a group of this many, which is then sent last first.
     Reorder(usize),
 }
 
 impl WebhookRule {
-    /// Every event of these types (all when empty) suffers this.
+    /// Applies to every event of these types (all when empty).
     pub fn always(types: &[&str], effect: Effect) -> Self {
         Self {
             types: types.iter().map(ToString::to_string).collect(),

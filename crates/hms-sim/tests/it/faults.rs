@@ -115,7 +115,7 @@ async fn a_cut_body_announces_more_than_it_brings() {
 }
 
 #[tokio::test]
-async fn a_flood_is_as_large_as_told() {
+async fn a_flood_has_the_requested_size() {
     let sim = with_a_peer().await;
     let response = spoiled(&sim, Fault::Flood(3_000_000)).await;
     assert_eq!(response.content_length(), None);
@@ -171,17 +171,17 @@ async fn rules_match_by_call_and_count() {
         .control(Method::PUT, "/faults", &rules.to_string())
         .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    let mut seen = Vec::new();
+    let mut statuses = Vec::new();
     for _ in 0..4 {
         assert!(good(&sim).await);
-        seen.push(
+        statuses.push(
             sim.get(&format!("/active-rooms/{ROOM}/peers"))
                 .await
                 .0
                 .as_u16(),
         );
     }
-    assert_eq!(seen, [200, 500, 500, 200]);
+    assert_eq!(statuses, [200, 500, 500, 200]);
     assert_eq!(sim.get("/sessions/any").await.0, StatusCode::UNAUTHORIZED);
     let (_, left) = sim.control(Method::GET, "/faults", "").await;
     assert_eq!(

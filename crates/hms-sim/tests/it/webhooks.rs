@@ -40,7 +40,7 @@ const LEFT: &str = r#"{
   }
 }"#;
 
-/// A receiver that keeps what it gets and answers as told, then 200.
+/// A receiver that stores what it gets, and gives the answers it was set up with, then 200.
 #[derive(Clone, Default)]
 struct Receiver {
     got: Arc<Mutex<Vec<(Instant, HeaderMap, String)>>>,
@@ -108,7 +108,7 @@ fn rules(rules: Vec<WebhookRule>) -> WebhookSettings {
 }
 
 #[tokio::test]
-async fn a_drop_and_rejoin_is_told_in_the_documented_payloads() {
+async fn a_drop_and_rejoin_is_reported_in_the_documented_payloads() {
     let (sim, receiver) = start().await;
     let data = "{\"checkpoint\":\"cave-3\",\"hp\":71}";
     let old = sim
@@ -197,12 +197,12 @@ async fn every_way_out_has_its_reason() {
     .await;
     sim.sim.end_room(ROOM, None).unwrap();
     until(|| sim.sim.pending_deliveries() == 0).await;
-    let told: Vec<_> = receiver
+    let bodies: Vec<_> = receiver
         .bodies()
         .into_iter()
         .filter(|body| body["type"] != "peer.join.success")
         .collect();
-    let reasons: Vec<_> = told
+    let reasons: Vec<_> = bodies
         .iter()
         .filter_map(|body| body["data"]["reason"].as_str())
         .collect();
@@ -210,17 +210,17 @@ async fn every_way_out_has_its_reason() {
         reasons,
         ["websocket closed", "client request", "peer kicked"]
     );
-    assert_eq!(told[3]["data"]["message"], "be nice");
+    assert_eq!(bodies[3]["data"]["message"], "be nice");
     assert_eq!(
-        (&told[4]["type"], &told[4]["data"]["previous_role"]),
+        (&bodies[4]["type"], &bodies[4]["data"]["previous_role"]),
         (&json!("role.change.success"), &json!("player"))
     );
-    assert!(told[4]["data"]["role_changed_at"].is_string());
+    assert!(bodies[4]["data"]["role_changed_at"].is_string());
     assert_eq!(
-        (&told[5]["type"], &told[6]["type"]),
+        (&bodies[5]["type"], &bodies[6]["type"]),
         (&json!("room.end.success"), &json!("session.close.success"))
     );
-    assert_eq!(told[5]["data"]["room_id"], ROOM);
+    assert_eq!(bodies[5]["data"]["room_id"], ROOM);
     sim.stop().await;
 }
 
@@ -400,12 +400,12 @@ async fn webhooks_are_set_up_and_watched_over_http() {
         .drop_peer(ROOM, &peer.id, DropOptions::default())
         .unwrap();
     until(|| sim.sim.pending_deliveries() == 0).await;
-    let (_, seen) = sim.control(Method::GET, "/webhooks", "").await;
+    let (_, shown) = sim.control(Method::GET, "/webhooks", "").await;
     assert_eq!(
-        (&seen["pending"], &seen["settings"]["leave_at"]),
+        (&shown["pending"], &shown["settings"]["leave_at"]),
         (&json!(0), &json!("drop"))
     );
-    let states: Vec<_> = seen["deliveries"]
+    let states: Vec<_> = shown["deliveries"]
         .as_array()
         .unwrap()
         .iter()

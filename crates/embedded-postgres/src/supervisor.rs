@@ -1,8 +1,8 @@
-//! Runs a program of Postgres so that it cannot outlive rejoin, however rejoin ends.
+//! Runs a program of Postgres so that it cannot outlive this process, however this process ends.
 //!
-//! The program is the child of a small shell script, which also watches a pipe whose other end only rejoin holds. When that
-//! end closes (stopped, dropped, Ctrl-C, panic, even `kill -9`) the script stops the program. That is the only way to stop
-//! it, so the rare case is the tested one.
+//! The program is the child of a small shell script, which also watches a pipe whose other end only this process holds. When that
+//! end closes (stopped, dropped, Ctrl-C, panic, even `kill -9`) the script stops the program. That is the only way to
+//! stop it, so the rare case is the tested one.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use super::account::Account;
 /// `$1`: the signal that stops the program; `$2`: a directory to remove after a stop, or nothing; then the program.
 ///
 /// Signals are repeated because a program may not listen yet, and become the more forcible SIGQUIT (which Postgres
-/// recovers from) after 30 s. The watcher tells the script by SIGUSR1, as a subshell cannot set its variables.
+/// recovers from) after 30 s. The watcher signals the script by SIGUSR1, since a subshell cannot set its variables.
 const SCRIPT: &str = r#"
 signal=$1 directory=$2 stopping= tries=0
 shift 2
@@ -47,12 +47,12 @@ kill -KILL "$watcher" 2>/dev/null
 exit "$status"
 "#;
 
-/// How long a stop may take before the whole process group is killed. Longer than the script's own patience.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a stop may take before the whole process group is killed. Longer than the script itself waits.
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How a guarded program ends.
+/// How a supervised program is stopped.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ending<'a> {
+pub(super) struct StopPolicy<'a> {
     /// The signal that stops it, by its shell name.
     pub(super) signal: &'static str,
     /// A directory that goes with it.
@@ -61,28 +61,28 @@ pub(super) struct Ending<'a> {
 
 /// A running program. Dropping it stops the program and waits for its end.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct Supervisor {
     script: Child,
     lifeline: Option<ChildStdin>,
 }
 
-impl Guard {
+impl Supervisor {
     /// Starts a program with a log file for its output, in a process group of its own: Ctrl-C in the terminal is for
-    /// rejoin, which then stops the program in its own time.
+    /// this process, which then stops the program itself.
     pub(super) fn start(
         program: &Command,
         account: &Account,
         log: File,
-        ending: Ending<'_>,
+        stop_policy: StopPolicy<'_>,
     ) -> io::Result<Self> {
         let mut command = Command::new("sh");
         command
             .arg("-c")
             .arg(SCRIPT)
-            .arg("rejoin-guard")
-            .arg(ending.signal);
+            .arg("embedded-postgres-supervisor")
+            .arg(stop_policy.signal);
         command
-            .arg(ending.remove.unwrap_or(Path::new("")))
+            .arg(stop_policy.remove.unwrap_or(Path::new("")))
             .arg(program.get_program())
             .args(program.get_args());
         command.current_dir("/").process_group(0);
@@ -110,9 +110,9 @@ impl Guard {
         self.lifeline.take()
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
+    fn wait(&mut self, timeout: Duration) -> bool {
         let start = Instant::now();
-        while start.elapsed() < patience {
+        while start.elapsed() < timeout {
             if !matches!(self.script.try_wait(), Ok(None)) {
                 return true;
             }
@@ -122,9 +122,9 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for Supervisor {
     fn drop(&mut self) {
-        if self.lifeline.take().is_none() || self.wait(PATIENCE) {
+        if self.lifeline.take().is_none() || self.wait(STOP_TIMEOUT) {
             return;
         }
         let group = i32::try_from(self.script.id()).ok().and_then(Pid::from_raw);

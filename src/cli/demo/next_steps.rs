@@ -1,22 +1,22 @@
 //! What to try next: lines to paste into another terminal.
 
+use super::environment::Environment;
 use super::page::Page;
-use super::stage::Stage;
 use super::steps::{ROOM, USER, resume_path, snapshots_of, snapshots_of_room};
-use super::story::Present;
+use super::story::Ending;
 
 /// Prints the lines.
-pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
+pub(super) fn show(environment: &Environment, page: &Page, ending: &Ending) {
     page.title("Now you. It all stays up until Ctrl-C; paste these into another terminal.");
     let resume = resume_path();
     let blocks = [
         (
-            "First where everything is, and the key:",
+            "Where everything is, and the key:",
             vec![
-                format!("KEY={}", stage.key()),
-                format!("REJOIN={}", stage.rejoin_url()),
-                format!("SIM={}/control", stage.hms_url()),
-                format!("PEER={}", present.peer),
+                format!("KEY={}", environment.key()),
+                format!("REJOIN={}", environment.rejoin_url()),
+                format!("SIM={}/control", environment.hms_url()),
+                format!("PEER={}", ending.peer),
             ],
         ),
         (
@@ -27,7 +27,7 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
             ],
         ),
         (
-            "Change her state at 100ms, and have it kept (her peer, or the whole room):",
+            "Change her state at 100ms, and have it saved (her peer, or the whole room):",
             vec![
                 format!("curl -s -X PUT $SIM/rooms/{ROOM}/peers/$PEER/metadata \\"),
                 r#"  -d '{"metadata": "{\"level\":6}"}'; echo"#.to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
             ],
         ),
         (
-            "Drop her, and let her come back. (In 60 s 100ms tells of the drop, and her state goes back by itself.)",
+            "Drop her, and let her come back. (After 60 s 100ms reports the drop, and her state goes back by itself.)",
             vec![
                 format!("curl -s -X POST $SIM/rooms/{ROOM}/peers/$PEER/drop; echo"),
                 format!(
@@ -46,7 +46,7 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
             ],
         ),
         (
-            "Or have it put back at once, on the peer that is printed first, claimed by one server only:",
+            "Or put it back at once, on the peer that is printed first, claimed by one server only:",
             vec![
                 format!(
                     "NEW=$(curl -s -X POST $SIM/rooms/{ROOM}/peers -d '{{\"user_id\": \"{USER}\"}}' \\"
@@ -62,7 +62,7 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
         (
             "The database, as admins see it:",
             vec![
-                format!("export DATABASE_URL='{}'", stage.database_url()),
+                format!("export DATABASE_URL='{}'", environment.database_url()),
                 "psql \"$DATABASE_URL\" -xc 'SELECT * FROM resume_state'".to_owned(),
             ],
         ),
@@ -77,7 +77,7 @@ pub(super) fn say(stage: &Stage, page: &Page, present: &Present) {
     page.text("");
     page.text(&format!(
         "All of the API, in a browser: {}/docs",
-        stage.rejoin_url()
+        environment.rejoin_url()
     ));
 }
 

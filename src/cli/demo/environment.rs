@@ -1,4 +1,4 @@
-//! The three that act in the story: a Postgres, a simulated 100ms, and rejoin. Takes the usual ports, or free ones.
+//! What the story runs on: a Postgres, a simulated 100ms, and rejoin. Takes the usual ports, or free ones.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,8 +28,8 @@ const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// Where 100ms's webhooks go.
 const WEBHOOKS: &str = "/v1/webhooks/100ms";
 
-/// Everything that runs. Ends with the process in any case; [`Stage::stop`] ends it in good order.
-pub(super) struct Stage {
+/// Everything that runs. Ends with the process in any case; [`Environment::stop`] ends it in order.
+pub(super) struct Environment {
     postgres: EmbeddedPostgres,
     sim: Running,
     rejoin: Running,
@@ -45,10 +45,10 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-impl Stage {
+impl Environment {
     /// Starts all three.
     pub(super) async fn start() -> Result<Self, Failure> {
-        // Its errors say by themselves what to do.
+        // Its errors say what to do.
         let postgres = EmbeddedPostgres::start(None)
             .await
             .map_err(Failure::other)?;
@@ -93,14 +93,14 @@ impl Stage {
         })
     }
 
-    /// Stops all three, whoever needs another first.
+    /// Stops all three, each before what it needs.
     pub(super) async fn stop(self) {
         self.rejoin.stop().await;
         self.sim.stop().await;
         self.postgres.stop().await;
     }
 
-    /// Says where they are.
+    /// Shows where they are.
     pub(super) fn introduce(&self, page: &Page) {
         page.text("");
         page.fact(

@@ -1,4 +1,4 @@
-//! Asking, telling and checking: what every step is made of.
+//! What every step consists of: a request, its answer on the page, and checks.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
+use super::environment::Environment;
 use super::json;
 use super::page::Page;
-use super::stage::Stage;
 use crate::cli::Failure;
 
-/// The story as it is told.
-pub(super) struct Tale<'a> {
-    stage: &'a Stage,
+/// Sends the requests of the story, and shows and checks the answers.
+pub(super) struct Narrator<'a> {
+    environment: &'a Environment,
     page: &'a Page,
     http: Client,
     steps: usize,
@@ -43,8 +43,8 @@ pub(super) struct Answer {
     is_empty: bool,
 }
 
-/// How long an answer may be other than wanted.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to wait for the wanted answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 impl Whom {
     fn name(self) -> &'static str {
@@ -96,16 +96,16 @@ impl Answer {
         self.status.as_u16() == status
     }
 
-    /// What is at this place (a JSON pointer); null when nothing is.
+    /// The value at this JSON pointer, or null.
     pub(super) fn at(&self, pointer: &str) -> &Value {
         self.body.pointer(pointer).unwrap_or(&Value::Null)
     }
 }
 
-impl<'a> Tale<'a> {
-    /// A tale that has not begun.
-    pub(super) fn new(stage: &'a Stage, page: &'a Page) -> Result<Self, Failure> {
-        // Everything is on this machine, whatever proxies there are; an answer that does not come is not as told.
+impl<'a> Narrator<'a> {
+    /// A narrator before the first step.
+    pub(super) fn new(environment: &'a Environment, page: &'a Page) -> Result<Self, Failure> {
+        // Everything is on this machine, whatever proxies there are; an answer that does not come is a failure.
         #[expect(
             clippy::disallowed_methods,
             reason = "the demo calls the service on this machine as a game would"
@@ -116,7 +116,7 @@ impl<'a> Tale<'a> {
             .build()
             .map_err(Failure::other)?;
         Ok(Self {
-            stage,
+            environment,
             page,
             http,
             steps: 0,
@@ -143,7 +143,7 @@ impl<'a> Tale<'a> {
         Ok(answer)
     }
 
-    /// Asks again and again until the answer is as wanted, or is not for too long, and shows the last time.
+    /// Repeats a request until the answer is the wanted one, or for [`ANSWER_WAIT`]. Shows the last answer.
     pub(super) async fn ask_until(
         &self,
         ask: Ask<'_>,
@@ -152,7 +152,7 @@ impl<'a> Tale<'a> {
         let start = Instant::now();
         let answer = loop {
             let answer = self.send(&ask).await?;
-            if wanted(&answer) || start.elapsed() > PATIENCE {
+            if wanted(&answer) || start.elapsed() > ANSWER_WAIT {
                 break answer;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -165,12 +165,12 @@ impl<'a> Tale<'a> {
     async fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let (base, token) = match ask.whom {
             Whom::Rejoin => (
-                self.stage.rejoin_url(),
-                format!("Bearer {}", self.stage.key()).into_bytes(),
+                self.environment.rejoin_url(),
+                format!("Bearer {}", self.environment.key()).into_bytes(),
             ),
             Whom::Hms => (
-                self.stage.hms_url(),
-                self.stage.hms_token().as_bytes().to_vec(),
+                self.environment.hms_url(),
+                self.environment.hms_token().as_bytes().to_vec(),
             ),
         };
         let url = format!("{base}{}", ask.path);
@@ -209,20 +209,17 @@ impl<'a> Tale<'a> {
         }
     }
 
-    /// Says that `what` is so, if it is; else the story ends here.
+    /// Shows whether the check holds. A failed check ends the story.
     pub(super) fn check(&self, what: &str, holds: bool) -> Result<(), Failure> {
         if holds {
-            self.page.good(what);
+            self.page.passed(what);
             return Ok(());
         }
-        self.page.bad(what);
-        Err(Failure::other(format!(
-            "step {} was not as told",
-            self.steps
-        )))
+        self.page.failed(what);
+        Err(Failure::other(format!("step {} failed", self.steps)))
     }
 
-    /// The text of an answer that the story goes on with; without `what` it ends here.
+    /// A text of an answer that later steps need. The story ends where it is missing.
     pub(super) fn text(&self, what: &str, value: &Value) -> Result<String, Failure> {
         match value.as_str() {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
