@@ -145,3 +145,7 @@ impl std::fmt::Debug for EmbeddedPostgres {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

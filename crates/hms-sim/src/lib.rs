@@ -219,3 +219,7 @@ impl Sim {
             .answered(number, at, status);
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
