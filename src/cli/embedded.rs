@@ -9,7 +9,8 @@ use crate::config::{ConfigError, DatabaseArgs};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct EmbeddedArgs {
-    /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory that is removed at the end
+    /// Run a Postgres of its own, with its data in DIR, or without DIR in a temporary directory
+    /// that is removed at the end
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
     #[expect(
         clippy::option_option,

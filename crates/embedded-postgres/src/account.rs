@@ -9,7 +9,8 @@ use std::process::Command;
 
 use super::EmbeddedError;
 
-/// Who may own the processes and files of Postgres, in order of preference. The last is the one of macOS.
+/// Who may own the processes and files of Postgres, in order of preference. The last is the one of
+/// macOS.
 const UNPRIVILEGED: [&str; 3] = ["postgres", "nobody", "_postgres"];
 
 /// The user that Postgres runs as.
@@ -73,7 +74,8 @@ impl Account {
         }
     }
 
-    /// Checks that this user may enter `dir`, of which only the first part need exist, and all that leads to it.
+    /// Checks that this user may enter `dir`, of which only the first part need exist, and all that
+    /// leads to it.
     pub(super) fn check_reach(&self, dir: &Path) -> Result<(), EmbeddedError> {
         let Self::Other { name, .. } = self else {
             return Ok(());

@@ -12,7 +12,8 @@ use super::download;
 /// The oldest version that Postgres itself still supports.
 const OLDEST: u32 = 14;
 
-/// Where Debian, Fedora, a build from source, Homebrew and Postgres.app put the programs. `*` is a version.
+/// Where Debian, Fedora, a build from source, Homebrew and Postgres.app put the programs. `*` is a
+/// version.
 const USUAL: [&str; 10] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -31,8 +32,8 @@ const USUAL: [&str; 10] = [
 pub(super) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// Finds programs that `account` can run: those of `PG_BIN` if it is set, else installed ones, else a download.
-    /// Data that version `made_by` made needs that version.
+    /// Finds programs that `account` can run: those of `PG_BIN` if it is set, else installed ones,
+    /// else a download. Data that version `made_by` made needs that version.
     pub(super) async fn find(
         account: &Account,
         made_by: Option<u32>,

@@ -1,4 +1,5 @@
-//! Makes the data and starts Postgres on it: `initdb` once, then `postgres`, then the database `rejoin`.
+//! Makes the data and starts Postgres on it: `initdb` once, then `postgres`, then the database
+//! `rejoin`.
 
 use std::fs;
 use std::io;
@@ -17,8 +18,8 @@ use super::{Durability, EmbeddedError, Options};
 /// How long Postgres may take until it answers: after a crash it may have much to recover.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How often a start is tried: another process may take the free port first, or the last remains of a killed Postgres may
-/// still hold the data for a moment.
+/// How often a start is tried: another process may take the free port first, or the last remains of
+/// a killed Postgres may still hold the data for a moment.
 const ATTEMPTS: u32 = 5;
 
 /// Makes the data directory unless there is one.
@@ -36,7 +37,8 @@ pub(super) async fn create(home: &Home, binaries: &Binaries) -> Result<(), Embed
     }
 }
 
-/// Runs `initdb` beside the final directory, so that an interrupted one leaves nothing that looks like data.
+/// Runs `initdb` beside the final directory, so that an interrupted one leaves nothing that looks
+/// like data.
 async fn initdb(home: &Home, binaries: &Binaries, locale: &str) -> Result<(), EmbeddedError> {
     let unfinished = home.path().join("data.new");
     fresh_directory(home, &unfinished).map_err(EmbeddedError::io("create", &unfinished))?;
@@ -83,7 +85,8 @@ fn fresh_directory(home: &Home, dir: &Path) -> io::Result<()> {
     home.account().give(dir)
 }
 
-/// Starts Postgres on a free port of the loopback interface; returns the URL of its database `rejoin`.
+/// Starts Postgres on a free port of the loopback interface; returns the URL of its database
+/// `rejoin`.
 pub(super) async fn run(
     home: &Home,
     binaries: &Binaries,

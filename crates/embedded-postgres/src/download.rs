@@ -1,4 +1,5 @@
-//! Downloads the programs of Postgres where none are installed, and stores them in a cache directory.
+//! Downloads the programs of Postgres where none are installed, and stores them in a cache
+//! directory.
 
 use std::env;
 use std::fs;
@@ -54,7 +55,8 @@ pub(super) async fn fetch(account: &Account, major: Option<u32>) -> Result<PathB
         .map_err(|error| one_line(&error))
 }
 
-/// Unpacks beside the final directory, so that an interrupted or concurrent run leaves nothing half done.
+/// Unpacks beside the final directory, so that an interrupted or concurrent run leaves nothing half
+/// done.
 fn unpack(cache: &Path, archive: &Archive) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", cache.display());
     fs::create_dir_all(cache).map_err(failed)?;
@@ -94,7 +96,8 @@ fn extract(archive: &[u8], dir: &Path) -> Result<(), String> {
     written.transpose().map(drop).map_err(failed)
 }
 
-/// Where downloads may be stored, in order of preference. The last one is for root, whose home is closed to others.
+/// Where downloads may be stored, in order of preference. The last one is for root, whose home is
+/// closed to others.
 fn caches() -> Vec<PathBuf> {
     let xdg = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

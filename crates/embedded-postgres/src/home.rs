@@ -1,4 +1,5 @@
-//! The directory of one embedded Postgres: `data/`, the `password` of its superuser, its `log`, and the `lock` of its owner.
+//! The directory of one embedded Postgres: `data/`, the `password` of its superuser, its `log`, and
+//! the `lock` of its owner.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -160,8 +161,8 @@ impl Home {
     }
 }
 
-/// Replaces a file rather than emptying it: the directory may belong to another user than root, who could have put a link
-/// there.
+/// Replaces a file rather than emptying it: the directory may belong to another user than root, who
+/// could have put a link there.
 fn create_anew(file: &Path) -> io::Result<File> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

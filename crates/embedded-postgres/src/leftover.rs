@@ -1,4 +1,5 @@
-//! Takes over from a run that was killed together with its supervisor: stops the Postgres that still serves the directory.
+//! Takes over from a run that was killed together with its supervisor: stops the Postgres that
+//! still serves the directory.
 
 use std::fs;
 use std::path::Path;
@@ -10,18 +11,20 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::EmbeddedError;
 
-/// How a leftover is asked to stop, and for how many tenths of a second to wait each time: a clean shutdown first, then one
-/// that the next start recovers from.
+/// How a leftover is asked to stop, and for how many tenths of a second to wait each time: a clean
+/// shutdown first, then one that the next start recovers from.
 const REQUESTS: [(Signal, u32); 2] = [(Signal::INT, 300), (Signal::QUIT, 100)];
 
-/// Stops the Postgres of `data` if one runs. The caller holds the lock of the directory, so it has no living owner.
+/// Stops the Postgres of `data` if one runs. The caller holds the lock of the directory, so it has
+/// no living owner.
 pub(super) async fn stop(data: &Path) -> Result<(), EmbeddedError> {
     let file = data.join("postmaster.pid");
     let Some(pid) = fs::read_to_string(&file).ok().and_then(|text| pid(&text)) else {
         return Ok(());
     };
     if !serves(pid, data) {
-        // The number may belong to another process by now, and Postgres would refuse to start because of it.
+        // The number may belong to another process by now, and Postgres would refuse to start
+        // because of it.
         if test_kill_process(pid) != Err(Errno::SRCH) {
             fs::remove_file(&file).map_err(EmbeddedError::io("remove", &file))?;
         }
@@ -57,7 +60,8 @@ fn pid(text: &str) -> Option<Pid> {
         .and_then(Pid::from_raw)
 }
 
-/// Whether that process is a Postgres of that data directory, by its command line: the number alone may be reused.
+/// Whether that process is a Postgres of that data directory, by its command line: the number alone
+/// may be reused.
 fn serves(pid: Pid, data: &Path) -> bool {
     let pid = pid.as_raw_nonzero();
     let command = match fs::read(format!("/proc/{pid}/cmdline")) {

@@ -1,8 +1,9 @@
 //! A real Postgres that lives as long as the process that started it, for demos, trials and tests.
 //!
-//! `binaries` finds its programs (or `download`s them from the `releases`), `home` is the directory it lives in, `account` whom it runs as,
-//! `cluster` makes its data and starts it, `supervisor` makes sure that it never outlives this process, and `leftover` takes over
-//! from a run where even the supervisor was killed. Nothing here knows what is stored in the database.
+//! `binaries` finds its programs (or `download`s them from the `releases`), `home` is the directory
+//! it lives in, `account` whom it runs as, `cluster` makes its data and starts it, `supervisor`
+//! makes sure that it never outlives this process, and `leftover` takes over from a run where even
+//! the supervisor was killed. Nothing here knows what is stored in the database.
 
 mod account;
 mod binaries;
@@ -25,8 +26,8 @@ pub use self::error::EmbeddedError;
 
 /// A running Postgres, reached over the loopback interface with a random password.
 ///
-/// It stops when this is dropped, and however the process ends: Ctrl-C, a panic, `exit`, `kill -9`. A temporary directory is
-/// removed with it.
+/// It stops when this is dropped, and however the process ends: Ctrl-C, a panic, `exit`, `kill -9`.
+/// A temporary directory is removed with it.
 pub struct EmbeddedPostgres {
     url: String,
     // In this order: Postgres stops before its directory goes and is unlocked.
@@ -63,7 +64,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Stores the data in `dir`, which is created if it is missing. Without it the data is temporary.
+    /// Stores the data in `dir`, which is created if it is missing. Without it the data is
+    /// temporary.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
         self
@@ -100,7 +102,8 @@ impl Options {
 }
 
 impl EmbeddedPostgres {
-    /// Starts a Postgres with its data in `dir`, or in a temporary directory, and default [`Options`].
+    /// Starts a Postgres with its data in `dir`, or in a temporary directory, and default
+    /// [`Options`].
     ///
     /// # Errors
     /// [`EmbeddedError`] says in one sentence what to do.
@@ -128,7 +131,8 @@ impl EmbeddedPostgres {
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
-    /// Lets it run on until the returned pipe is closed by whoever holds it then, such as a child process that inherits it.
+    /// Lets it run on until the returned pipe is closed by whoever holds it then, such as a child
+    /// process that inherits it.
     ///
     /// The directory is no longer locked when this process ends.
     pub fn release(mut self) -> Option<ChildStdin> {

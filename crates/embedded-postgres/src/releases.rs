@@ -1,4 +1,5 @@
-//! The releases of <https://github.com/theseus-rs/postgresql-binaries>: which there are, and their archives.
+//! The releases of <https://github.com/theseus-rs/postgresql-binaries>: which there are, and their
+//! archives.
 
 use std::env;
 use std::time::Duration;
@@ -60,7 +61,8 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// Downloads the latest archive of this major version for this platform, and checks it against its published hash.
+/// Downloads the latest archive of this major version for this platform, and checks it against its
+/// published hash.
 pub(super) async fn download(major: u32) -> Result<Archive, String> {
     let client = Client::builder()
         .user_agent(concat!(
@@ -170,7 +172,8 @@ fn archive_name(version: Version) -> String {
     format!("postgresql-{version}-{}.tar.gz", env!("TARGET"))
 }
 
-/// Checks against the published hash: its hexadecimal digits come first, and maybe a file name after them.
+/// Checks against the published hash: its hexadecimal digits come first, and maybe a file name
+/// after them.
 fn check_hash(published: &str, bytes: &[u8]) -> Result<(), String> {
     let actual = hex::encode(Sha256::digest(bytes));
     match published.split_whitespace().next() {

@@ -1,8 +1,8 @@
 //! Runs a program of Postgres so that it cannot outlive this process, however this process ends.
 //!
-//! The program is the child of a small shell script, which also watches a pipe whose other end only this process holds. When that
-//! end closes (stopped, dropped, Ctrl-C, panic, even `kill -9`) the script stops the program. That is the only way to
-//! stop it, so the rare case is the tested one.
+//! The program is the child of a small shell script, which also watches a pipe whose other end only
+//! this process holds. When that end closes (stopped, dropped, Ctrl-C, panic, even `kill -9`) the
+//! script stops the program. That is the only way to stop it, so the rare case is the tested one.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::account::Account;
 
-/// `$1`: the signal that stops the program; `$2`: a directory to remove after a stop, or nothing; then the program.
+/// `$1`: the signal that stops the program; `$2`: a directory to remove after a stop, or nothing;
+/// then the program.
 ///
-/// Signals are repeated because a program may not listen yet, and become the more forcible SIGQUIT (which Postgres
-/// recovers from) after 30 s. The watcher signals the script by SIGUSR1, since a subshell cannot set its variables.
+/// Signals are repeated because a program may not listen yet, and become the more forcible SIGQUIT
+/// (which Postgres recovers from) after 30 s. The watcher signals the script by SIGUSR1, since a
+/// subshell cannot set its variables.
 const SCRIPT: &str = r#"
 signal=$1 directory=$2 stopping= tries=0
 shift 2
@@ -47,7 +49,8 @@ kill -KILL "$watcher" 2>/dev/null
 exit "$status"
 "#;
 
-/// How long a stop may take before the whole process group is killed. Longer than the script itself waits.
+/// How long a stop may take before the whole process group is killed. Longer than the script itself
+/// waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How a supervised program is stopped.
@@ -67,8 +70,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts a program with a log file for its output, in a process group of its own: Ctrl-C in the terminal is for
-    /// this process, which then stops the program itself.
+    /// Starts a program with a log file for its output, in a process group of its own: Ctrl-C in
+    /// the terminal is for this process, which then stops the program itself.
     pub(super) fn start(
         program: &Command,
         account: &Account,

@@ -1,4 +1,5 @@
-//! Management tokens: JWTs signed with the app secret, checked as strictly as the documentation describes them.
+//! Management tokens: JWTs signed with the app secret, checked as strictly as the documentation
+//! describes them.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

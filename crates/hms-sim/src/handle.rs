@@ -25,7 +25,8 @@ pub struct DropOptions {
     pub leave_at: Option<LeaveAt>,
 }
 
-/// The people in the rooms. Errors are [`SimError::RoomNotActive`] and [`SimError::NoSuchPeer`] where nothing else is said.
+/// The people in the rooms. Errors are [`SimError::RoomNotActive`] and [`SimError::NoSuchPeer`]
+/// where nothing else is said.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Sim {
     /// Lets a peer into a room. [`SimError::PeerExists`] when its given id is there already.

@@ -1,10 +1,14 @@
-//! A simulated 100ms: its REST API, its webhooks, ghosts, and faults on demand. For demos and tests.
+//! A simulated 100ms: its REST API, its webhooks, ghosts, and faults on demand. For demos and
+//! tests.
 //!
-//! Everything is in memory and bounded, and nothing depends on rejoin. What 100ms does not document is either left out
-//! or chosen strictly, so that a client that works here relies on nothing undocumented.
+//! Everything is in memory and bounded, and nothing depends on rejoin. What 100ms does not document
+//! is either left out or chosen strictly, so that a client that works here relies on nothing
+//! undocumented.
 //!
-//! - [`serve`] runs it on a listener; [`Sim`] is the handle for the same process, with the same calls as the control API;
-//! - `state` is the pure state machine, `rest` and `wire` show it as 100ms does, `auth` checks tokens;
+//! - [`serve`] runs it on a listener; [`Sim`] is the handle for the same process, with the same
+//!   calls as the control API;
+//! - `state` is the pure state machine, `rest` and `wire` show it as 100ms does, `auth` checks
+//!   tokens;
 //! - `faults` replaces or breaks answers, `requests` is the log of what was asked;
 //! - `webhooks` sends events to a target, and can lose, delay, duplicate, reorder and replay them;
 //! - `control` is the HTTP form of the handle, under `/control`: its module lists every call.
@@ -132,7 +136,8 @@ struct Inner {
 }
 
 impl Sim {
-    /// A simulator in which nobody has joined. WebhookSender and the timer of the ghosts need [`Sim::run`], which [`serve`] calls.
+    /// A simulator in which nobody has joined. WebhookSender and the timer of the ghosts need
+    /// [`Sim::run`], which [`serve`] calls.
     pub fn new(config: SimConfig) -> Self {
         Self(Arc::new(Inner {
             auth: Auth::new(&config.access_key, &config.secret),
@@ -178,7 +183,8 @@ impl Sim {
         }
     }
 
-    /// Runs `step` on the present state, and hands the events it caused to the webhooks in their order.
+    /// Runs `step` on the present state, and hands the events it caused to the webhooks in their
+    /// order.
     fn with_state<T>(&self, step: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.state.lock().expect("no panic while locked");
         state.expire(self.now());

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 /// Metadata exactly as it stands on the wire: any JSON value, served byte for byte as it was given.
 ///
-/// The usual form is a JSON string; an object, `null`, a lone surrogate (`"\ud800"`) or a 400-digit number are served as
-/// faithfully. It can also be left out of the answer altogether.
+/// The usual form is a JSON string; an object, `null`, a lone surrogate (`"\ud800"`) or a 400-digit
+/// number are served as faithfully. It can also be left out of the answer altogether.
 #[derive(Clone)]
 pub struct WireMetadata(Option<Arc<RawValue>>);
 

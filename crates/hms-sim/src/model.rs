@@ -1,4 +1,5 @@
-//! What a room consists of: peers, their tracks and sessions; and what the simulator is asked to do.
+//! What a room consists of: peers, their tracks and sessions; and what the simulator is asked to
+//! do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

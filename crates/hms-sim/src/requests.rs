@@ -1,4 +1,5 @@
-//! The log of the REST requests that came in, so that tests can assert what was sent. Never the token.
+//! The log of the REST requests that came in, so that tests can assert what was sent. Never the
+//! token.
 
 use std::collections::VecDeque;
 

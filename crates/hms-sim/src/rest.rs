@@ -1,4 +1,5 @@
-//! 100ms's REST API under `/v2`. Every request is logged, then meets its fault, then the token check, then its answer.
+//! 100ms's REST API under `/v2`. Every request is logged, then meets its fault, then the token
+//! check, then its answer.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -112,8 +113,8 @@ fn ok(body: &impl Serialize) -> Response {
     json(StatusCode::OK, body)
 }
 
-/// One body for every 404. Whether 100ms distinguishes a room that is not active from an unknown peer is not
-/// documented.
+/// One body for every 404. Whether 100ms distinguishes a room that is not active from an unknown
+/// peer is not documented.
 fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "Not found", "not found")
 }

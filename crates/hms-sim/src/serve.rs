@@ -12,14 +12,16 @@ use super::Sim;
 /// How long open connections get after the stop signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The stop signal, handed to each request. A request that hangs would otherwise hold up the shutdown for ever.
+/// The stop signal, handed to each request. A request that hangs would otherwise hold up the
+/// shutdown for ever.
 #[derive(Clone)]
 pub(super) struct Shutdown(pub(super) CancellationToken);
 
 /// Serves `sim` on `listener`, sends its webhooks and ends its ghosts, until `shutdown`.
 ///
-/// Requests that hang or wait in a fault are answered 503 at the shutdown; connections that are still open a second later are
-/// abandoned, and so are webhooks in flight. The same `sim` can be served again, with its state.
+/// Requests that hang or wait in a fault are answered 503 at the shutdown; connections that are
+/// still open a second later are abandoned, and so are webhooks in flight. The same `sim` can be
+/// served again, with its state.
 ///
 /// # Errors
 /// When the listener fails.

@@ -1,4 +1,5 @@
-//! The last steps: with the webhook set up, a game gets its players' states back without code of its own.
+//! The last steps: with the webhook set up, a game gets its players' states back without code of
+//! its own.
 
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! What the story runs on: a Postgres, a simulated 100ms, and rejoin. Takes the usual ports, or free ones.
+//! What the story runs on: a Postgres, a simulated 100ms, and rejoin. Takes the usual ports, or
+//! free ones.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-/// Lays `value` out, `width` columns wide. Of objects that have any of the `fields`, only those are shown, in that order,
-/// and `...` stands for the rest. What is inside of metadata is the player's, and shown whole.
+/// Lays `value` out, `width` columns wide. Of objects that have any of the `fields`, only those are
+/// shown, in that order, and `...` stands for the rest. What is inside of metadata is the player's,
+/// and shown whole.
 pub(super) fn lay_out(value: &Value, fields: &[&str], width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     put(&mut lines, &Shape::of(value, fields), width, 0, "", "");

@@ -1,8 +1,10 @@
-//! `rejoin demo`: Postgres, 100ms and rejoin on this machine, and a player who drops and gets their state back.
+//! `rejoin demo`: Postgres, 100ms and rejoin on this machine, and a player who drops and gets their
+//! state back.
 //!
-//! `environment` runs the three; `story` is the order of the [`steps`] and of those in [`automatic`]; `narrator` sends their
-//! requests and checks the answers; `page` and `json` show them on an 80-column terminal; `next_steps` says what to try next.
-//! All requests are real, over HTTP.
+//! `environment` runs the three; `story` is the order of the [`steps`] and of those in
+//! [`automatic`]; `narrator` sends their requests and checks the answers; `page` and `json` show
+//! them on an 80-column terminal; `next_steps` says what to try next. All requests are real, over
+//! HTTP.
 
 mod automatic;
 mod environment;

@@ -105,7 +105,8 @@ impl Answer {
 impl<'a> Narrator<'a> {
     /// A narrator before the first step.
     pub(super) fn new(environment: &'a Environment, page: &'a Page) -> Result<Self, Failure> {
-        // Everything is on this machine, whatever proxies there are; an answer that does not come is a failure.
+        // Everything is on this machine, whatever proxies there are; an answer that does not come
+        // is a failure.
         #[expect(
             clippy::disallowed_methods,
             reason = "the demo calls the service on this machine as a game would"
@@ -143,7 +144,8 @@ impl<'a> Narrator<'a> {
         Ok(answer)
     }
 
-    /// Repeats a request until the answer is the wanted one, or for [`ANSWER_WAIT`]. Shows the last answer.
+    /// Repeats a request until the answer is the wanted one, or for [`ANSWER_WAIT`]. Shows the last
+    /// answer.
     pub(super) async fn ask_until(
         &self,
         ask: Ask<'_>,

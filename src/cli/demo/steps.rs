@@ -1,6 +1,8 @@
-//! The steps of the story. Each sends its requests and checks the answers, and takes what it needs from earlier steps.
+//! The steps of the story. Each sends its requests and checks the answers, and takes what it needs
+//! from earlier steps.
 //!
-//! Clients of players reach 100ms over SDKs; here the control API of the simulator stands in for them.
+//! Clients of players reach 100ms over SDKs; here the control API of the simulator stands in for
+//! them.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! The control API under `/control`: makes things happen in the rooms, and makes calls fail. JSON, without authentication: for
-//! loopback addresses.
+//! The control API under `/control`: makes things happen in the rooms, and makes calls fail. JSON,
+//! without authentication: for loopback addresses.
 //!
 //! | call | body | does |
 //! |---|---|---|
@@ -22,14 +22,17 @@
 //! | `POST /webhooks/replay` | `{ids?, types?, in_data?}` | sends past events again, 10 a second: `{replayed}` |
 //! | `POST /webhooks/send` | anything | delivers this body as it is, with the usual retries |
 //!
-//! `metadata` is any JSON value, and is served byte for byte as it stands in the request. Faults are `{"status": 500}`,
-//! `{"delay_ms": 200}`, `"cut_body"`, `"hang"`, `{"rate_limit": {"header": 3}}`, `{"rate_limit": {"message": 45}}`,
-//! `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty": 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`,
-//! `{"flood": bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`, `room`, `update`,
-//! `session`, `any`. Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
+//! `metadata` is any JSON value, and is served byte for byte as it stands in the request. Faults
+//! are `{"status": 500}`, `{"delay_ms": 200}`, `"cut_body"`, `"hang"`, `{"rate_limit": {"header":
+//! 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty":
+//! 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood":
+//! bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`,
+//! `room`, `update`, `session`, `any`. Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms":
+//! 500}`, `{"reorder": group}`.
 //!
-//! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are `{"error": "…"}`: 400 for a body that is
-//! not understood, 404 for a room or peer that does not exist, 409 for a peer id that does.
+//! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are
+//! `{"error": "…"}`: 400 for a body that is not understood, 404 for a room or peer that does not
+//! exist, 409 for a peer id that does.
 
 pub(super) mod shapes;
 

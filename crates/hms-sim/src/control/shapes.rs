@@ -31,7 +31,8 @@ impl<'a> ControlPeer<'a> {
     }
 }
 
-/// Everyone everywhere. Metadata is shown as its wire text, which need not be a value that can be parsed.
+/// Everyone everywhere. Metadata is shown as its wire text, which need not be a value that can be
+/// parsed.
 pub(crate) fn state(now: DateTime<Utc>, token_count: usize, state: &State) -> Value {
     let rooms: Map<String, Value> = state
         .rooms()

@@ -1,4 +1,5 @@
-//! The rooms as a state machine: what each step changes and which events it causes. The time is an argument.
+//! The rooms as a state machine: what each step changes and which events it causes. The time is an
+//! argument.
 //!
 //! No I/O, no clock, no JSON: those are in the modules around it.
 
@@ -117,7 +118,8 @@ impl State {
         Ok(peer)
     }
 
-    /// The SDK's own reconnect: the ghost is a connected peer again, under the same id and without an event.
+    /// The SDK's own reconnect: the ghost is a connected peer again, under the same id and without
+    /// an event.
     pub(super) fn reconnect(&mut self, room_id: &str, peer: &str) -> Result<Peer, SimError> {
         let peer = self.peer_mut(room_id, peer)?;
         let ghost = peer.ghost.take();
@@ -166,7 +168,8 @@ impl State {
         Ok(peer)
     }
 
-    /// Ends a room for everyone. Whether 100ms also sends a leave event of each peer is not documented: only with a reason.
+    /// Ends a room for everyone. Whether 100ms also sends a leave event of each peer is not
+    /// documented: only with a reason.
     pub(super) fn end_room(
         &mut self,
         now: Now,
@@ -232,7 +235,8 @@ impl State {
         Ok(peer.clone())
     }
 
-    /// Forgets the ghosts whose time is over; each leaves at the end of its own time, whenever this is called.
+    /// Forgets the ghosts whose time is over; each leaves at the end of its own time, whenever this
+    /// is called.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some((until, room, peer)) =
             self.ghosts.first().filter(|ghost| ghost.0 <= now).cloned()

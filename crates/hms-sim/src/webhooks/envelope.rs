@@ -1,6 +1,7 @@
 //! The payloads of 100ms's webhooks.
 //!
-//! The fields of the session and room events are not in the payloads we have: they carry those that every peer event has.
+//! The fields of the session and room events are not in the payloads we have: they carry those that
+//! every peer event has.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -93,7 +94,8 @@ impl Envelope {
         }
     }
 
-    /// The same event as a replay. Where the mark stands is not documented: at the top level or in `data`.
+    /// The same event as a replay. Where the mark stands is not documented: at the top level or in
+    /// `data`.
     pub(super) fn replayed(&self, in_data: bool) -> Self {
         let mut replayed = self.clone();
         *(if in_data {

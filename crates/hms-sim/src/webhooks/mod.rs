@@ -1,7 +1,7 @@
 //! Webhooks: events are sent to the target, at least once or not at all.
 //!
-//! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the event is dropped. `settings` says what
-//! goes wrong on the way, `outbox` is the queue and the log,
+//! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the
+//! event is dropped. `settings` says what goes wrong on the way, `outbox` is the queue and the log,
 //! `delivery` an entry of the log, `envelope` the payloads.
 
 mod delivery;

@@ -154,7 +154,8 @@ impl Outbox {
         Some((delivery, target))
     }
 
-    /// Records an attempt: exactly 200 delivers, anything else is tried again until the retries are used up.
+    /// Records an attempt: exactly 200 delivers, anything else is tried again until the retries are
+    /// used up.
     pub(super) fn settle(&mut self, mut delivery: QueuedDelivery, attempt: Attempt) {
         self.in_flight -= 1;
         let delivered = attempt.status == Some(200);

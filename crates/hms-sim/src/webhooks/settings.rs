@@ -51,7 +51,8 @@ pub struct WebhookSettings {
     pub drop_reason: String,
     /// What the waits before retries and between replays are multiplied with.
     pub time_scale: f64,
-    /// How many deliveries are in flight at a time. With 1 they start in order, and a slow receiver holds up the next.
+    /// How many deliveries are in flight at a time. With 1 they start in order, and a slow receiver
+    /// holds up the next.
     pub parallel: usize,
 }
 

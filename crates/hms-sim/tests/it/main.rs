@@ -131,7 +131,8 @@ fn token(claims: &Value) -> String {
     .unwrap()
 }
 
-/// The shape of a JSON value: keys and types, with the ids that are keys of maps left out of account.
+/// The shape of a JSON value: keys and types, with the ids that are keys of maps left out of
+/// account.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(entries) => entries
