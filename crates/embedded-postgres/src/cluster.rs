@@ -108,7 +108,7 @@ pub(super) async fn run(
             Err(EmbeddedError::Failed { tail, .. })
                 if attempt < ATTEMPTS && is_transient(&tail) =>
             {
-                attempt += 1
+                attempt += 1;
             }
             Err(error) => return Err(error),
         }

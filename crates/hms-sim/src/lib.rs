@@ -136,7 +136,7 @@ struct Inner {
 }
 
 impl Sim {
-    /// A simulator in which nobody has joined. WebhookSender and the timer of the ghosts need
+    /// A simulator in which nobody has joined. Webhooks and the timer of the ghosts need
     /// [`Sim::run`], which [`serve`] calls.
     pub fn new(config: SimConfig) -> Self {
         Self(Arc::new(Inner {
