@@ -54,47 +54,38 @@ impl App {
     /// # Errors
     /// When the client of 100ms cannot be set up.
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
-        let AppConfig {
-            database,
-            store,
-            upstream,
-            storage_policy,
-            keys,
-            webhooks,
-            restores,
-            clock,
-        } = config;
+        // First, so that nothing is counted before there is a recorder.
         let metrics = telemetry::metrics();
-        let presence = webhooks.secrets.is_some();
-        let store = Store::new(database, StoreConfig { presence, ..store });
-        let timeout = upstream.timeout;
-        let hms = hms_client(upstream, clock.clone())?;
+        let presence = config.webhooks.secrets.is_some();
+        let store = Store::new(
+            config.database,
+            StoreConfig {
+                presence,
+                ..config.store
+            },
+        );
+        let (clock, storage_policy) = (config.clock, config.storage_policy);
+        let timeout = config.upstream.timeout;
+        let hms = hms_client(config.upstream, clock.clone())?;
         let service = Service::new(hms, store.clone(), clock.clone(), storage_policy);
         let wake = Arc::new(Notify::new());
-        let scheduling = restores.map(|policy| RestoreScheduling {
+        let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
             wake: wake.clone(),
         });
-        let restore_worker =
-            restores.map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
-        let receiver = WebhookReceiver::new(
-            store.clone(),
-            clock.clone(),
-            storage_policy,
-            webhooks.drop_reasons,
-        )
-        .with_restores(scheduling);
-        let webhooks = webhooks.secrets.map(|secrets| {
-            Arc::new(WebhookApi {
-                secrets,
-                webhooks: receiver,
-            })
-        });
+        let restore_worker = config
+            .restores
+            .map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
+        let drop_reasons = config.webhooks.drop_reasons;
+        let webhooks =
+            WebhookReceiver::new(store.clone(), clock.clone(), storage_policy, drop_reasons)
+                .with_restores(scheduling);
+        let secrets = config.webhooks.secrets;
         let router = http::router(Api {
             service,
-            keys: Arc::new(keys),
+            keys: Arc::new(config.keys),
             metrics,
-            webhooks,
+            webhooks: secrets.map(|secrets| Arc::new(WebhookApi { secrets, webhooks })),
         });
         Ok(Self {
             store,

@@ -50,7 +50,7 @@
 //! `http::snapshots` parses the ids and runs [`service::Service::snapshot_peer`] in a task of its
 //! own, which completes even if the client hangs up. It asks [`hms::Client::peer`], makes an
 //! [`domain::Observation`] of the answer, dated when the request was sent, and passes it to
-//! [`store::Store::save`]. There the observation joins a batch: [`domain::PeerState::observe`]
+//! [`store::Store::save`]. There the observation joins a batch: [`domain::PeerState::apply`]
 //! applies the rules to the baseline of each peer (expected from recent writes, else read), and one
 //! conditional write stores what changed. Then the request is answered: the snapshot is durable and
 //! visible.
@@ -66,7 +66,7 @@
 //! `http::restore` calls [`service::Service::restore`]. It fetches the peer, reads the saved state,
 //! claims it if asked to, writes a restore mark to the peer ([`domain::RestoreMark`]), and sends the
 //! state to 100ms. Whoever observes that value on the peer next recognizes it by the mark:
-//! [`domain::PeerState::observe`] moves the saved state to that peer and counts no change. A join
+//! [`domain::PeerState::apply`] moves the saved state to that peer and counts no change. A join
 //! webhook queues the same restore as a job, in the transaction that stores the join; the
 //! [`service::RestoreWorker`] of any replica runs it.
 

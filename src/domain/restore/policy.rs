@@ -250,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_skipped_for_the_states_own_peer_or_for_metadata_unless_it_overwrites() {
+        let state = state(Status::Dropped);
+        let has_metadata = Some(SkipReason::AlreadyHasMetadata);
+        let same_peer = Some(SkipReason::SamePeer);
+        for (peer, has, overwrite, expected) in [
+            ("new", false, false, None),
+            ("new", false, true, None),
+            ("new", true, false, has_metadata),
+            ("new", true, true, None),
+            ("old", false, false, same_peer),
+            ("old", true, true, same_peer),
+        ] {
+            assert_eq!(
+                SkipReason::of_request(&state, &key(peer), has, overwrite),
+                expected,
+                "{peer}, {has}, {overwrite}"
+            );
+        }
+    }
+
+    #[test]
     fn a_ghost_that_may_have_a_newer_state_is_waited_for() {
         use Decision::{Restore, Wait};
         for (peer, joined_at, expected) in [

@@ -67,6 +67,22 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// Why a requested restore of `state` to this peer is skipped; none where it is not.
+    pub fn of_request(
+        state: &SavedState,
+        peer: &PeerKey,
+        has_metadata: bool,
+        overwrite: bool,
+    ) -> Option<Self> {
+        if state.key == *peer {
+            Some(Self::SamePeer)
+        } else if has_metadata && !overwrite {
+            Some(Self::AlreadyHasMetadata)
+        } else {
+            None
+        }
+    }
+
     /// The name in answers and in the database.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -220,13 +220,12 @@ impl Service {
         record: &ResumeRecord,
         request: &RestoreRequest,
     ) -> Result<Option<SkipReason>, RestoreError> {
-        let skipped = if record.state.key == target.key {
-            Some(SkipReason::SamePeer)
-        } else if target.has_metadata && !request.overwrite {
-            Some(SkipReason::AlreadyHasMetadata)
-        } else {
-            None
-        };
+        let skipped = SkipReason::of_request(
+            &record.state,
+            &target.key,
+            target.has_metadata,
+            request.overwrite,
+        );
         if let Some(reason) = skipped {
             self.record(record, RestoreOutcome::Skipped(reason)).await?;
             return Ok(skipped);
