@@ -1,4 +1,4 @@
-//! The Postgres that all figures of a run share, and pgbench against it.
+//! The Postgres that all benchmarks of a run share, and pgbench against it.
 
 use std::io::Write;
 use std::process::Command;
@@ -8,9 +8,9 @@ use rejoin::store::{Store, StoreConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
-use super::SPELL;
+use super::MEASUREMENT;
 
-/// How many users the tables hold, unless a figure needs more.
+/// How many users the tables hold.
 pub(crate) const USERS: u32 = 10_000;
 
 pub(crate) struct Server {
@@ -92,7 +92,8 @@ impl Database {
             .expect("a count")
     }
 
-    /// Users `user-1` to `user-n`, each with one peer that has metadata, and `rows` rows of history in all.
+    /// Adds `user-1` to `user-10000`, each with one peer that has metadata, and `rows` rows of
+    /// history.
     pub(crate) async fn fill(&self, rows: u32) {
         self.execute(&format!(
             "INSERT INTO snapshots (user_id, room_id, peer_id, id, source, metadata_raw, role, joined_at,
@@ -113,7 +114,7 @@ impl Database {
         self.execute("VACUUM ANALYZE snapshots").await;
     }
 
-    /// Transactions a second of pgbench with this script.
+    /// The transactions per second of pgbench with this script.
     pub(crate) fn pgbench(&self, clients: u32, script: &str) -> f64 {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(script.as_bytes())
@@ -128,7 +129,7 @@ impl Database {
                 "-c",
                 &clients.to_string(),
                 "-T",
-                &SPELL.as_secs().to_string(),
+                &MEASUREMENT.as_secs().to_string(),
             ])
             .arg("-f")
             .arg(file.path())
@@ -140,7 +141,7 @@ impl Database {
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
             .unwrap_or_else(|| {
                 panic!(
-                    "pgbench said: {text}{}",
+                    "pgbench printed no rate: {text}{}",
                     String::from_utf8_lossy(&output.stderr)
                 )
             })
@@ -154,7 +155,7 @@ impl Database {
         admin
             .execute(sqlx::AssertSqlSafe(drop))
             .await
-            .expect("it goes");
+            .expect("the database is dropped");
     }
 }
 

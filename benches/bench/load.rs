@@ -1,4 +1,4 @@
-//! A lean HTTP client that keeps many connections busy: it must not be what is measured.
+//! A small HTTP client for many busy connections, fast enough not to be what is measured.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,21 +10,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
-/// What came of a spell of load.
+/// The result of a period of load.
 pub(crate) struct Load {
     pub(crate) per_second: f64,
     /// In milliseconds.
     pub(crate) p50: f64,
 }
 
-/// Threads that share the connections, each with an event loop of its own: as many as pgbench gets.
+/// Threads that share the connections, each with an event loop of its own. pgbench has as many.
 const THREADS: u32 = 2;
 
-/// Sends `request(n)` over `connections` for `spell`, each as soon as the one before is answered. All must be 2xx.
+/// Sends `request(n)` over `connections` for `duration`, each as soon as the previous one is
+/// answered.
+///
+/// # Panics
+/// If an answer is not 2xx.
 pub(crate) async fn run(
     address: SocketAddr,
     connections: u32,
-    spell: Duration,
+    duration: Duration,
     request: impl Fn(u32) -> String + Send + Sync + 'static,
 ) -> Load {
     let (request, stop) = (Arc::new(request), Arc::new(AtomicBool::new(false)));
@@ -41,7 +45,7 @@ pub(crate) async fn run(
             })
         })
         .collect();
-    tokio::time::sleep(spell).await;
+    tokio::time::sleep(duration).await;
     stop.store(true, Ordering::Relaxed);
     let mut times = Vec::new();
     for thread in threads {

@@ -1,10 +1,11 @@
 //! Benchmarks, run by hand: `just bench`, or `cargo bench --bench bench -- resume saves`.
 //!
-//! Every figure is a ratio against a baseline from the same run, since machines differ and are noisy. Each benchmark ends
-//! in a line `PASS` or `MISS` against its bar. Postgres is `DATABASE_URL`'s server where that is set (a database of its own is
-//! made there), else an embedded one; `pgbench` is looked for beside the usual binaries.
+//! Most figures are ratios against a baseline from the same run, since machines differ and are
+//! noisy. Each prints a line `PASS` or `MISS` against its bar. Postgres is the server of
+//! `DATABASE_URL` if that is set (each benchmark creates a database of its own there), else an
+//! embedded one. `pgbench` is looked up beside the binaries of an installed Postgres.
 
-#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#![expect(clippy::cast_precision_loss, reason = "the figures are rounded anyway")]
 #![expect(
     clippy::disallowed_methods,
     reason = "benchmarks date their events by the machine's clock"
@@ -22,15 +23,15 @@ mod webhooks;
 
 use std::time::Duration;
 
-/// As in the program: the service is run from here.
+/// The same as in the program, since the service runs in this one too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long each figure is measured.
-const SPELL: Duration = Duration::from_secs(5);
+const MEASUREMENT: Duration = Duration::from_secs(5);
 
 fn main() {
-    if variant::is_asked_for() {
+    if variant::is_requested() {
         return variant::serve();
     }
     let wanted: Vec<String> = std::env::args()

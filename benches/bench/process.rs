@@ -1,10 +1,10 @@
-//! Memory under load, and how soon the service is ready.
+//! Memory under load, and the time until the service is ready.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::SPELL;
+use super::MEASUREMENT;
 use super::database::{Server, USERS};
 use super::load;
 use super::report::at_most;
@@ -14,11 +14,11 @@ pub(crate) async fn memory_and_start(server: &Server) {
     println!("\n# the process");
     let database = server.database().await;
     database.fill(USERS).await;
-    let service = Service::as_it_is(&database.url);
+    let service = Service::batched(&database.url);
     let key = service.key.clone();
     let request =
         move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % USERS), &key);
-    load::run(service.address, 256, SPELL, request).await;
+    load::run(service.address, 256, MEASUREMENT, request).await;
     at_most(
         "peak RSS under 256 connections",
         service.peak_memory(),

@@ -1,4 +1,4 @@
-//! Figures against their bars.
+//! Compares figures to their bars.
 
 /// Prints a ratio and whether it reaches its bar.
 pub(crate) fn at_least(what: &str, ours: f64, baseline: f64, unit: &str, bar: f64) {

@@ -1,30 +1,30 @@
-//! Resumes over HTTP, with a key, against what Postgres alone does; and how they grow.
+//! Resumes over HTTP with an API key: against Postgres alone, and as the data grows.
 
 use std::time::Duration;
 
-use super::SPELL;
+use super::MEASUREMENT;
 use super::database::{Database, Server, USERS};
 use super::load::{self, Load};
 use super::report::at_least;
 use super::variant::Service;
 
-/// The plain statement of one resume.
+/// The statement of one resume, for pgbench.
 const SELECT: &str = "\\set n random(1, 10000)
 SELECT user_id, room_id, peer_id, snapshot_id, metadata_raw, metadata_changed_at, name, role, joined_at, last_observed_at
 FROM peers WHERE metadata_changed_at IS NOT NULL AND user_id = 'user-' || :n
 ORDER BY metadata_changed_at DESC, joined_at DESC NULLS LAST, peer_id DESC, room_id DESC LIMIT 1;
 ";
 
-/// Resumes of the first `users`.
-async fn resumes_of(service: &Service, connections: u32, users: u32, spell: Duration) -> Load {
+/// Resumes of the first `users` users.
+async fn resumes_of(service: &Service, connections: u32, users: u32, duration: Duration) -> Load {
     let key = service.key.clone();
     let request =
         move |n: u32| load::get(&format!("/v1/users/user-{}/resume", 1 + n % users), &key);
-    load::run(service.address, connections, spell, request).await
+    load::run(service.address, connections, duration, request).await
 }
 
 async fn resumes(service: &Service, connections: u32) -> Load {
-    resumes_of(service, connections, USERS, SPELL).await
+    resumes_of(service, connections, USERS, MEASUREMENT).await
 }
 
 pub(crate) async fn against_pgbench(server: &Server) {
@@ -32,11 +32,11 @@ pub(crate) async fn against_pgbench(server: &Server) {
     let database = server.database().await;
     database.fill(USERS).await;
     let (batched, single) = (
-        Service::as_it_is(&database.url),
+        Service::batched(&database.url),
         Service::query_per_request(&database.url),
     );
     resumes(&batched, 64).await;
-    // Interleaved, so that a slow spell of the machine meets all three.
+    // Interleaved, so that a slow phase of the machine affects all three.
     let (mut ours, mut pgbench, mut direct) = (0.0, 0.0, 0.0);
     for _ in 0..3 {
         ours += resumes(&batched, 64).await.per_second / 3.0;
@@ -57,17 +57,21 @@ pub(crate) async fn against_pgbench(server: &Server) {
         "/s",
         1.6,
     );
-    // One request at a time follows every whim of the machine: many short turns, and who goes first changes.
+    // One request at a time is sensitive to noise: many short rounds, and each variant goes first
+    // in half of them.
     let (mut ours, mut direct) = (0.0, 0.0);
-    for turn in 0..24 {
-        let first = turn % 2 == 0;
-        for is_ours in [first, !first] {
+    for round in 0..24 {
+        let ours_first = round % 2 == 0;
+        for is_ours in [ours_first, !ours_first] {
             let (service, rate) = if is_ours {
                 (&batched, &mut ours)
             } else {
                 (&single, &mut direct)
             };
-            *rate += resumes_of(service, 1, USERS, SPELL / 10).await.per_second / 24.0;
+            *rate += resumes_of(service, 1, USERS, MEASUREMENT / 10)
+                .await
+                .per_second
+                / 24.0;
         }
     }
     at_least(
@@ -82,7 +86,7 @@ pub(crate) async fn against_pgbench(server: &Server) {
 }
 
 pub(crate) async fn growth(server: &Server) {
-    println!("\n# how resume grows");
+    println!("\n# resume, as the data grows");
     let (small, large, many) = (
         server.database().await,
         server.database().await,
@@ -91,8 +95,8 @@ pub(crate) async fn growth(server: &Server) {
     small.fill(USERS).await;
     large.fill(1_000_000).await;
     many.fill(USERS).await;
-    with_many_peers(&many).await;
-    let services = [&small, &large, &many].map(|database| Service::as_it_is(&database.url));
+    add_many_peers(&many).await;
+    let services = [&small, &large, &many].map(|database| Service::batched(&database.url));
     let mut rates = [0.0; 2];
     for _ in 0..3 {
         for (rate, service) in rates.iter_mut().zip(&services) {
@@ -108,8 +112,14 @@ pub(crate) async fn growth(server: &Server) {
     );
     let (mut one, mut thousand) = (0.0, 0.0);
     for _ in 0..3 {
-        one += resumes_of(&services[0], 64, MANY, SPELL).await.per_second / 3.0;
-        thousand += resumes_of(&services[2], 64, MANY, SPELL).await.per_second / 3.0;
+        one += resumes_of(&services[0], 64, MANY, MEASUREMENT)
+            .await
+            .per_second
+            / 3.0;
+        thousand += resumes_of(&services[2], 64, MANY, MEASUREMENT)
+            .await
+            .per_second
+            / 3.0;
     }
     at_least(
         "users with 1,000 peers in 1,000 rooms against 1 each",
@@ -124,11 +134,11 @@ pub(crate) async fn growth(server: &Server) {
     }
 }
 
-/// How many of the users get [`with_many_peers`].
+/// How many users [`add_many_peers`] changes.
 const MANY: u32 = 100;
 
-/// `user-1` to `user-100` get 1,000 more peers in as many rooms.
-async fn with_many_peers(database: &Database) {
+/// Adds 1,000 peers in as many rooms to each of `user-1` to `user-100`.
+async fn add_many_peers(database: &Database) {
     database
         .execute(
             "INSERT INTO peers (user_id, room_id, peer_id, version, snapshot_id, source, metadata_raw, metadata_changed_at,

@@ -1,4 +1,4 @@
-//! Saves at the store, history included, against the plainest upsert of pgbench.
+//! Saves through the store, history included, against the simplest upsert of pgbench.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use rejoin::domain::{
 };
 use rejoin::store::Store;
 
-use super::SPELL;
+use super::MEASUREMENT;
 use super::database::{Database, Server, USERS};
 use super::report::at_least;
 
 const WRITERS: u32 = 64;
 
-/// The plainest upsert, of a table that [`prepare_upsert`] makes.
+/// The simplest upsert, on a table that [`prepare_upsert`] creates.
 pub(crate) const UPSERT: &str = "\\set n random(1, 10000)
 \\set hp random(1, 100)
 INSERT INTO plain VALUES ('user-' || :n, convert_to('{\"checkpoint\":\"cave-3\",\"hp\":' || :hp || '}', 'UTF8'), now())
@@ -22,7 +22,7 @@ ON CONFLICT (user_id) DO UPDATE SET metadata = excluded.metadata, changed_at = e
 ";
 
 pub(crate) async fn against_pgbench(server: &Server) {
-    println!("\n# saves at the store, each a change with its row of history");
+    println!("\n# saves through the store, each a change with its row of history");
     let database = server.database().await;
     database.fill(USERS).await;
     prepare_upsert(&database).await;
@@ -69,10 +69,10 @@ async fn saves(store: &Store, round: u32) -> f64 {
             ))
         })
         .collect();
-    tokio::time::sleep(SPELL).await;
+    tokio::time::sleep(MEASUREMENT).await;
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
-        writer.await.expect("the writer ran to its end");
+        writer.await.expect("the writer does not panic");
     }
     count.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
 }
@@ -82,11 +82,11 @@ async fn write(store: Store, seed: u32, stop: Arc<AtomicBool>, count: Arc<Atomic
     let mut n = seed.wrapping_mul(2_654_435_761);
     while !stop.load(Ordering::Relaxed) {
         n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let place = (n >> 8) % USERS;
+        let index = (n >> 8) % USERS;
         let key = PeerKey::new(
-            UserId::parse(&format!("user-{}", 1 + place)).expect("an id"),
-            RoomId::parse(&format!("room-{}", place % 100)).expect("an id"),
-            PeerId::parse(&format!("peer-{place}")).expect("an id"),
+            UserId::parse(&format!("user-{}", 1 + index)).expect("an id"),
+            RoomId::parse(&format!("room-{}", index % 100)).expect("an id"),
+            PeerId::parse(&format!("peer-{index}")).expect("an id"),
         );
         let metadata = Metadata::from_text(format!("{{\"checkpoint\":\"cave-3\",\"hp\":{n}}}"));
         let observation =
@@ -95,7 +95,7 @@ async fn write(store: Store, seed: u32, stop: Arc<AtomicBool>, count: Arc<Atomic
             role: Some(Label::new("player")),
             ..observation
         });
-        saved.await.expect("it is kept");
+        saved.await.expect("it is saved");
         count.fetch_add(1, Ordering::Relaxed);
     }
 }

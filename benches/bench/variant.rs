@@ -1,4 +1,5 @@
-//! The service in a process of its own: as it is, or as a variant that sends a query for each request.
+//! The service in a process of its own: batched, as it normally runs, or with a query for each
+//! request.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,12 +12,12 @@ use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
 use rejoin::telemetry::{LogFormat, start_log};
 
-const ASKED: &str = "BENCH_SERVE";
+const VARIANT: &str = "BENCH_SERVE";
 
-/// What proves that a webhook is 100ms's.
+/// The secret of webhooks.
 pub(crate) const SECRET: &str = "a-secret-of-webhooks";
 
-/// A running service. It ends with this value.
+/// A running service. It is killed when this is dropped.
 pub(crate) struct Service {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -24,12 +25,13 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// The service as it is.
-    pub(crate) fn as_it_is(database: &str) -> Self {
+    /// The service as it normally runs.
+    pub(crate) fn batched(database: &str) -> Self {
         Self::start(database, "batched", "http://127.0.0.1:9/v2")
     }
 
-    /// A query for each request, on as many connections as sqlx's pool has by default.
+    /// The service with a query for each request, on as many connections as sqlx's pool has by
+    /// default.
     pub(crate) fn query_per_request(database: &str) -> Self {
         Self::start(database, "single", "http://127.0.0.1:9/v2")
     }
@@ -38,7 +40,7 @@ impl Service {
         Self::start(database, "batched", upstream)
     }
 
-    /// The service with webhooks, let in by [`SECRET`].
+    /// The service with webhooks, authenticated by [`SECRET`].
     pub(crate) fn with_webhooks(database: &str) -> Self {
         Self::start(database, "webhooks", "http://127.0.0.1:9/v2")
     }
@@ -46,19 +48,19 @@ impl Service {
     fn start(database: &str, variant: &str, upstream: &str) -> Self {
         let key = rejoin::keys::new_key("bench", "admin").expect("a key");
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .env(ASKED, variant)
+            .env(VARIANT, variant)
             .env("BENCH_DATABASE", database)
             .env("BENCH_UPSTREAM", upstream)
             .env("BENCH_KEYS", &key.entry)
             .stdout(Stdio::piped())
-            // The log is written as ever, and read by nobody.
+            // The log is written as usual, and nobody reads it.
             .stderr(Stdio::null())
             .spawn()
             .expect("the service starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped"))
             .read_line(&mut line)
-            .expect("it says where it listens");
+            .expect("it prints its address");
         Self {
             child,
             address: line.trim().parse().expect("an address"),
@@ -66,7 +68,7 @@ impl Service {
         }
     }
 
-    /// The CPU time that it has used, in seconds: `utime` and `stime` of proc(5), in ticks of a hundredth.
+    /// The CPU time it has used, in seconds: `utime` and `stime` of proc(5), in ticks of 10 ms.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
@@ -80,7 +82,7 @@ impl Service {
             / 100.0
     }
 
-    /// The most memory it has had resident, in MiB.
+    /// Its peak resident memory, in MiB.
     pub(crate) fn peak_memory(&self) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
@@ -103,14 +105,14 @@ impl Drop for Service {
     }
 }
 
-pub(crate) fn is_asked_for() -> bool {
-    std::env::var_os(ASKED).is_some()
+pub(crate) fn is_requested() -> bool {
+    std::env::var_os(VARIANT).is_some()
 }
 
-/// What the child does.
+/// Runs the service in the child process.
 pub(crate) fn serve() {
     let var = |name: &str| std::env::var(name).expect("the parent sets it");
-    let store = match var(ASKED).as_str() {
+    let store = match var(VARIANT).as_str() {
         "batched" | "webhooks" => StoreConfig::default(),
         _ => StoreConfig {
             resume_workers: 10,
@@ -118,7 +120,7 @@ pub(crate) fn serve() {
             ..StoreConfig::default()
         },
     };
-    let webhooks = match var(ASKED).as_str() {
+    let webhooks = match var(VARIANT).as_str() {
         "webhooks" => WebhookArgs::at(SECRET.into()),
         _ => WebhookArgs::default(),
     };

@@ -1,11 +1,11 @@
-//! Webhooks over HTTP, durable with their row of history, against the plainest upsert of pgbench.
+//! Webhooks over HTTP, saved with a row of history, against the simplest upsert of pgbench.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{SecondsFormat, Utc};
 
-use super::SPELL;
+use super::MEASUREMENT;
 use super::database::{Server, USERS};
 use super::load::{self, Load};
 use super::report::at_least;
@@ -37,10 +37,10 @@ pub(crate) async fn against_pgbench(server: &Server) {
         1.2,
     );
     let micros = service.cpu_seconds() * 1e6 / f64::from(sent.load(Ordering::Relaxed));
-    println!("      {micros:.0} us of CPU an event in the service");
-    let kept = database.count(rows).await - before;
+    println!("      {micros:.0} us of CPU in the service for each event");
+    let added = database.count(rows).await - before;
     assert_eq!(
-        kept,
+        added,
         i64::from(sent.load(Ordering::Relaxed)),
         "every event has its row of history"
     );
@@ -54,15 +54,15 @@ async fn events(service: &Service, sent: &Arc<AtomicU32>) -> Load {
         let body = event(sent.fetch_add(1, Ordering::Relaxed));
         load::post("/v1/webhooks/100ms", ("x-rejoin-secret", SECRET), &body)
     };
-    load::run(service.address, CONNECTIONS, SPELL, request).await
+    load::run(service.address, CONNECTIONS, MEASUREMENT, request).await
 }
 
-/// The `n`th event: every user joins, as ever with empty metadata, then every user drops with some, then joins as the next
-/// peer.
+/// The `n`th event: every user joins with empty metadata, then every user drops with some, then
+/// joins as the next peer.
 fn event(n: u32) -> String {
-    let (round, place) = (n / USERS, n % USERS);
+    let (round, index) = (n / USERS, n % USERS);
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let (room, user, peer) = (place % 100, 1 + place, round / 2);
+    let (room, user, peer) = (index % 100, 1 + index, round / 2);
     let (kind, state, left) = match round % 2 {
         0 => ("join", String::new(), String::new()),
         _ => (
@@ -74,7 +74,7 @@ fn event(n: u32) -> String {
     format!(
         r#"{{"version":"2.0","id":"event-{n}","account_id":"60b8e13a6eb86d8101b57354","timestamp":"{now}",
             "type":"peer.{kind}.success","data":{{"room_id":"room-{room}","room_name":"arena",
-            "session_id":"session-{round}","template_id":"66112497abcd52312556c4aa","peer_id":"peer-{place}-{peer}",
+            "session_id":"session-{round}","template_id":"66112497abcd52312556c4aa","peer_id":"peer-{index}-{peer}",
             "user_id":"user-{user}","user_name":"seven","role":"player","type":"regular",
             "user_data":"{state}","joined_at":"{now}"{left}}}}}"#
     )
