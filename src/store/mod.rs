@@ -2,15 +2,15 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`save`] | reports in: a baseline, the rules of [`crate::domain`], a conditional write |
-//! | [`resume`] | the saved state of a user, one or many users in a statement |
-//! | [`history`] | snapshots, in pages |
-//! | [`presence`], [`peers`] | connected peers and ends of sessions; look-ups of single peers |
-//! | [`restore_jobs`] | the queue of automatic restores |
-//! | [`resume_log`] | the log of restores and claims |
-//! | [`schema`] | migrations and partitions |
-//! | [`batch`] | group commit: batches without a timer, bounded queues |
-//! | [`connections`] | the pool, and how statements run on connections that may die |
+//! | `save` | reports in: a baseline, the rules of [`crate::domain`], a conditional write |
+//! | `resume` | the saved state of a user, one or many users in a statement |
+//! | `history` | snapshots, in pages |
+//! | `presence`, `peers` | connected peers and ends of sessions; look-ups of single peers |
+//! | `restore_jobs` | the queue of automatic restores |
+//! | `resume_log` | the log of restores and claims |
+//! | `schema` | migrations and partitions |
+//! | `batch` | group commit: batches without a timer, bounded queues |
+//! | `connections` | the pool, and how statements run on connections that may die |
 //! | `queries/*.sql` | the long statements, as a DBA can read and `EXPLAIN (GENERIC_PLAN)` them |
 //!
 //! It knows neither HTTP nor 100ms. No answer comes from a cache: each is read from the primary, or

@@ -99,7 +99,10 @@ impl RestoreWorker {
             .take_restore_jobs(now, now.shifted(lease), limit)
             .await;
         jobs.unwrap_or_else(|error| {
-            tracing::warn!(error = %error.with_sources(), "could not take restore jobs; trying again");
+            tracing::warn!(
+                error = %error.with_sources(),
+                "could not take restore jobs; trying again"
+            );
             Vec::new()
         })
     }
