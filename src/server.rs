@@ -1,4 +1,4 @@
-//! Accepts connections, and stops in good order: what is being answered is answered, nothing new is taken.
+//! Accepts connections, and shuts down gracefully: it finishes the requests in flight and accepts no new ones.
 
 use std::io;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use tower::ServiceExt;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of an answer.
+/// How long a client may read nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long requests that are being answered may go on once the service is told to stop.
+/// How long the requests in flight may take once the service is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Serves `app` on `listener` until `shutdown`, then finishes the requests in flight.
@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
         .await
         .is_err()
     {
-        tracing::warn!("stopped with requests unanswered after {DRAIN_TIMEOUT:?}");
+        tracing::warn!("stopped before all requests were answered, after {DRAIN_TIMEOUT:?}");
     }
 }
 
@@ -89,13 +89,13 @@ pub fn stop_signal() -> io::Result<CancellationToken> {
         signal(SignalKind::interrupt())?,
     );
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let signal_received = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        told.cancel();
+        signal_received.cancel();
     });
     Ok(stop)
 }

@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
 
-/// Gives a player their state back: keeps the metadata of 100ms peers in Postgres and returns it when the player rejoins.
+/// Gives a player their state back: saves the metadata of 100ms peers in Postgres and returns it when the player rejoins.
 #[derive(Parser, Debug)]
 #[command(name = "rejoin", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Clap would not say which variable it is that cannot be read.
+/// Clap does not name the variable that is not text.
 fn check_variables() -> Result<(), ConfigError> {
     let program = Cli::command();
     let arguments = program
@@ -172,7 +172,7 @@ fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
     Ok(crate::app::store(database.options()?))
 }
 
-/// Prints a line, and stays calm where whoever reads has gone.
+/// Prints a line. A reader that has gone is no failure.
 fn print_out(text: &str) -> Result<Exit, Failure> {
     use std::io::Write;
     match writeln!(std::io::stdout().lock(), "{text}") {

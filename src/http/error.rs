@@ -1,6 +1,6 @@
 //! Every failure that a client can see: one stable code each, the same in the body, the log line and the metric.
 //!
-//! The only place that knows status codes. Bodies are problem details (RFC 9457).
+//! The only place that maps failures to status codes. Bodies are problem details (RFC 9457).
 
 use std::time::Duration;
 
@@ -19,32 +19,41 @@ use crate::store::StoreError;
 /// The status and the title of a code.
 pub(crate) fn status_and_title(code: Code) -> (StatusCode, &'static str) {
     match code {
-        Code::InvalidRequest => (StatusCode::BAD_REQUEST, "The request is not valid"),
-        Code::Unauthorized => (StatusCode::UNAUTHORIZED, "A valid API key is needed"),
-        Code::Forbidden => (StatusCode::FORBIDDEN, "The API key may not do this"),
+        Code::InvalidRequest => (StatusCode::BAD_REQUEST, "The request is invalid"),
+        Code::Unauthorized => (
+            StatusCode::UNAUTHORIZED,
+            "A valid API key or webhook secret is required",
+        ),
+        Code::Forbidden => (
+            StatusCode::FORBIDDEN,
+            "The API key lacks the required scope",
+        ),
         Code::RoomNotActive => (StatusCode::NOT_FOUND, "The room is not active"),
         Code::PeerNotFound => (StatusCode::NOT_FOUND, "The peer is not in the room"),
-        Code::NoSavedMetadata => (StatusCode::NOT_FOUND, "There is nothing to resume"),
-        Code::SavedMetadataTooOld => (StatusCode::NOT_FOUND, "What there is to resume is too old"),
+        Code::NoSavedMetadata => (StatusCode::NOT_FOUND, "No metadata is saved for the user"),
+        Code::SavedMetadataTooOld => (StatusCode::NOT_FOUND, "The saved metadata is too old"),
         Code::NotDropped => (
             StatusCode::CONFLICT,
-            "The peer whose state is saved did not drop",
+            "The peer of the saved state did not drop",
         ),
         Code::PeerNotOfUser => (StatusCode::CONFLICT, "The peer belongs to another user"),
-        Code::AlreadyClaimed => (StatusCode::CONFLICT, "Somebody else has claimed the state"),
-        Code::NotFound => (StatusCode::NOT_FOUND, "There is nothing at this path"),
+        Code::AlreadyClaimed => (StatusCode::CONFLICT, "The saved state is already claimed"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "Nothing exists at this path"),
         Code::MethodNotAllowed => (
             StatusCode::METHOD_NOT_ALLOWED,
-            "The path does not take this method",
+            "The path does not support this method",
         ),
-        Code::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+        Code::PayloadTooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "The request body is too large",
+        ),
         Code::PeerWithoutUserId => (
             StatusCode::UNPROCESSABLE_ENTITY,
-            "The peer has no user_id to keep its metadata by",
+            "The peer has no user_id that can be stored",
         ),
         Code::MetadataTooLarge => (
             StatusCode::UNPROCESSABLE_ENTITY,
-            "The metadata is larger than what is kept",
+            "The metadata is too large to store",
         ),
         Code::MetadataNotRepresentable => (
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -52,24 +61,21 @@ pub(crate) fn status_and_title(code: Code) -> (StatusCode, &'static str) {
         ),
         Code::UpstreamUnauthorized => (
             StatusCode::BAD_GATEWAY,
-            "100ms refused the service's credentials",
+            "100ms rejected the service's credentials",
         ),
-        Code::UpstreamBadResponse => (StatusCode::BAD_GATEWAY, "100ms gave an unexpected answer"),
+        Code::UpstreamBadResponse => (StatusCode::BAD_GATEWAY, "100ms gave an unexpected response"),
         Code::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "100ms is unavailable"),
-        Code::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "100ms did not answer in time"),
-        Code::UpstreamRateLimited => (StatusCode::SERVICE_UNAVAILABLE, "100ms limits the rate"),
+        Code::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "100ms did not respond in time"),
+        Code::UpstreamRateLimited => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "100ms limits the request rate",
+        ),
         Code::DatabaseUnavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "The database does not answer",
+            "The database is unavailable",
         ),
-        Code::Overloaded => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The service has too much to do",
-        ),
-        Code::Internal => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Something went wrong in the service",
-        ),
+        Code::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The service is overloaded"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The service failed"),
     }
 }
 
@@ -96,11 +102,11 @@ impl ApiError {
         Self::new(Code::InvalidRequest, detail)
     }
 
-    /// Says nothing of what went wrong; that is in the log.
+    /// Does not say what went wrong: that is in the log.
     pub(crate) fn internal() -> Self {
         Self::new(
             Code::Internal,
-            "The fault is the service's. The log has more under this request_id.",
+            "The service failed. Its log has the cause, under this request_id.",
         )
     }
 
@@ -146,12 +152,12 @@ impl ApiError {
     }
 }
 
-/// Rounded up, and at least one: whoever waits so long finds the wait over.
+/// Rounded up, and at least one: after that many seconds the wait is over.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0 || wait.is_zero())
 }
 
-/// Carries the failure to `http::observe`, which knows the request's id and writes the body.
+/// Passes the failure to `http::observe`, which knows the request id and writes the body.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = status_and_title(self.code).0.into_response();
@@ -170,25 +176,38 @@ pub(crate) struct Problem<'a> {
     status: u16,
     /// What happened this time.
     detail: &'a str,
-    /// Stable; the thing to switch on.
+    /// Stable: what clients should switch on.
     code: &'a str,
     /// Also in the `x-request-id` header and in the service's log.
     request_id: &'a str,
 }
 
-/// Problem details, and of `already-claimed` the claim that stands.
+/// Problem details; those of `already-claimed` include the existing claim.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClaimProblem<'a> {
     #[serde(flatten)]
     problem: Problem<'a>,
-    /// Who has the state, and since when.
+    /// Who has claimed the state, and when.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<&'a ClaimJson>,
 }
 
+/// The message of an error as a sentence: errors begin in lower case and have no full stop, so that
+/// others can quote them.
+fn sentence(error: &impl std::error::Error) -> String {
+    let mut message = error.to_string();
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    if !message.ends_with('.') {
+        message.push('.');
+    }
+    message
+}
+
 impl From<HmsError> for ApiError {
     fn from(error: HmsError) -> Self {
-        let problem = Self::new(error.code(), error.to_string());
+        let problem = Self::new(error.code(), sentence(&error));
         match error {
             HmsError::RateLimited { retry_after } => problem.retry_after(retry_after),
             _ => problem,
@@ -203,13 +222,13 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(error = %error.with_sources(), "database unavailable");
                 Self::new(
                     Code::DatabaseUnavailable,
-                    "The database does not answer. Try again shortly.",
+                    "The database is unavailable. Try again shortly.",
                 )
                 .retry_after(Duration::from_secs(1))
             }
             StoreError::Overloaded { retry_after } => Self::new(
                 Code::Overloaded,
-                "Too much is waiting for the database. Try again shortly.",
+                "Too many requests are waiting for the database. Try again shortly.",
             )
             .retry_after(retry_after),
             StoreError::Refused(_) => {
@@ -238,7 +257,7 @@ impl From<SnapshotError> for ApiError {
 
 impl From<RestoreError> for ApiError {
     fn from(error: RestoreError) -> Self {
-        let detail = error.to_string();
+        let detail = sentence(&error);
         match error {
             RestoreError::Upstream(error) => error.into(),
             RestoreError::Store(error) => error.into(),

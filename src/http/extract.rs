@@ -112,52 +112,50 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         };
         // Read as an object, an array would be one without names.
         if !body.trim_ascii_start().starts_with(b"{") {
-            return Err(ApiError::invalid("The body is no JSON object."));
+            return Err(ApiError::invalid("The body is not a JSON object."));
         }
         let read =
             serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body));
-        read.map(Self).map_err(|error| {
-            ApiError::invalid(format!("The body is not as it should be: {error}."))
-        })
+        read.map(Self)
+            .map_err(|error| ApiError::invalid(format!("The body is invalid: {error}.")))
     }
 }
 
 /// The whole body, of at most `max` bytes, if it comes in time.
 pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
-    let late = |_| ApiError::invalid("The body did not come to its end in time.");
+    let timed_out = |_| ApiError::invalid("The body was not received in time.");
     timeout(BODY_TIMEOUT, read(request.into_body(), max))
         .await
-        .map_err(late)?
+        .map_err(timed_out)?
 }
 
 async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
     let mut size = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut kept = Vec::new();
+    let mut bytes = Vec::new();
     if size <= MAX_READ {
         size = 0;
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk =
-                chunk.map_err(|_| ApiError::invalid("The body could not be read to its end."))?;
+            let chunk = chunk.map_err(|_| ApiError::invalid("The body could not be read."))?;
             size += chunk.len();
             if size > MAX_READ {
                 break;
             }
             if size <= max {
-                kept.extend_from_slice(&chunk);
+                bytes.extend_from_slice(&chunk);
             }
         }
     }
     if size > max {
         Err(too_large(max))
     } else {
-        Ok(kept)
+        Ok(bytes)
     }
 }
 
 fn too_large(max: usize) -> ApiError {
     ApiError::new(
         Code::PayloadTooLarge,
-        format!("The body is larger than the {max} bytes that this path takes."),
+        format!("The body is larger than {max} bytes, the most that this path accepts."),
     )
 }

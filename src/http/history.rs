@@ -26,19 +26,19 @@ pub(crate) struct HistoryFilter {
     /// Only of this peer.
     #[param(value_type = Option<String>)]
     peer_id: Option<PeerId>,
-    /// Only what was first seen from this instant on.
+    /// Only what was first observed at this instant or later.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
-    /// Only what was first seen before this instant.
+    /// Only what was first observed before this instant.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
-    /// What was in force at this instant, one row for each peer. Not together with `since` or `until`.
+    /// The state at this instant, one row per peer. Not together with `since` or `until`.
     #[param(value_type = Option<String>, format = DateTime)]
     at: Option<Timestamp>,
-    /// How many rows at most: 1 to 500, 50 unless told.
+    /// How many rows at most: 1 to 500, 50 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl HistoryFilter {
         }
         let parse = |text: String| {
             Cursor::parse(&text)
-                .ok_or_else(|| ApiError::invalid("`cursor` is not one that a page named."))
+                .ok_or_else(|| ApiError::invalid("`cursor` is not the `next_cursor` of a page."))
         };
         let after = self.cursor.map(parse).transpose()?;
         Ok(HistoryQuery {
@@ -85,14 +85,14 @@ pub(crate) struct HistoryJson {
     next_cursor: Option<String>,
 }
 
-/// What was saved of a user, newest first.
+/// Read what was saved of a user, newest first.
 #[utoipa::path(
     get,
     path = "/v1/users/{user_id}/snapshots",
     tag = "history",
     params(("user_id" = String, Path), HistoryFilter),
     responses(
-        (status = 200, description = "A page of history; empty for a user who was never seen.", body = HistoryJson),
+        (status = 200, description = "A page of history; empty for a user who was never observed.", body = HistoryJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]

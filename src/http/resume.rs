@@ -1,4 +1,4 @@
-//! Resume: the saved state of a user. Never asks 100ms.
+//! Resume: reads the saved state of a user. Never asks 100ms.
 
 use axum::Json;
 use axum::extract::State;
@@ -25,27 +25,27 @@ pub(crate) struct ResumeFilter {
     /// Only of peers in this room.
     #[param(value_type = Option<String>)]
     room_id: Option<RoomId>,
-    /// Not of this peer: for games whose client sets defaults as it joins, the new connection itself.
+    /// Not of this peer. For games whose client sets default metadata when it joins: the new peer.
     #[param(value_type = Option<String>)]
     exclude_peer_id: Option<PeerId>,
-    /// Only if the peer was last seen with it at most this many seconds ago.
+    /// Only if the peer was last observed with it at most this many seconds ago.
     max_age: Option<u64>,
-    /// Only if the peer whose state it is dropped.
+    /// Only if the peer of the saved state dropped.
     only: Option<Only>,
 }
 
-/// In which presence a state is wanted.
+/// Which presence the peer of the saved state must have.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Only {
-    /// The peer whose state it is dropped.
+    /// Its connection was lost.
     Dropped,
 }
 
-/// The last saved metadata of a user.
+/// Read the saved state of a user.
 ///
-/// Of all the user's peers, the one whose metadata changed last. `ETag` changes when the saved state does;
-/// `If-None-Match` with it gives 304.
+/// It is the state of the peer whose metadata changed last, among all peers of the user. `ETag`
+/// changes with the saved state; a request with it in `If-None-Match` gives 304.
 #[utoipa::path(
     get,
     path = "/v1/users/{user_id}/resume",
@@ -53,7 +53,7 @@ pub(crate) enum Only {
     params(("user_id" = String, Path), ResumeFilter),
     responses(
         (status = 200, description = "The saved state.", body = ResumeJson, headers(("etag" = String))),
-        (status = 304, description = "The saved state is the one of `If-None-Match`."),
+        (status = 304, description = "The saved state is the one that `If-None-Match` names."),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -81,15 +81,16 @@ pub(crate) async fn get(
     if let Some(max) = filter.max_age.filter(|max| resume.age_seconds() > *max) {
         count("too-old");
         let age = resume.age_seconds();
-        let detail =
-            format!("The saved metadata was last seen {age} seconds ago, and max_age is {max}.");
+        let detail = format!(
+            "The saved metadata was last observed {age} seconds ago, and max_age is {max}."
+        );
         return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
     }
     if filter.only.is_some() && !resume.is_dropped() {
         count("not-dropped");
         return Err(ApiError::new(
             Code::NotDropped,
-            "The peer whose state is saved did not drop.",
+            "The peer of the saved state did not drop.",
         ));
     }
     count("hit");

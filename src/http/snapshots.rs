@@ -1,4 +1,4 @@
-//! Fetch peers now and keep them.
+//! Snapshots: fetches peers from 100ms now and saves them.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,15 +13,15 @@ use super::run_to_completion;
 use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{RoomSnapshot, Service};
 
-/// Fetch a peer from 100ms now and keep its metadata.
+/// Fetch a peer from 100ms now and save its metadata.
 #[utoipa::path(
     post,
     path = "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
     tag = "snapshot",
     params(("room_id" = String, Path), ("peer_id" = String, Path)),
     responses(
-        (status = 200, description = "Nothing had changed; the row of history that says so.", body = SnapshotJson),
-        (status = 201, description = "Something had changed; the new row of history.", body = SnapshotJson),
+        (status = 200, description = "Nothing changed. The row of history that was extended.", body = SnapshotJson),
+        (status = 201, description = "Something changed. The new row of history.", body = SnapshotJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -54,20 +54,20 @@ pub(crate) struct RoomFilter {
     role: Option<RoleName>,
 }
 
-/// What came of the snapshot of a room.
+/// The result of the snapshot of a room.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RoomSnapshotJson {
     room_id: String,
     /// When 100ms was asked.
     #[schema(value_type = DateTime<Utc>)]
     observed_at: TimeJson,
-    /// What is now in force of each peer that was kept.
+    /// The current snapshot of each peer that was saved.
     snapshots: Vec<SnapshotJson>,
-    /// The peers that were not kept.
+    /// The peers that were not saved.
     skipped: Vec<Skipped>,
 }
 
-/// A peer that was not kept, and why.
+/// A peer that was not saved, and why.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Skipped {
     peer_id: String,
@@ -76,14 +76,14 @@ pub(crate) struct Skipped {
     detail: String,
 }
 
-/// List the peers of a room now and keep the metadata of all.
+/// Fetch all peers of a room from 100ms now and save their metadata.
 #[utoipa::path(
     post,
     path = "/v1/rooms/{room_id}/snapshots",
     tag = "snapshot",
     params(("room_id" = String, Path), RoomFilter),
     responses(
-        (status = 200, description = "What was kept and what was not.", body = RoomSnapshotJson),
+        (status = 200, description = "Which peers were saved and which were skipped.", body = RoomSnapshotJson),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -1,4 +1,4 @@
-//! Webhooks of 100ms in. Exactly 200 once what they tell is durable.
+//! Webhooks of 100ms: exactly 200 once an event is stored durably, since 100ms retries anything else.
 
 use std::sync::Arc;
 
@@ -11,27 +11,28 @@ use super::extract::whole_body;
 use crate::keys::WebhookSecrets;
 use crate::service::{WebhookError, WebhookReceiver};
 
-/// The largest event that is taken.
+/// The largest event that is accepted, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
-/// What the webhook path needs; absent where no secrets are set.
+/// What the webhook path needs; absent if no secrets are set.
 pub struct WebhookApi {
-    /// Who is let in.
+    /// What proves that an event comes from 100ms.
     pub secrets: WebhookSecrets,
-    /// What keeps the events.
+    /// What stores the events.
     pub webhooks: WebhookReceiver,
 }
 
-/// Take an event of 100ms.
+/// Receive an event of 100ms.
 ///
-/// Any event may come again, late or out of order. The secret header's name and value are settings.
+/// Events may be repeated and out of order. The name and the value of the secret header are
+/// settings.
 #[utoipa::path(
     post,
     path = "/v1/webhooks/100ms",
     tag = "webhook",
     request_body(content = Value, description = "An event as 100ms sends it, at most 1 MiB."),
     responses(
-        (status = 200, description = "What the event tells is durable, or there is nothing in it to keep."),
+        (status = 200, description = "The event is stored durably, or has nothing to store."),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -42,7 +43,7 @@ pub(crate) async fn take(
     let api = api.ok_or_else(|| {
         ApiError::new(
             Code::NotFound,
-            "Webhooks are not set up (REJOIN_WEBHOOK_SECRETS).",
+            "Webhooks are not set up. Set REJOIN_WEBHOOK_SECRETS.",
         )
     })?;
     if !api.secrets.admits(request.headers()) {

@@ -172,10 +172,10 @@ async fn a_state_can_be_too_old() {
     assert_json_snapshot!(old.json(), {".request_id" => "(random)"}, @r#"
     {
       "code": "saved-metadata-too-old",
-      "detail": "The saved metadata was last seen 61 seconds ago, and max_age is 60.",
+      "detail": "The saved metadata was last observed 61 seconds ago, and max_age is 60.",
       "request_id": "(random)",
       "status": 404,
-      "title": "What there is to resume is too old",
+      "title": "The saved metadata is too old",
       "type": "about:blank"
     }
     "#);

@@ -189,3 +189,13 @@ async fn the_page_loads_nothing_from_elsewhere() {
         "{settings}"
     );
 }
+
+#[test]
+fn the_committed_description_is_that_of_the_code() {
+    let committed = include_str!("../../../openapi.json");
+    let current = rejoin::http::openapi().to_pretty_json().unwrap();
+    assert!(
+        committed.trim_end() == current,
+        "openapi.json is out of date: renew it with `cargo run -- openapi > openapi.json`"
+    );
+}

@@ -255,7 +255,7 @@ async fn paths_and_methods_that_do_not_exist() {
     }
     let mut text = app.get("/nowhere").await;
     text.text = text.text.replace(text.header("x-request-id"), "(random)");
-    assert_snapshot!(text.text, @r#"{"type":"about:blank","title":"There is nothing at this path","status":404,"detail":"Nothing exists at this path.","code":"not-found","request_id":"(random)"}"#);
+    assert_snapshot!(text.text, @r#"{"type":"about:blank","title":"Nothing exists at this path","status":404,"detail":"Nothing exists at this path.","code":"not-found","request_id":"(random)"}"#);
 }
 
 /// Every code of the description is provoked by a test of this file or of those below it.
