@@ -132,22 +132,22 @@ async fn a_room_is_kept_as_far_as_it_can_be() {
       "skipped": [
         {
           "code": "peer-without-user-id",
-          "detail": "The peer has no user_id, so its metadata cannot be kept for a user.",
+          "detail": "The peer has no user_id, so its metadata cannot be stored for a user.",
           "peer_id": "b-no-user"
         },
         {
           "code": "metadata-too-large",
-          "detail": "The metadata has 21 bytes, and at most 20 are kept (REJOIN_MAX_METADATA_BYTES).",
+          "detail": "The metadata has 21 bytes; at most 20 can be stored (REJOIN_MAX_METADATA_BYTES).",
           "peer_id": "c-too-large"
         },
         {
           "code": "metadata-not-representable",
-          "detail": "The metadata holds a lone UTF-16 surrogate, which no Unicode text can represent.",
+          "detail": "The metadata contains a lone UTF-16 surrogate, which no Unicode text can represent.",
           "peer_id": "d-lone"
         },
         {
           "code": "peer-without-user-id",
-          "detail": "The peer's user_id cannot be kept: it is longer than 256 characters.",
+          "detail": "The peer's user_id cannot be stored: it is longer than 256 characters.",
           "peer_id": "f-odd-user"
         }
       ],
