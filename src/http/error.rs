@@ -241,7 +241,7 @@ impl From<StoreError> for ApiError {
 
 impl From<Unstorable> for ApiError {
     fn from(unstorable: Unstorable) -> Self {
-        Self::new(unstorable.code(), unstorable.to_string())
+        Self::new(unstorable.code(), sentence(&unstorable))
     }
 }
 

@@ -97,20 +97,20 @@ fn in_words(order: &Order) -> String {
 
 #[tokio::test]
 async fn the_stories_come_out_right_in_every_order() {
-    let stories = story::read(include_str!("stories.json"));
+    let stories = story::read(include_str!("../stories.json"));
     told(stories, usize::MAX).await;
 }
 
 #[tokio::test]
 async fn more_stories_come_out_right_in_every_order() {
-    let stories = story::read(include_str!("more_stories.json"));
+    let stories = story::read(include_str!("../more_stories.json"));
     told(stories, usize::MAX).await;
 }
 
 #[tokio::test]
 async fn variants_of_the_stories_come_out_right() {
-    let stories = story::read(include_str!("stories.json")).into_iter();
-    let more = story::read(include_str!("more_stories.json"));
+    let stories = story::read(include_str!("../stories.json")).into_iter();
+    let more = story::read(include_str!("../more_stories.json"));
     let variants = stories.chain(more).flat_map(|story| variants::of(&story));
     told(variants.collect(), ORDERS_OF_A_VARIANT).await;
 }
