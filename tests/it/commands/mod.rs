@@ -127,7 +127,7 @@ async fn the_exit_codes_of_snapshot_tell_apart_what_went_wrong() {
         .expect(1);
     assert_eq!(
         kept.err,
-        "error: the peer has no user_id, so its metadata cannot be kept for a user\n"
+        "error: the peer has no user_id, so its metadata cannot be stored for a user\n"
     );
     snapshot(
         &database,
