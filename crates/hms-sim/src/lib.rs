@@ -13,11 +13,6 @@
 //! - `webhooks` sends events to a target, and can lose, delay, duplicate, reorder and replay them;
 //! - `control` is the HTTP form of the handle, under `/control`: its module lists every call.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "it answers as 100ms does, not with our problem details"
-)]
-
 mod auth;
 #[cfg(feature = "cli")]
 pub mod cli;
