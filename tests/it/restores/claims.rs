@@ -99,7 +99,7 @@ async fn a_claim_stands_on_the_new_peer_until_the_state_changes() {
       "detail": "The state was claimed by server-1 at 2026-12-01T12:00:06.000000Z.",
       "request_id": "(random)",
       "status": 409,
-      "title": "Somebody else has claimed the state",
+      "title": "The saved state is already claimed",
       "type": "about:blank"
     }
     "#);
