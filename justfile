@@ -24,6 +24,10 @@ lint:
 bench *names:
     cargo bench --bench bench -- {{ names }}
 
+# Generated stories with faults, 60 s of them by default: --minutes 60, --seed N, --stories N.
+storm *args:
+    cargo test --test storm -- {{ args }}
+
 # Renew .sqlx from the statements, against a throw-away Postgres.
 prepare:
     .ci/prepare

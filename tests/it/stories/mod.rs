@@ -59,7 +59,9 @@ async fn told(stories: Vec<Story>, most_orders: usize) {
             .iter()
             .find(|(name, _)| story.name.starts_with(name));
         match (outcome, known) {
-            (Err(why), None) => wrong += &format!("\n{}: {why}", story.name),
+            (Err(why), None) => {
+                let _ = write!(wrong, "\n{}: {why}", story.name);
+            }
             (Err(_), Some((name, why))) => println!("not yet right: {name} ({why})"),
             (Ok(()), Some((name, _))) => println!("right by now: {name}"),
             (Ok(()), None) => {}

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// The indices of steps.
 pub(super) type Order = Vec<usize>;
@@ -68,17 +69,17 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
-    /// `Some(None)`: there is nothing to resume.
+    /// Null: there is nothing to resume.
     #[serde(default, deserialize_with = "given")]
-    pub(super) metadata_raw: Option<Option<String>>,
+    pub(super) metadata_raw: Option<Value>,
     pub(super) peer: Option<String>,
     pub(super) changed_at: Option<Time>,
     pub(super) status: Option<String>,
     pub(super) history_rows: Option<usize>,
 }
 
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Seconds after an epoch in the past, or a time relative to the present.

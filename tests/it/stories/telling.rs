@@ -29,13 +29,11 @@ impl Way {
 
     /// Which steps are told, each through which replica.
     fn tellings(self, order: &Order) -> Vec<(usize, usize)> {
-        let numbered = order.iter().copied().enumerate();
+        let steps = order.iter().copied();
         match self {
-            Self::Once => numbered.map(|(_, step)| (step, 0)).collect(),
-            Self::Split => numbered.map(|(number, step)| (step, number % 2)).collect(),
-            Self::Doubled => numbered
-                .flat_map(|(_, step)| [(step, 0), (step, 1)])
-                .collect(),
+            Self::Once => steps.map(|step| (step, 0)).collect(),
+            Self::Split => steps.zip([0, 1].into_iter().cycle()).collect(),
+            Self::Doubled => steps.flat_map(|step| [(step, 0), (step, 1)]).collect(),
             Self::Replayed => [0, 1]
                 .iter()
                 .flat_map(|replica| order.iter().map(move |step| (*step, *replica)))
@@ -201,7 +199,7 @@ impl Telling<'_> {
             }
         };
         if let Some(metadata) = &expect.metadata_raw {
-            check("metadata_raw", &said["metadata_raw"], json!(metadata));
+            check("metadata_raw", &said["metadata_raw"], metadata.clone());
         }
         if let Some(peer) = &expect.peer {
             check("peer", &said["peer_id"], json!(peer));
@@ -216,9 +214,10 @@ impl Telling<'_> {
         if let Some(count) = expect.history_rows {
             check("history_rows", &json!(rows.len()), json!(count));
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(wrong.join(", ")),
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join(", "))
         }
     }
 }
