@@ -59,8 +59,8 @@ pub struct StoreConfig {
     pub queue_capacity_kib: u32,
     /// Whether resumes read presence. Without webhooks none is reported.
     pub presence: bool,
-    /// Connections for everything that goes through no batcher: history, ends of sessions, restores
-    /// and claims.
+    /// Connections for each kind of work that goes through no batcher: history, ends of sessions,
+    /// restores and claims by request, and background work. No kind takes those of another.
     pub other_connections: u32,
 }
 
@@ -72,7 +72,7 @@ impl Default for StoreConfig {
             max_batch: 512,
             queue_capacity_kib: 32 << 10,
             presence: false,
-            other_connections: 4,
+            other_connections: 2,
         }
     }
 }
@@ -83,7 +83,11 @@ pub struct Store {
     database: Database,
     saves: Arc<Batcher<SaveBatch>>,
     resumes: Arc<Batcher<ResumeBatch>>,
-    others: BoundedExecutor,
+    histories: BoundedExecutor,
+    session_ends: BoundedExecutor,
+    /// Restores and claims.
+    restores: BoundedExecutor,
+    background: BoundedExecutor,
     pings: BoundedExecutor,
 }
 
@@ -91,24 +95,42 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
-        let max_idle = config.save_workers + config.resume_workers + other_connections + 1;
+        let max_idle = config.save_workers + config.resume_workers + 4 * other_connections + 1;
         let database = Database::new(options, max_idle);
         let save_batch = SaveBatch::new(database.clone());
         let resume_batch = ResumeBatch {
             database: database.clone(),
             presence: config.presence,
         };
-        let overloaded = StoreError::Overloaded {
-            retry_after: PERMIT_TIMEOUT / 2,
+        let executor = || {
+            let overloaded = StoreError::Overloaded {
+                retry_after: PERMIT_TIMEOUT / 2,
+            };
+            BoundedExecutor::new(database.clone(), other_connections, overloaded)
         };
         // The only permit is taken by a ping that is not answered.
         let not_answered = UnavailableReason::AnswerTimeout(PERMIT_TIMEOUT);
         Self {
             saves: Arc::new(Batcher::start(save_batch, config.save_workers, &config)),
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, &config)),
-            others: BoundedExecutor::new(database.clone(), other_connections, overloaded),
+            histories: executor(),
+            session_ends: executor(),
+            restores: executor(),
+            background: executor(),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
             database,
+        }
+    }
+
+    /// The same store for background work, which takes no permit and no connection that requests
+    /// wait for.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            histories: self.background.clone(),
+            session_ends: self.background.clone(),
+            restores: self.background.clone(),
+            ..self.clone()
         }
     }
 
@@ -170,7 +192,7 @@ impl Store {
             session_id: session_id.cloned(),
             at,
         };
-        self.others.execute(end_session).await
+        self.session_ends.execute(end_session).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months stored; with
@@ -179,7 +201,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.others.execute(query.clone()).await
+        self.histories.execute(query.clone()).await
     }
 
     /// Whether the database answers.

@@ -28,7 +28,7 @@ impl Store {
             record,
             claimant,
         };
-        self.others.execute(claim_state).await
+        self.restores.execute(claim_state).await
     }
 
     /// Records the outcome of a restore.
@@ -45,7 +45,7 @@ impl Store {
             record,
             outcome,
         };
-        self.others.execute(record_restore).await
+        self.restores.execute(record_restore).await
     }
 }
 
