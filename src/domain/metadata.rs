@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// The deepest nesting that an answer shows as JSON. Deeper text is shown as a JSON string.
 pub const MAX_JSON_DEPTH: usize = 100;
@@ -12,7 +14,7 @@ pub const MAX_JSON_DEPTH: usize = 100;
 /// A JSON string on the wire gives its content, any other JSON value its text as it came, and
 /// `null` or nothing gives none. The text may contain whatever a string can, NUL characters
 /// included.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Metadata(Option<Arc<str>>);
 
 /// The metadata on the wire is a JSON string with a lone surrogate (`"\ud800"`). No Unicode text
@@ -47,6 +49,15 @@ impl Metadata {
     /// The exact text, or none.
     pub fn raw(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+
+    /// A digest of the exact text, to compare with later.
+    pub fn digest(&self) -> Uuid {
+        let digest = Sha256::digest(self.raw().unwrap_or_default().as_bytes());
+        let bytes = digest[..16]
+            .try_into()
+            .expect("a SHA-256 digest is longer than 16 bytes");
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
     /// Whether nothing is set: 100ms gives a new peer `""`, and `null` means the same.

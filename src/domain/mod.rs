@@ -14,9 +14,11 @@ mod presence;
 mod problem;
 mod report;
 mod restore;
+mod rules;
 mod snapshot;
 mod storage_policy;
 mod time;
+mod timeline;
 mod tracks;
 
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
@@ -24,15 +26,17 @@ pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
 pub use observation::{Observation, Source};
 pub use peer_key::{KeyTooLarge, PeerKey};
-pub use peer_state::{Effect, PeerState};
+pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
 pub use problem::ProblemCode;
-pub use report::{EventReport, Report};
+pub use report::{EventKind, EventReport, Report};
 pub use restore::{
     ChangeId, Claim, Decision, NewPeer, Requester, RestoreJob, RestoreMark, RestoreOutcome,
     RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
 };
+pub use rules::{LeaveMetadata, Rules};
 pub use snapshot::{SavedState, Snapshot, snapshot_id};
 pub use storage_policy::{StoragePolicy, Unstorable};
 pub use time::{Clock, Timestamp};
+pub use timeline::{MAX_REPEATS, Row, RowChanges};
 pub use tracks::Tracks;

@@ -54,6 +54,15 @@ pub struct Observation {
 }
 
 impl Observation {
+    pub(super) fn rank(&self) -> super::peer_state::Rank<'_> {
+        super::peer_state::rank(
+            &self.metadata,
+            self.name.as_ref(),
+            self.role.as_ref(),
+            self.tracks.as_ref(),
+        )
+    }
+
     /// An observation of nothing but the metadata.
     pub fn new(key: PeerKey, observed_at: Timestamp, source: Source, metadata: Metadata) -> Self {
         Self {

@@ -72,22 +72,24 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// What is known after `reported` as well. The result does not depend on the order of reports,
-    /// nor on how often each comes.
-    #[must_use]
-    pub fn merged(self, reported: &Self) -> Self {
-        Self {
-            connected_since: self.connected_since.max(reported.connected_since),
-            session_id: self.session_id.max(reported.session_id.clone()),
-            ended: self.ended.max(reported.ended.clone()),
-        }
+    /// Takes in what was reported. The same, whatever the order of reports, and however often.
+    pub fn merge(&mut self, reported: &Self) {
+        self.connected_since = self.connected_since.max(reported.connected_since);
+        self.session_id = self.session_id.take().max(reported.session_id.clone());
+        self.ended = self.ended.take().max(reported.ended.clone());
     }
 
-    /// What is known when the peer was last observed at this time. An earlier end was none.
-    #[must_use]
-    pub fn as_of(mut self, last_observed_at: Timestamp) -> Self {
-        self.ended = self.ended.filter(|end| end.at >= last_observed_at);
-        self
+    /// Removes an end that a later join has undone. Nothing else undoes one: 100ms gives every
+    /// connection a peer of its own.
+    pub fn settle(&mut self, joined_at: Option<Timestamp>) {
+        let joined_at = joined_at.max(self.connected_since);
+        if self
+            .ended
+            .as_ref()
+            .is_some_and(|end| Some(end.at) < joined_at)
+        {
+            self.ended = None;
+        }
     }
 
     /// The presence for callers, given when the session of the peer ended, if it did.
@@ -196,19 +198,20 @@ mod tests {
     }
 
     proptest! {
-        /// Reports and observations end in the same presence, in whatever order and however often
-        /// each comes.
+        /// Reports and joins end in the same presence, in whatever order and however often each
+        /// comes.
         #[test]
         fn order_and_repetition_do_not_matter(
             reports in prop::collection::vec((reported(), 0i64..6), 1..8),
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
         ) {
             let run = |order: &mut dyn Iterator<Item = usize>| {
-                let (mut presence, mut last_observed_at) = (Presence::default(), at(0));
+                let (mut presence, mut joined_at) = (Presence::default(), None);
                 for index in order {
                     let (reported, second) = &reports[index];
-                    last_observed_at = last_observed_at.max(at(*second));
-                    presence = presence.merged(reported).as_of(last_observed_at);
+                    joined_at = joined_at.max(Some(at(*second)));
+                    presence.merge(reported);
+                    presence.settle(joined_at);
                 }
                 presence
             };
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_counts_until_the_peer_is_observed_after_it() {
+    fn an_end_counts_until_the_peer_joins_after_it() {
         let dropped = Presence {
             connected_since: Some(at(1)),
             session_id: None,
@@ -250,13 +253,14 @@ mod tests {
                 reason: Some(Label::new("websocket closed")),
             }),
         };
-        for (last_observed_at, status) in [
+        for (joined_at, status) in [
             (at(4), Status::Dropped),
             (at(5), Status::Dropped),
             (at(6), Status::Connected),
         ] {
-            let presence = dropped.clone().as_of(last_observed_at);
-            assert_eq!(presence.status(None).status, status, "{last_observed_at}");
+            let mut presence = dropped.clone();
+            presence.settle(Some(joined_at));
+            assert_eq!(presence.status(None).status, status, "{joined_at}");
         }
     }
 }

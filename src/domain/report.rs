@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::{Label, Metadata, Observation, PeerKey, Presence, RestoreMark, Source, Timestamp};
+use uuid::Uuid;
+
+use super::{
+    Label, LeaveMetadata, Metadata, Observation, PeerKey, Presence, RestoreMark, Rules, Source,
+    Timestamp,
+};
 
 /// One message about a peer on its way into the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +20,6 @@ pub enum Report {
     Restoring {
         /// The peer.
         key: PeerKey,
-        /// When it was observed before.
-        observed_at: Timestamp,
         /// What is sent.
         mark: RestoreMark,
     },
@@ -24,10 +27,20 @@ pub enum Report {
     Restored {
         /// The peer in the answer, dated when the request was sent.
         observation: Observation,
-        /// When the answer came: the observation holds until then.
-        /// A request that was sent meanwhile may have been answered before the restore took effect.
-        valid_until: Timestamp,
+        /// When the answer came.
+        answered_at: Timestamp,
     },
+}
+
+/// What happened to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It joined.
+    Join,
+    /// It left.
+    Leave,
+    /// Its role changed.
+    RoleChange,
 }
 
 /// What a webhook event says of a peer.
@@ -35,6 +48,8 @@ pub enum Report {
 pub struct EventReport {
     /// The peer.
     pub key: PeerKey,
+    /// What happened.
+    pub kind: EventKind,
     /// When the event happened.
     pub at: Timestamp,
     /// The exact metadata; none where the event has none that can be stored.
@@ -55,9 +70,10 @@ pub struct EventReport {
 
 impl EventReport {
     /// An event that says nothing but that the peer exists.
-    pub fn new(key: PeerKey, at: Timestamp) -> Self {
+    pub fn new(key: PeerKey, kind: EventKind, at: Timestamp) -> Self {
         Self {
             key,
+            kind,
             at,
             metadata: None,
             name: None,
@@ -68,17 +84,28 @@ impl EventReport {
         }
     }
 
-    fn observation(&self) -> Observation {
-        Observation {
+    /// A digest of the metadata that a join says, where it says any.
+    pub(super) fn join_metadata(&self, rules: &Rules) -> Option<Uuid> {
+        let metadata = self
+            .metadata
+            .as_ref()
+            .filter(|metadata| !rules.is_empty(metadata))?;
+        let counts =
+            self.kind == EventKind::Join && rules.leave_metadata == LeaveMetadata::Cautious;
+        counts.then(|| metadata.digest())
+    }
+
+    fn observation(&self) -> Option<Observation> {
+        Some(Observation {
             key: self.key.clone(),
             observed_at: self.at,
             source: Source::Webhook,
-            metadata: self.metadata.clone().unwrap_or_default(),
+            metadata: self.metadata.clone()?,
             name: self.name.clone(),
             role: self.role.clone(),
             tracks: None,
             joined_at: self.joined_at,
-        }
+        })
     }
 }
 
@@ -92,32 +119,25 @@ impl Report {
         }
     }
 
-    /// The report as an observation. Where [`Report::is_insert_only`], it counts only for a peer of
-    /// which nothing is stored.
-    pub fn observation(&self) -> Cow<'_, Observation> {
+    /// The observation of metadata in it; none where it says nothing of that.
+    pub fn observation(&self) -> Option<Cow<'_, Observation>> {
         match self {
             Self::Observed(observation) | Self::Restored { observation, .. } => {
-                Cow::Borrowed(observation)
+                Some(Cow::Borrowed(observation))
             }
-            Self::Event(event) => Cow::Owned(event.observation()),
-            Self::Restoring {
-                key, observed_at, ..
-            } => Cow::Owned(Observation::new(
-                key.clone(),
-                *observed_at,
-                Source::Peer,
-                Metadata::NONE,
-            )),
+            Self::Event(event) => event.observation().map(Cow::Owned),
+            Self::Restoring { .. } => None,
         }
     }
 
-    /// Whether the report says nothing of the metadata, so that it observes only a peer of which
-    /// nothing is stored.
-    pub fn is_insert_only(&self) -> bool {
+    /// When the peer joined, if it says so.
+    pub fn joined_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Observed(_) | Self::Restored { .. } => false,
-            Self::Event(event) => event.metadata.is_none(),
-            Self::Restoring { .. } => true,
+            Self::Observed(observation) | Self::Restored { observation, .. } => {
+                observation.joined_at
+            }
+            Self::Event(event) => event.joined_at,
+            Self::Restoring { .. } => None,
         }
     }
 

@@ -4,7 +4,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Label, Metadata, Observation, PeerKey, Source, Status, Timestamp, Tracks, UserPresence,
+    ChangeId, Label, Metadata, Observation, PeerKey, Source, Status, Timestamp, Tracks,
+    UserPresence,
 };
 
 /// A row of history: one content of one peer, and from when to when it was observed.
@@ -32,6 +33,24 @@ pub struct Snapshot {
     pub source: Source,
 }
 
+impl Snapshot {
+    /// The row that this observation alone makes.
+    pub fn first(observation: &Observation) -> Self {
+        Self {
+            id: snapshot_id(observation),
+            key: observation.key.clone(),
+            name: observation.name.clone(),
+            role: observation.role.clone(),
+            metadata: observation.metadata.clone(),
+            tracks: observation.tracks.clone(),
+            joined_at: observation.joined_at,
+            first_observed_at: observation.observed_at,
+            last_observed_at: observation.observed_at,
+            source: observation.source,
+        }
+    }
+}
+
 /// The saved state of a user: the state of the peer whose metadata changed last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedState {
@@ -41,7 +60,9 @@ pub struct SavedState {
     pub snapshot_id: Uuid,
     /// The exact metadata; empty after a clear.
     pub metadata: Metadata,
-    /// When the metadata last changed.
+    /// The change that made it.
+    pub change: ChangeId,
+    /// When that change counts as made.
     pub changed_at: Timestamp,
     /// The display name.
     pub name: Option<Label>,

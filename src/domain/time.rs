@@ -48,6 +48,13 @@ impl Timestamp {
     }
 }
 
+impl Default for Timestamp {
+    /// The start of the Unix epoch.
+    fn default() -> Self {
+        Self(DateTime::UNIX_EPOCH)
+    }
+}
+
 impl From<DateTime<Utc>> for Timestamp {
     fn from(at: DateTime<Utc>) -> Self {
         Self::new(at)

@@ -11,12 +11,16 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use crate::domain::{
-    Clock, End, EndKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence, StoragePolicy,
-    Timestamp,
+    Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
+    StoragePolicy, Timestamp,
 };
 use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::metrics::WEBHOOKS;
 use crate::store::{Store, StoreError};
+
+/// How far the time of an event may be ahead of our clock. Beyond that, the event says something of
+/// presence only: its metadata could not be ordered.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// Stores the events that 100ms sends.
 #[derive(Clone)]
@@ -113,7 +117,7 @@ impl WebhookReceiver {
     /// [`WebhookError`].
     pub async fn receive(&self, body: &[u8]) -> Result<WebhookOutcome, WebhookError> {
         let now = self.clock.now();
-        let (event_type, event) = webhook::parse(body, now)?;
+        let (event_type, event) = webhook::parse(body)?;
         let outcome = self.store_event(event, now).await?;
         metrics::counter!(WEBHOOKS, "type" => event_type.as_str(), "outcome" => outcome.as_str())
             .increment(1);
@@ -162,8 +166,16 @@ impl WebhookReceiver {
             EventMetadata::Rejected => (None, WebhookOutcome::MetadataRejected),
             EventMetadata::Storable(metadata) => (Some(metadata), WebhookOutcome::Stored),
         };
+        // A time that cannot be right says nothing of what is newer.
+        let metadata = metadata.filter(|_| event.at <= now.shifted(MAX_CLOCK_SKEW));
+        let kind = match &event.kind {
+            PeerEventKind::Joined => EventKind::Join,
+            PeerEventKind::Left { .. } => EventKind::Leave,
+            PeerEventKind::RoleChanged => EventKind::RoleChange,
+        };
         let report = EventReport {
             key,
+            kind,
             at: event.at,
             metadata,
             name: self.storage_policy.check_name(event.name),
@@ -183,7 +195,10 @@ impl WebhookReceiver {
     fn presence(&self, event: &PeerEvent) -> Presence {
         let ended = match &event.kind {
             PeerEventKind::Left { reason } => Some(End {
-                at: event.at,
+                // The time of the envelope, which stands in for a missing one, has whole seconds.
+                at: event
+                    .joined_at
+                    .map_or(event.at, |joined_at| joined_at.max(event.at)),
                 kind: EndKind::of_leave(reason.as_ref(), &self.drop_reasons),
                 reason: reason.clone(),
             }),

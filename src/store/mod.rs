@@ -43,11 +43,11 @@ use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 use self::save::SaveBatch;
 pub use self::save::Saved;
-use crate::domain::{Label, Observation, Report, RoomId, SavedState, Timestamp};
+use crate::domain::{Label, Observation, Report, RoomId, Rules, SavedState, Timestamp};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
 /// more connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// Batch workers that save.
     pub save_workers: usize,
@@ -59,9 +59,11 @@ pub struct StoreConfig {
     pub queue_capacity_kib: u32,
     /// Whether resumes read presence. Without webhooks none is reported.
     pub presence: bool,
-    /// Connections for each kind of work that goes through no batcher: history, ends of sessions,
-    /// restores and claims by request, and background work. No kind takes those of another.
+    /// Connections for everything that goes through no batcher: history, ends of sessions, restores
+    /// and claims.
     pub other_connections: u32,
+    /// The ordering rules.
+    pub rules: Rules,
 }
 
 impl Default for StoreConfig {
@@ -72,10 +74,16 @@ impl Default for StoreConfig {
             max_batch: 512,
             queue_capacity_kib: 32 << 10,
             presence: false,
-            other_connections: 2,
+            other_connections: 4,
+            rules: Rules::default(),
         }
     }
 }
+
+/// The answer for an observation of a peer that was erased before it was saved.
+const NOT_SAVED: StoreError = StoreError::Overloaded {
+    retry_after: PERMIT_TIMEOUT,
+};
 
 /// The store. Cheap to clone; clones share connections and queues.
 #[derive(Clone)]
@@ -83,11 +91,7 @@ pub struct Store {
     database: Database,
     saves: Arc<Batcher<SaveBatch>>,
     resumes: Arc<Batcher<ResumeBatch>>,
-    histories: BoundedExecutor,
-    session_ends: BoundedExecutor,
-    /// Restores and claims.
-    restores: BoundedExecutor,
-    background: BoundedExecutor,
+    others: BoundedExecutor,
     pings: BoundedExecutor,
 }
 
@@ -95,42 +99,24 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
-        let max_idle = config.save_workers + config.resume_workers + 4 * other_connections + 1;
+        let max_idle = config.save_workers + config.resume_workers + other_connections + 1;
         let database = Database::new(options, max_idle);
-        let save_batch = SaveBatch::new(database.clone());
+        let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
         let resume_batch = ResumeBatch {
             database: database.clone(),
             presence: config.presence,
         };
-        let executor = || {
-            let overloaded = StoreError::Overloaded {
-                retry_after: PERMIT_TIMEOUT / 2,
-            };
-            BoundedExecutor::new(database.clone(), other_connections, overloaded)
+        let overloaded = StoreError::Overloaded {
+            retry_after: PERMIT_TIMEOUT / 2,
         };
         // The only permit is taken by a ping that is not answered.
         let not_answered = UnavailableReason::AnswerTimeout(PERMIT_TIMEOUT);
         Self {
             saves: Arc::new(Batcher::start(save_batch, config.save_workers, &config)),
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, &config)),
-            histories: executor(),
-            session_ends: executor(),
-            restores: executor(),
-            background: executor(),
+            others: BoundedExecutor::new(database.clone(), other_connections, overloaded),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
             database,
-        }
-    }
-
-    /// The same store for background work, which takes no permit and no connection that requests
-    /// wait for.
-    #[must_use]
-    pub fn in_background(&self) -> Self {
-        Self {
-            histories: self.background.clone(),
-            session_ends: self.background.clone(),
-            restores: self.background.clone(),
-            ..self.clone()
         }
     }
 
@@ -141,14 +127,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; after `Unavailable` it may have been saved, and saving it again is harmless.
     pub async fn save(&self, observation: Observation) -> Result<Saved, StoreError> {
-        self.report(observation.into()).await
+        self.report(observation.into()).await?.ok_or(NOT_SAVED)
     }
 
     /// Saves a report of a peer, as [`Store::save`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn report(&self, report: Report) -> Result<Saved, StoreError> {
+    pub async fn report(&self, report: Report) -> Result<Option<Saved>, StoreError> {
         let user_id = report.key().user_id.clone();
         self.saves.submit(user_id.as_str(), Box::new(report)).await
     }
@@ -158,9 +144,9 @@ impl Store {
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
-            self.saves
-                .submit_when_free(user_id.as_str(), Box::new(observation.into()))
-                .await
+            let report = Box::new(observation.into());
+            let saved = self.saves.submit_when_free(user_id.as_str(), report);
+            saved.await?.ok_or(NOT_SAVED)
         }))
         .await
     }
@@ -192,7 +178,7 @@ impl Store {
             session_id: session_id.cloned(),
             at,
         };
-        self.session_ends.execute(end_session).await
+        self.others.execute(end_session).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months stored; with
@@ -201,7 +187,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.histories.execute(query.clone()).await
+        self.others.execute(query.clone()).await
     }
 
     /// Whether the database answers.

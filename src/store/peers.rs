@@ -13,7 +13,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn was_restored_to(&self, key: &PeerKey) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.restores.execute(WasRestoredTo { key }).await
+        self.others.execute(WasRestoredTo { key }).await
     }
 
     /// The room in which a user's peer was observed last; none where it never was.
@@ -29,7 +29,7 @@ impl Store {
             user_id: user_id.clone(),
             peer_id: peer_id.clone(),
         };
-        self.restores.execute(room_of_peer).await
+        self.others.execute(room_of_peer).await
     }
 }
 

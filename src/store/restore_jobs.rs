@@ -20,7 +20,7 @@ impl Store {
         limit: u16,
     ) -> Result<Vec<RestoreJob>, StoreError> {
         let take_jobs = TakeJobs { now, until, limit };
-        self.background.execute(take_jobs).await
+        self.others.execute(take_jobs).await
     }
 
     /// Postpones a job to `due`, if its lease was not taken over.
@@ -33,7 +33,7 @@ impl Store {
         due: Timestamp,
     ) -> Result<(), StoreError> {
         let job = job.clone();
-        self.background.execute(PostponeJob { job, due }).await
+        self.others.execute(PostponeJob { job, due }).await
     }
 
     /// Deletes a job, if its lease was not taken over.
@@ -41,9 +41,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn finish_restore_job(&self, job: &RestoreJob) -> Result<(), StoreError> {
-        self.background
-            .execute(FinishJob { job: job.clone() })
-            .await
+        self.others.execute(FinishJob { job: job.clone() }).await
     }
 }
 

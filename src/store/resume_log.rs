@@ -7,8 +7,7 @@ use uuid::Uuid;
 use super::connections::Statement;
 use super::{Store, StoreError, rows};
 use crate::domain::{
-    ChangeId, Claim, Claimant, ProblemCode, Requester, RestoreOutcome, ResumeRecord, SavedState,
-    Timestamp,
+    Claim, Claimant, ProblemCode, Requester, RestoreOutcome, ResumeRecord, SavedState, Timestamp,
 };
 
 impl Store {
@@ -28,7 +27,7 @@ impl Store {
             record,
             claimant,
         };
-        self.restores.execute(claim_state).await
+        self.others.execute(claim_state).await
     }
 
     /// Records the outcome of a restore.
@@ -45,7 +44,7 @@ impl Store {
             record,
             outcome,
         };
-        self.restores.execute(record_restore).await
+        self.others.execute(record_restore).await
     }
 }
 
@@ -71,7 +70,7 @@ impl Statement for ClaimState {
             r#"SELECT claimed_by AS "claimed_by!", at FROM resumes
                WHERE user_id = $1 AND change = $2 AND kind = 'claim'"#,
             state.key.user_id.as_str(),
-            ChangeId::of_state(state).as_uuid()
+            state.change.as_uuid()
         )
         .fetch_one(connection)
         .await?;
@@ -129,7 +128,7 @@ impl LogEntry<'_> {
             id,
             self.kind,
             record.at.to_utc(),
-            ChangeId::of_state(state).as_uuid(),
+            state.change.as_uuid(),
             state.snapshot_id,
             state.key.room_id.as_str(),
             state.key.peer_id.as_str(),

@@ -5,7 +5,8 @@ use sqlx::error::BoxDynError;
 use uuid::Uuid;
 
 use crate::domain::{
-    ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source, UserId,
+    ChangeId, End, EndKind, Label, Metadata, PeerId, PeerKey, RestoreMark, RoomId, Source,
+    Timestamp, UserId,
 };
 
 /// The error for a row that this service cannot have written.
@@ -61,14 +62,30 @@ pub(super) fn end(
     }))
 }
 
+/// The id of the change to this metadata. The previous version of the service stored none, and left
+/// one in place that is of another change.
+pub(super) fn change_id(
+    id: Option<Uuid>,
+    user_id: &UserId,
+    changed_at: Timestamp,
+    metadata: &Metadata,
+) -> ChangeId {
+    match id.map(ChangeId::from_uuid) {
+        Some(id) if id.is_to(metadata) => id,
+        _ => ChangeId::new(user_id, changed_at, metadata),
+    }
+}
+
 pub(super) fn restore_mark(
     at: Option<DateTime<Utc>>,
     change: Option<Uuid>,
     changed_at: Option<DateTime<Utc>>,
+    answered_at: Option<DateTime<Utc>>,
 ) -> Option<RestoreMark> {
     Some(RestoreMark {
         at: at?.into(),
         change: ChangeId::from_uuid(change?),
         changed_at: changed_at?.into(),
+        answered_at: answered_at.map(Into::into),
     })
 }

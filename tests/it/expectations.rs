@@ -2,8 +2,8 @@
 //! meanwhile.
 
 use rejoin::domain::{
-    EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot, Source,
-    Timestamp, Tracks, UserId,
+    EventKind, EventReport, Label, Metadata, Observation, PeerKey, Presence, Report, Snapshot,
+    Source, Timestamp, Tracks, UserId,
 };
 use rejoin::store::Store;
 
@@ -167,12 +167,12 @@ async fn a_join_that_another_replica_repeats_changes_nothing() {
                 session_id: None,
                 ended: None,
             },
-            ..EventReport::new(joined.key, joined.observed_at)
+            ..EventReport::new(joined.key, EventKind::Join, joined.observed_at)
         })
     };
     assert!(join().is_first_of_its_peer());
     let first = store(database.url());
-    assert!(first.report(join()).await.unwrap().changed);
+    assert!(first.report(join()).await.unwrap().unwrap().changed);
     first.save(observation(&user, 2, "a")).await.unwrap();
     let before = history(&first, &user).await;
     // Through replicas that know nothing of the peer, many times at once, and through the one that
@@ -180,9 +180,9 @@ async fn a_join_that_another_replica_repeats_changes_nothing() {
     for _ in 0..2 {
         let again = store(database.url());
         for saved in futures_util::future::join_all((0..8).map(|_| again.report(join()))).await {
-            assert!(!saved.unwrap().changed);
+            assert!(!saved.unwrap().unwrap().changed);
         }
-        assert!(!first.report(join()).await.unwrap().changed);
+        assert!(!first.report(join()).await.unwrap().unwrap().changed);
     }
     assert_eq!(history(&first, &user).await, before);
     assert_eq!(

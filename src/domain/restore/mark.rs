@@ -6,31 +6,30 @@ use uuid::Uuid;
 
 use crate::domain::{Metadata, SavedState, Timestamp, UserId};
 
-/// Identifies a change of a user's metadata: whose, when, and to what.
+/// The name of a change of a user's metadata.
 ///
-/// It names no peer. So it stays the same when a restore moves the state to another peer, and a
-/// claim stays valid.
+/// It is given when the change is first recorded, and stays: when the change is dated back, and when
+/// a restore moves the state to another peer. So what was claimed stays claimed.
+/// The first half is a digest of whose change it is and of when it was first observed, the second
+/// half one of the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeId(Uuid);
 
 impl ChangeId {
-    /// The change of the user's metadata to this one at this instant.
-    pub fn of(user_id: &UserId, changed_at: Timestamp, metadata: &Metadata) -> Self {
+    /// The change to this metadata, first observed at this instant.
+    pub fn new(user_id: &UserId, observed_at: Timestamp, metadata: &Metadata) -> Self {
         let mut digest = Sha256::new();
-        let user = user_id.as_str().as_bytes();
-        digest.update((user.len() as u64).to_be_bytes());
-        digest.update(user);
-        digest.update(changed_at.to_utc().timestamp_micros().to_be_bytes());
-        digest.update(metadata.raw().unwrap_or_default().as_bytes());
-        let bytes = digest.finalize()[..16]
-            .try_into()
-            .expect("a SHA-256 digest is longer than 16 bytes");
+        digest.update(user_id.as_str().as_bytes());
+        digest.update(observed_at.to_utc().timestamp_micros().to_be_bytes());
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&digest.finalize()[..8]);
+        bytes[8..].copy_from_slice(&metadata.digest().as_bytes()[8..]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// The change that made this saved state.
-    pub fn of_state(state: &SavedState) -> Self {
-        Self::of(&state.key.user_id, state.changed_at, &state.metadata)
+    /// Whether it is a change to this metadata.
+    pub fn is_to(self, metadata: &Metadata) -> bool {
+        self.0.as_bytes()[8..] == metadata.digest().as_bytes()[8..]
     }
 
     /// The change with this id, as [`ChangeId::as_uuid`] returned it.
@@ -56,6 +55,9 @@ pub struct RestoreMark {
     pub change: ChangeId,
     /// When that change was made.
     pub changed_at: Timestamp,
+    /// When 100ms answered that the peer has it; none until then. What was requested between `at`
+    /// and then may have been answered before the restore took effect.
+    pub answered_at: Option<Timestamp>,
 }
 
 impl RestoreMark {
@@ -68,13 +70,9 @@ impl RestoreMark {
             .shifted(TimeDelta::microseconds(1));
         Self {
             at: now.max(after),
-            change: ChangeId::of_state(state),
+            change: state.change,
             changed_at: state.changed_at,
+            answered_at: None,
         }
-    }
-
-    /// Whether this metadata of that user's peer is what was sent.
-    pub fn matches(&self, user_id: &UserId, metadata: &Metadata) -> bool {
-        ChangeId::of(user_id, self.changed_at, metadata) == self.change
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{ConnectedPeer, Metadata, PeerId, RoomId, UserId, UserPresence};
+    use crate::domain::{ChangeId, ConnectedPeer, Metadata, PeerId, RoomId, UserId, UserPresence};
 
     const WINDOW_SECONDS: i64 = 300;
 
@@ -138,6 +138,7 @@ mod tests {
             key: key("old"),
             snapshot_id: Uuid::nil(),
             metadata: Metadata::from_text("hp 71"),
+            change: ChangeId::from_uuid(Uuid::nil()),
             changed_at: at(50),
             name: None,
             role: None,

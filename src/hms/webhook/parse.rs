@@ -3,26 +3,21 @@
 //! Fields may be missing, unknown or of another type, and the dashboard's test button sends
 //! placeholders. None of that is an error.
 
-use chrono::TimeDelta;
-
 use super::{EventType, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::domain::{Label, Metadata, NotRepresentable, PeerId, RoomId, Timestamp, UserId};
 use crate::hms::wire::{self, NotJson, Reader};
-
-/// A time of an event that is further ahead of our clock than this counts as now.
-const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// The body is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not JSON")]
 pub struct NotAnEvent;
 
-/// Reads a body that was received at `now`.
+/// Reads a body.
 ///
 /// # Errors
 /// [`NotAnEvent`] when the body is not JSON. JSON that is not an object is an event to ignore.
-pub fn parse(body: &[u8], now: Timestamp) -> Result<(EventType, WebhookEvent), NotAnEvent> {
-    let envelope = Envelope::read(&wire::decode(body), now).map_err(|NotJson| NotAnEvent)?;
+pub fn parse(body: &[u8]) -> Result<(EventType, WebhookEvent), NotAnEvent> {
+    let envelope = Envelope::read(&wire::decode(body)).map_err(|NotJson| NotAnEvent)?;
     Ok((envelope.event_type, envelope.event()))
 }
 
@@ -34,7 +29,7 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn read(json: &str, now: Timestamp) -> Result<Self, NotJson> {
+    fn read(json: &str) -> Result<Self, NotJson> {
         let mut envelope = Self {
             event_type: EventType::Other,
             sent_at: None,
@@ -48,8 +43,8 @@ impl Envelope {
                     envelope.event_type =
                         name.map_or(EventType::Other, |name| EventType::parse(&name));
                 }
-                b"timestamp" => envelope.sent_at = time(value, now)?,
-                b"data" => envelope.data = Data::read(value, now)?,
+                b"timestamp" => envelope.sent_at = value.timestamp()?,
+                b"data" => envelope.data = Data::read(value)?,
                 _ => value.skip()?,
             }
             Ok(())
@@ -107,13 +102,13 @@ struct Data {
 
 impl Data {
     /// The fields of an object; none of any other value.
-    fn read(object: &mut Reader<'_>, now: Timestamp) -> Result<Self, NotJson> {
+    fn read(object: &mut Reader<'_>) -> Result<Self, NotJson> {
         let mut data = Self::default();
-        object.each_entry(|field, value| data.set(field.as_bytes(), value, now))?;
+        object.each_entry(|field, value| data.set(field.as_bytes(), value))?;
         Ok(data)
     }
 
-    fn set(&mut self, field: &[u8], value: &mut Reader<'_>, now: Timestamp) -> Result<(), NotJson> {
+    fn set(&mut self, field: &[u8], value: &mut Reader<'_>) -> Result<(), NotJson> {
         match field {
             b"user_id" => self.user_id = value.exact()?.and_then(|id| UserId::parse(&id).ok()),
             b"room_id" => self.room_id = value.exact()?.and_then(|id| RoomId::parse(&id).ok()),
@@ -122,10 +117,10 @@ impl Data {
                 let id = value.exact()?.filter(|id| !id.is_empty());
                 self.session_id = id.map(|id| Label::new(&id));
             }
-            b"joined_at" => self.joined_at = time(value, now)?,
-            b"left_at" => self.left_at = time(value, now)?,
-            b"role_changed_at" => self.role_changed_at = time(value, now)?,
-            b"session_stopped_at" => self.session_stopped_at = time(value, now)?,
+            b"joined_at" => self.joined_at = value.timestamp()?,
+            b"left_at" => self.left_at = value.timestamp()?,
+            b"role_changed_at" => self.role_changed_at = value.timestamp()?,
+            b"session_stopped_at" => self.session_stopped_at = value.timestamp()?,
             b"reason" => self.reason = value.label()?,
             b"role" => self.role = value.label()?,
             b"user_name" => self.name = value.label()?,
@@ -175,18 +170,6 @@ fn session_ended(sent_at: Option<Timestamp>, data: Data) -> WebhookEvent {
     }
 }
 
-/// A time of an event, or `now` where it is further ahead than clocks differ.
-fn time(value: &mut Reader<'_>, now: Timestamp) -> Result<Option<Timestamp>, NotJson> {
-    let at = value.timestamp()?;
-    Ok(at.map(|at| {
-        if at > now.shifted(MAX_CLOCK_SKEW) {
-            now
-        } else {
-            at
-        }
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,12 +178,8 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
-    fn now() -> Timestamp {
-        time("2026-03-01T10:10:00Z")
-    }
-
     fn read(body: &str) -> WebhookEvent {
-        parse(body.as_bytes(), now()).unwrap().1
+        parse(body.as_bytes()).unwrap().1
     }
 
     /// A leave with these values in its JSON.
@@ -258,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn times_ahead_count_as_now_and_missing_ones_are_those_of_the_envelope() {
+    fn missing_times_are_those_of_the_envelope() {
         let at = |left_at: &str| leave("null", left_at, "null").at;
         assert_eq!(at("\"2026-03-01T10:10:59Z\""), time("2026-03-01T10:10:59Z"));
-        assert_eq!(at("\"2027-03-01T10:10:59Z\""), now());
+        assert_eq!(at("\"2027-03-01T10:10:59Z\""), time("2027-03-01T10:10:59Z"));
         for missing in ["null", "\"0001-01-01T00:00:00Z\"", "\"20XX-01-01\"", "3"] {
             assert_eq!(at(missing), time("2026-03-01T10:06:12Z"), "{missing}");
         }
@@ -298,11 +277,7 @@ mod tests {
         let without_user = r#"{"type":"peer.join.success","timestamp":"2026-03-01T10:06:12Z","data":{"user_id":""}}"#;
         assert_eq!(read(without_user), WebhookEvent::WithoutUser);
         for not_json in ["", "nul", "{", "{}x", "\u{1}", "{\"data\":{\"user_id\":}}"] {
-            assert_eq!(
-                parse(not_json.as_bytes(), now()),
-                Err(NotAnEvent),
-                "{not_json}"
-            );
+            assert_eq!(parse(not_json.as_bytes()), Err(NotAnEvent), "{not_json}");
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::RestoreError;
 use crate::domain::{
-    ChangeId, Decision, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy,
-    RestoreWhen, ResumeRecord, SavedState, Source, Timestamp,
+    Decision, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy, RestoreWhen,
+    ResumeRecord, SavedState, Source, Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
@@ -182,7 +182,7 @@ impl Service {
         known: Option<SavedState>,
     ) -> Result<(), StoreError> {
         match known {
-            Some(sent) if ChangeId::of_state(&sent) == ChangeId::of_state(there) => {
+            Some(sent) if sent.change == there.change => {
                 let record = automatic_record(job, sent, self.now());
                 self.record(&record, RestoreOutcome::Restored).await
             }

@@ -255,7 +255,6 @@ impl Service {
         let mark = RestoreMark::new(&record.state, self.now(), observed_at);
         let restoring = Report::Restoring {
             key: to.clone(),
-            observed_at,
             mark,
         };
         self.store.report(restoring).await?;
@@ -272,7 +271,7 @@ impl Service {
         {
             let restored = Report::Restored {
                 observation,
-                valid_until: answered_at,
+                answered_at,
             };
             self.store.report(restored).await?;
         }

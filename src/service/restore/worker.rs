@@ -60,7 +60,7 @@ impl RestoreWorker {
         wake: Arc<Notify>,
     ) -> Self {
         Self {
-            service: service.in_background(),
+            service,
             policy,
             wake,
             budget: upstream_timeout * 2 + JOB_OVERHEAD,

@@ -8,7 +8,10 @@ CROSS JOIN LATERAL (
     WHERE peers.user_id = q.user_id AND peers.connected_since IS NOT NULL AND peers.ended_at IS NULL
       AND NOT EXISTS (
           SELECT FROM session_ends s
-          WHERE s.room_id = peers.room_id AND s.ended_at >= peers.last_observed_at
+          WHERE s.room_id = peers.room_id
+            AND s.ended_at > greatest(peers.connected_since, peers.joined_at) - interval '1 second'
+            AND (s.ended_at >= greatest(peers.connected_since, peers.joined_at)
+                 OR s.ended_at = date_trunc('second', s.ended_at))
             AND (peers.session_id IS NULL OR s.session_id IN (peers.session_id, '')))
     ORDER BY peers.connected_since DESC, peers.peer_id DESC
     LIMIT 100

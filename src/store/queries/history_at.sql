@@ -1,8 +1,8 @@
 -- A page of what was current at an instant, one row for each peer of a user, newest first.
 --
--- It is the row of the peer that was last observed at or before the instant. A row that was stored
--- out of order can lie within the time of another. Then the one that was observed on both sides of
--- the instant, or nearest before it, is the current one. The view snapshot_history says the same.
+-- It is the row of the peer that was last observed at or before the instant. A very old observation
+-- can lie within the time of another row. Then the one that was observed on both sides of the
+-- instant, or nearest before it, is the current one. The view snapshot_history says the same.
 --
 -- $1: user id
 -- $2: room id, or null for all rooms
@@ -26,7 +26,9 @@ FROM (
             SELECT * FROM snapshots s
             WHERE s.user_id = peers.user_id AND s.room_id = peers.room_id AND s.peer_id = peers.peer_id
               AND s.first_observed_at <= $4
-            ORDER BY LEAST(s.last_observed_at, $4) DESC, s.first_observed_at, s.last_observed_at DESC, s.id DESC
+            ORDER BY LEAST(s.last_observed_at, $4) DESC, s.last_observed_at > $4 DESC, s.first_observed_at DESC,
+                     coalesce(octet_length(s.metadata_raw), 0) > 0 DESC, s.metadata_raw DESC NULLS LAST,
+                     s.name COLLATE "C" DESC NULLS LAST, s.role COLLATE "C" DESC NULLS LAST, s.id DESC
             LIMIT 1
         ) AS current
         WHERE peers.user_id = $1

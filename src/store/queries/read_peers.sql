@@ -4,7 +4,8 @@ SELECT known.user_id, known.room_id, known.peer_id, known.version, known.snapsho
        known.metadata_raw, known.metadata_changed_at, known.name, known.role, known.tracks::text AS tracks,
        known.joined_at, known.first_observed_at, known.last_observed_at, known.connected_since,
        known.session_id, known.ended_at, known.end_kind, known.end_reason, known.restored_at,
-       known.restored_change, known.restored_changed_at
+       known.restored_change, known.restored_changed_at, known.restored_answered_at, known.change_id,
+       known.change_observed_at, known.other_metadata_at, known.preceded_at, known.join_metadata
 FROM unnest($1::text[], $2::text[], $3::text[]) AS q(user_id, room_id, peer_id)
 CROSS JOIN LATERAL (
     SELECT * FROM peers

@@ -3,7 +3,7 @@
 -- $2: for each, a peer to leave out, or null
 -- ord: the position of the entry, from 1
 SELECT q.ord AS "ord!", newest.user_id, newest.room_id, newest.peer_id, newest.snapshot_id,
-       newest.metadata_raw, newest.metadata_changed_at AS "changed_at!", newest.name, newest.role,
+       newest.metadata_raw, newest.metadata_changed_at AS "changed_at!", newest.change_id, newest.name, newest.role,
        newest.joined_at, newest.last_observed_at
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q(user_id, excluded, ord)
 CROSS JOIN LATERAL (

@@ -2,7 +2,7 @@
 -- $1: user id
 -- $2: a peer to leave out, or null
 SELECT 1::bigint AS "ord!", user_id, room_id, peer_id, snapshot_id, metadata_raw,
-       metadata_changed_at AS "changed_at!", name, role, joined_at, last_observed_at
+       metadata_changed_at AS "changed_at!", change_id, name, role, joined_at, last_observed_at
 FROM peers
 WHERE metadata_changed_at IS NOT NULL AND ($2::text IS NULL OR peer_id <> $2)
   AND user_id = $1

@@ -1,60 +1,94 @@
--- Writes new states of peers, each with one new row of history that is taken from the state itself.
+-- Writes new states of peers, each of them a new row of history.
 --
--- A peer is written only where its baseline still holds: no row, or the version and the snapshot it
--- was based on. Peers whose baseline no longer holds are missing from the result.
+-- A peer is written only where its baseline still holds: a known one by UPDATE of the version that the
+-- write was based on, a new one by INSERT. So nothing brings back a peer that was erased meanwhile.
+-- The result has the versions that were written. Peers whose baseline no longer holds are missing;
+-- is_written is false where it held when the statement began, and was changed or erased meanwhile.
 --
 -- One entry for each peer:
 -- $1 to $3: user ids, room ids, peer ids
--- $4: ids of the current snapshots
+-- $4: ids of the current snapshots; all zeros of a peer of which only presence is known
 -- $5 to $10: sources, metadata, names, roles, tracks, times of the joins
 -- $11, $12: when the current content was first and last observed
--- $13: the new versions, each one more than that of its baseline
--- $14: times of the last change of the metadata
+-- $13: the new versions
+-- $14: when the latest change of the metadata counts as made
 -- $15 to $19: presence: connected since, session id, end, kind and reason of the end
--- $20 to $22: restore marks: time, change, time of the change
--- $23: snapshot ids of the baselines; null of a new peer
-WITH written AS (
-    INSERT INTO peers AS known (
-        user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-        joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
-        connected_since, session_id, ended_at, end_kind, end_reason,
-        restored_at, restored_change, restored_changed_at)
-    SELECT user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
-           joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
-           connected_since, session_id, ended_at, end_kind, end_reason,
-           restored_at, restored_change, restored_changed_at
+-- $20 to $23: restore marks: time, change, time of the change, time of the answer
+-- $24 to $26: the latest change: id, when it was observed, when other metadata was observed before
+-- $27: when the snapshot before the current one was last observed
+-- $28: digests of the metadata of the joins
+-- $29: the versions of the baselines; null of a new peer
+WITH new_state AS MATERIALIZED (
+    SELECT *
     FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-        $9::text[]::json[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
-        $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[], $18::text[], $19::text[],
-        $20::timestamptz[], $21::uuid[], $22::timestamptz[], $23::uuid[])
-      AS new_state(
+        $1::text[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[], $7::text[],
+        $8::text[], $9::text[]::json[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
+        $13::bigint[], $14::timestamptz[], $15::timestamptz[], $16::text[], $17::timestamptz[],
+        $18::text[], $19::text[], $20::timestamptz[], $21::uuid[], $22::timestamptz[],
+        $23::timestamptz[], $24::uuid[], $25::timestamptz[], $26::timestamptz[],
+        $27::timestamptz[], $28::uuid[], $29::bigint[])
+      AS n(
         user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
         joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
-        connected_since, session_id, ended_at, end_kind, end_reason,
-        restored_at, restored_change, restored_changed_at, baseline_snapshot_id)
-    WHERE new_state.baseline_snapshot_id IS NULL OR new_state.baseline_snapshot_id = (
-        SELECT stored.snapshot_id FROM peers stored
-        WHERE stored.user_id = new_state.user_id AND stored.room_id = new_state.room_id
-          AND stored.peer_id = new_state.peer_id)
-    ON CONFLICT (user_id, room_id, peer_id) DO UPDATE SET
-        snapshot_id = excluded.snapshot_id, source = excluded.source, metadata_raw = excluded.metadata_raw,
-        name = excluded.name, role = excluded.role, tracks = excluded.tracks, joined_at = excluded.joined_at,
-        first_observed_at = excluded.first_observed_at, last_observed_at = excluded.last_observed_at,
-        version = excluded.version, metadata_changed_at = excluded.metadata_changed_at,
-        connected_since = excluded.connected_since, session_id = excluded.session_id,
-        ended_at = excluded.ended_at, end_kind = excluded.end_kind, end_reason = excluded.end_reason,
-        restored_at = excluded.restored_at, restored_change = excluded.restored_change,
-        restored_changed_at = excluded.restored_changed_at
-    WHERE known.version = excluded.version - 1
-    RETURNING user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks, joined_at,
-              first_observed_at, last_observed_at
+        connected_since, session_id, ended_at, end_kind, end_reason, restored_at, restored_change,
+        restored_changed_at, restored_answered_at, change_id, change_observed_at,
+        other_metadata_at, preceded_at, join_metadata, baseline_version)
+), updated AS (
+    -- The keys are compared as ranges of one entry: so the only plan is to look up each in the index.
+    UPDATE peers SET
+        snapshot_id = n.snapshot_id, source = n.source, metadata_raw = n.metadata_raw,
+        name = n.name, role = n.role, tracks = n.tracks, joined_at = n.joined_at,
+        first_observed_at = n.first_observed_at, last_observed_at = n.last_observed_at,
+        version = n.version, metadata_changed_at = n.metadata_changed_at,
+        connected_since = n.connected_since, session_id = n.session_id, ended_at = n.ended_at,
+        end_kind = n.end_kind, end_reason = n.end_reason, restored_at = n.restored_at,
+        restored_change = n.restored_change, restored_changed_at = n.restored_changed_at,
+        restored_answered_at = n.restored_answered_at, change_id = n.change_id,
+        change_observed_at = n.change_observed_at, other_metadata_at = n.other_metadata_at,
+        preceded_at = n.preceded_at, join_metadata = n.join_metadata
+    FROM new_state n
+    WHERE (peers.user_id, peers.room_id, peers.peer_id) >= (n.user_id, n.room_id, n.peer_id)
+      AND (peers.user_id, peers.room_id, peers.peer_id) <= (n.user_id, n.room_id, n.peer_id)
+      AND peers.version = n.baseline_version
+    RETURNING peers.user_id, peers.room_id, peers.peer_id,
+              peers.snapshot_id, peers.source, peers.metadata_raw, peers.name, peers.role,
+              peers.tracks, peers.joined_at, peers.first_observed_at, peers.last_observed_at,
+              peers.version
+), inserted AS (
+    INSERT INTO peers (
+        user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
+        joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
+        connected_since, session_id, ended_at, end_kind, end_reason, restored_at, restored_change,
+        restored_changed_at, restored_answered_at, change_id, change_observed_at,
+        other_metadata_at, preceded_at, join_metadata)
+    SELECT
+        user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
+        joined_at, first_observed_at, last_observed_at, version, metadata_changed_at,
+        connected_since, session_id, ended_at, end_kind, end_reason, restored_at, restored_change,
+        restored_changed_at, restored_answered_at, change_id, change_observed_at,
+        other_metadata_at, preceded_at, join_metadata
+    FROM new_state WHERE baseline_version IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING
+        user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role, tracks,
+        joined_at, first_observed_at, last_observed_at, version
+), written AS (
+    SELECT * FROM updated UNION ALL SELECT * FROM inserted
 ), added AS (
     INSERT INTO snapshots (
-        user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks,
-        joined_at, first_observed_at, last_observed_at)
+        user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks, joined_at,
+        first_observed_at, last_observed_at)
     SELECT user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role,
            CASE source WHEN 'peer' THEN tracks END, joined_at, first_observed_at, last_observed_at
     FROM written
 )
-SELECT snapshot_id FROM written
+SELECT version AS "version!", true AS "is_written!" FROM written
+UNION ALL
+-- Of those that are not written, the ones whose baseline held when the statement began.
+SELECT n.version, false
+FROM new_state n
+WHERE n.baseline_version IS NOT NULL AND n.version NOT IN (SELECT version FROM written)
+  AND EXISTS (
+      SELECT FROM peers p
+      WHERE p.user_id = n.user_id AND p.room_id = n.room_id AND p.peer_id = n.peer_id
+        AND p.version = n.baseline_version)

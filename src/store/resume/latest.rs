@@ -17,6 +17,7 @@ struct Row {
     snapshot_id: Uuid,
     metadata_raw: Option<Vec<u8>>,
     changed_at: DateTime<Utc>,
+    change_id: Option<Uuid>,
     name: Option<String>,
     role: Option<String>,
     joined_at: Option<DateTime<Utc>>,
@@ -25,11 +26,15 @@ struct Row {
 
 impl Row {
     fn into_state(self) -> Result<SavedState, sqlx::Error> {
+        let key = rows::key(&self.user_id, &self.room_id, &self.peer_id)?;
+        let metadata = rows::metadata(self.metadata_raw)?;
+        let changed_at = self.changed_at.into();
         Ok(SavedState {
-            key: rows::key(&self.user_id, &self.room_id, &self.peer_id)?,
+            change: rows::change_id(self.change_id, &key.user_id, changed_at, &metadata),
+            key,
             snapshot_id: self.snapshot_id,
-            metadata: rows::metadata(self.metadata_raw)?,
-            changed_at: self.changed_at.into(),
+            metadata,
+            changed_at,
             name: rows::label(self.name),
             role: rows::label(self.role),
             joined_at: self.joined_at.map(Into::into),

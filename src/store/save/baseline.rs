@@ -2,7 +2,8 @@
 
 use crate::domain::PeerState;
 
-/// A peer's state as the database holds it. Every write of the peer raises its version by one.
+/// A peer's state as the database holds it. Every write of the peer gives it
+/// another version.
 #[derive(Debug, Clone)]
 pub(super) struct VersionedState {
     pub(super) state: PeerState,

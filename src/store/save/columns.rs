@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Label, Presence, RestoreMark, Snapshot, Timestamp, Tracks};
+use crate::domain::{
+    Change, CurrentRow, Label, PeerState, Presence, RestoreMark, Row, Snapshot, Timestamp, Tracks,
+};
 
 /// The columns that `peers` and `snapshots` share, one entry for each row.
 #[derive(Default)]
@@ -87,6 +89,7 @@ impl<'a> PresenceColumns<'a> {
 /// The columns of `peers` that hold the restore mark, one entry for each row.
 #[derive(Default)]
 pub(super) struct RestoredColumns {
+    pub(super) answered_at: Vec<Option<DateTime<Utc>>>,
     pub(super) at: Vec<Option<DateTime<Utc>>>,
     pub(super) change: Vec<Option<Uuid>>,
     pub(super) changed_at: Vec<Option<DateTime<Utc>>>,
@@ -97,11 +100,70 @@ impl RestoredColumns {
         let mut columns = Self::default();
         for mark in rows {
             columns.at.push(mark.map(|mark| mark.at.to_utc()));
+            let answered_at = mark.and_then(|mark| mark.answered_at);
+            columns.answered_at.push(answered_at.map(Timestamp::to_utc));
             columns.change.push(mark.map(|mark| mark.change.as_uuid()));
             columns
                 .changed_at
                 .push(mark.map(|mark| mark.changed_at.to_utc()));
         }
         columns
+    }
+}
+
+/// The columns of `peers` that describe the latest change and what came before it, one entry for
+/// each row.
+#[derive(Default)]
+pub(super) struct ChangeColumns {
+    pub(super) changed_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) id: Vec<Option<Uuid>>,
+    pub(super) observed_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) other_until: Vec<Option<DateTime<Utc>>>,
+    pub(super) preceded_at: Vec<Option<DateTime<Utc>>>,
+    pub(super) join_metadata: Vec<Option<Uuid>>,
+}
+
+impl ChangeColumns {
+    pub(super) fn new<'a>(states: impl IntoIterator<Item = &'a PeerState>) -> Self {
+        let mut columns = Self::default();
+        for state in states {
+            let change: Option<Change> = state.change;
+            let current: Option<&CurrentRow> = state.current.as_ref();
+            let time = |at: Option<Timestamp>| at.map(Timestamp::to_utc);
+            columns.changed_at.push(time(state.changed_at));
+            columns.id.push(change.map(|change| change.id.as_uuid()));
+            let observed_at = change.map(|change| change.observed_at);
+            columns.observed_at.push(time(observed_at));
+            let other_until = change.and_then(|change| change.other_until);
+            columns.other_until.push(time(other_until));
+            let preceded_at = current.and_then(|current| current.preceded_at);
+            columns.preceded_at.push(time(preceded_at));
+            columns.join_metadata.push(state.join_metadata);
+        }
+        columns
+    }
+}
+
+/// Times as an array of Postgres in text; none where there are none. `unnest` takes arrays of one
+/// dimension only.
+pub(super) fn array_text(times: &[Timestamp]) -> Option<String> {
+    if times.is_empty() {
+        return None;
+    }
+    let times: Vec<String> = times.iter().map(Timestamp::to_string).collect();
+    Some(format!("{{{}}}", times.join(",")))
+}
+
+/// Rows of history with their repeats, one entry for each.
+#[derive(Default)]
+pub(super) struct RowColumns<'a> {
+    pub(super) snapshots: SnapshotColumns<'a>,
+    pub(super) repeats: Vec<Option<String>>,
+}
+
+impl<'a> RowColumns<'a> {
+    pub(super) fn push(&mut self, row: &'a Row) {
+        self.snapshots.push(&row.snapshot);
+        self.repeats.push(array_text(&row.repeats));
     }
 }

@@ -5,7 +5,8 @@
 //! | [`round`] | one attempt of a batch: baselines, new states, conditional write |
 //! | [`baseline`], [`recent_writes`] | what a write starts from: read, or expected |
 //! | [`peer_write`] | what a batch writes of one peer: pure code that applies [`crate::domain`] |
-//! | [`read`], [`write`], [`out_of_order`], [`columns`] | the statements and their arguments |
+//! | [`rebuild`] | a report that arrived out of order, in a transaction of its own |
+//! | [`read`], [`write`], [`columns`] | the statements and their arguments |
 //!
 //! A batch computes the new states of its peers from their baselines, and writes them on the
 //! condition that the baselines still hold. Where one does not, since another replica or an admin
@@ -13,9 +14,9 @@
 
 mod baseline;
 mod columns;
-mod out_of_order;
 mod peer_write;
 mod read;
+mod rebuild;
 mod recent_writes;
 mod round;
 mod write;
@@ -25,12 +26,13 @@ use std::time::Duration;
 
 pub(super) use self::peer_write::PeerWrite;
 pub use self::peer_write::Saved;
+use self::rebuild::{Rebuild, RebuildOutcome};
 use self::recent_writes::RecentWrites;
 use self::round::SaveRound;
 use super::StoreError;
 use super::batch::Batch;
 use super::connections::Database;
-use crate::domain::Report;
+use crate::domain::{Report, Rules};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
 const MAX_ROUNDS: usize = 50;
@@ -41,30 +43,44 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct SaveBatch {
     database: Database,
     recent_writes: RecentWrites,
+    rules: Rules,
 }
 
 impl SaveBatch {
-    pub(super) fn new(database: Database) -> Self {
+    pub(super) fn new(database: Database, rules: Rules) -> Self {
         Self {
             database,
             recent_writes: RecentWrites::new(),
+            rules,
         }
     }
 
     /// One result for each report, in order.
-    async fn save(&self, reports: &[Box<Report>]) -> Result<Vec<Saved>, StoreError> {
-        let mut saved: Vec<Option<Saved>> = reports.iter().map(|_| None).collect();
+    async fn save(&self, reports: &[Box<Report>]) -> Result<Vec<Option<Saved>>, StoreError> {
+        let mut saved: Vec<Option<Option<Saved>>> = reports.iter().map(|_| None).collect();
         let mut pending: Vec<usize> = (0..reports.len()).collect();
+        let mut overtaken: Vec<usize> = Vec::new();
         for round in 0..MAX_ROUNDS {
             let save_round = SaveRound {
                 recent_writes: &self.recent_writes,
                 reports,
                 pending: &pending,
                 may_expect: round == 0,
+                overtaken: &overtaken,
+                rules: &self.rules,
             };
-            for (index, answer) in self.database.execute(&save_round).await? {
+            let outcome = self.database.execute(&save_round).await?;
+            for (index, answer) in outcome.saved {
                 saved[index] = Some(answer);
             }
+            for index in outcome.out_of_order {
+                let (report, rules) = (&*reports[index], &self.rules);
+                let rebuild = Rebuild { report, rules };
+                if let RebuildOutcome::Saved(answer) = self.database.execute(&rebuild).await? {
+                    saved[index] = Some(answer);
+                }
+            }
+            overtaken = outcome.overtaken;
             pending.retain(|&index| saved[index].is_none());
             if pending.is_empty() {
                 return Ok(saved.into_iter().flatten().collect());
@@ -79,7 +95,8 @@ impl SaveBatch {
 impl Batch for SaveBatch {
     // Boxed, since it moves from queue to queue.
     type Item = Box<Report>;
-    type Output = Saved;
+    /// None where nothing was observed.
+    type Output = Option<Saved>;
     const NAME: &'static str = "save";
     const SKIPS_ABANDONED: bool = false;
 
@@ -87,7 +104,7 @@ impl Batch for SaveBatch {
         report.size()
     }
 
-    async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Saved, StoreError>> {
+    async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Option<Saved>, StoreError>> {
         match self.save(&reports).await {
             Ok(saved) => saved.into_iter().map(Ok).collect(),
             // One of them is to blame. Save each on its own, so that it fails alone.

@@ -1,9 +1,7 @@
 //! What a batch writes of one peer: pure code between the read and the write.
 
-use uuid::Uuid;
-
 use super::baseline::{Baseline, VersionedState};
-use crate::domain::{Effect, PeerKey, PeerState, Report, Snapshot, Timestamp};
+use crate::domain::{Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp};
 
 /// An observation that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +12,13 @@ pub struct Saved {
     pub changed: bool,
 }
 
-/// A row of history whose content was observed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The current row of a baseline, whose content was observed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Extension {
-    pub(super) id: Uuid,
-    pub(super) first_observed_at: Timestamp,
-    pub(super) last_observed_at: Timestamp,
+    /// The first time under which it is stored.
+    pub(super) stored_at: Timestamp,
+    /// The row as it is now; its repeats are those to add.
+    pub(super) row: Row,
 }
 
 /// What the reports of one peer write.
@@ -28,22 +27,23 @@ pub(in crate::store) struct PeerWrite {
     pub(in crate::store) key: PeerKey,
     /// The state to write; none where nothing of it changed.
     pub(super) new_state: Option<PeerState>,
-    /// The current snapshot of the baseline; none of a peer that is new.
-    pub(super) baseline_snapshot_id: Option<Uuid>,
-    /// The version of the new state: one more than that of the baseline.
+    /// The version of the baseline; none of a peer that is new.
+    pub(super) baseline_version: Option<i64>,
+    /// The version of the new state. It is random, so that no two writes have the same, also after
+    /// a failover that lost some.
     pub(super) version: i64,
     /// Whether the baseline was read. An expected one is settled only by a write that succeeds.
     pub(super) from_read: bool,
     /// The row of history to add for the new state, if its content is new.
-    pub(super) new_snapshot: Option<Snapshot>,
+    pub(super) new_row: Option<Row>,
     /// Rows of history to add before that one: the peer changed more than once.
-    pub(super) intermediate: Vec<Snapshot>,
-    /// The current snapshot of the baseline, if it was observed again.
+    pub(super) intermediate: Vec<Row>,
+    /// The current row of the baseline, if it was observed again.
     pub(super) extended: Option<Extension>,
-    /// Rows of history older than the state, to add where no row covers them, by index.
-    pub(super) out_of_order: Vec<(usize, Snapshot)>,
-    /// What is saved with the new state, by index.
-    pub(super) saved: Vec<(usize, Saved)>,
+    /// The indices of reports that arrived out of order: the rows of the peer are to be rebuilt.
+    pub(super) out_of_order: Vec<usize>,
+    /// What is saved with the new state, by index; none where nothing was observed.
+    pub(super) saved: Vec<(usize, Option<Saved>)>,
     /// When it was requested that a saved state be restored to the peer.
     pub(in crate::store) restore_requested_at: Option<Timestamp>,
 }
@@ -55,89 +55,94 @@ impl PeerWrite {
         baseline: Baseline,
         reports: &[Box<Report>],
         indices: &[usize],
+        rules: &Rules,
     ) -> Self {
         let (baseline, from_read) = match baseline {
             Baseline::Read(state) => (state, true),
             Baseline::Expected(state) => (state, false),
         };
-        let (mut state, version) = match baseline {
-            Some(VersionedState { state, version }) => (Some(state), version),
-            None => (None, 0),
+        let (before, baseline_version) = match baseline {
+            Some(VersionedState { state, version }) => (state, Some(version)),
+            None => (PeerState::default(), None),
         };
         let mut peer_write = Self {
             key: key.clone(),
             new_state: None,
-            baseline_snapshot_id: state.as_ref().map(|state| state.snapshot_id),
-            version: version + 1,
+            baseline_version,
+            version: new_version(),
             from_read,
-            new_snapshot: None,
+            new_row: None,
             intermediate: Vec::new(),
             extended: None,
             out_of_order: Vec::new(),
             saved: Vec::new(),
             restore_requested_at: None,
         };
-        let mut has_changed = false;
+        let mut state = before.clone();
         for &index in indices {
-            let (new_state, changed) = peer_write.apply(state.take(), index, &reports[index]);
-            has_changed |= changed;
-            state = Some(new_state);
+            peer_write.apply(&mut state, index, &reports[index], rules);
         }
-        let can_be_restored_to = state.as_ref().is_some_and(PeerState::can_be_restored_to);
-        if can_be_restored_to {
+        if state.accepts_restore() {
             peer_write.restore_requested_at = indices
                 .iter()
                 .find_map(|&index| reports[index].restore_requested_at());
         }
-        if has_changed {
-            peer_write.new_state = state;
+        if state != before || peer_write.extended.is_some() || baseline_version.is_none() {
+            peer_write.new_state = Some(state);
         }
         peer_write
     }
 
-    /// Applies one report to the state before it, and says whether that changed the state.
-    fn apply(
-        &mut self,
-        state: Option<PeerState>,
-        index: usize,
-        report: &Report,
-    ) -> (PeerState, bool) {
-        let before = state
-            .as_ref()
-            .map(|state| (state.presence.clone(), state.restored));
-        let (state, effect) = PeerState::apply(state, report);
-        let has_changed = matches!(effect, Effect::Changed | Effect::Extended)
-            || before.is_none_or(|(presence, restored)| {
-                presence != state.presence || restored != state.restored
-            });
-        self.record(index, &state, effect, report);
-        (state, has_changed)
+    /// Applies one report to the state before it.
+    fn apply(&mut self, state: &mut PeerState, index: usize, report: &Report, rules: &Rules) {
+        let before = state.snapshot(&self.key);
+        let effect = state.apply(report, rules);
+        let snapshot = state.snapshot(&self.key);
+        match (effect, &snapshot) {
+            (Effect::OutOfOrder, _) => {
+                self.out_of_order.push(index);
+                return;
+            }
+            (Effect::Added, Some(snapshot)) => {
+                let row = Row::new(snapshot.clone());
+                self.intermediate.extend(self.new_row.replace(row));
+            }
+            (Effect::Extended, Some(snapshot)) => {
+                self.extend(before.as_ref(), snapshot, report);
+            }
+            (Effect::None, _) | (_, None) => {}
+        }
+        let changed = effect == Effect::Added;
+        // What is no observation of its own is answered with what is known, or as it came.
+        let snapshot = snapshot.or_else(|| Some(Snapshot::first(&*report.observation()?)));
+        let saved = snapshot.map(|snapshot| Saved { snapshot, changed });
+        self.saved.push((index, saved));
     }
 
-    /// Records what a report adds to the history.
-    fn record(&mut self, index: usize, state: &PeerState, effect: Effect, report: &Report) {
-        if effect == Effect::OutOfOrder {
-            let snapshot = PeerState::first(&report.observation()).snapshot(&self.key);
-            self.out_of_order.push((index, snapshot));
-            return;
-        }
-        let snapshot = state.snapshot(&self.key);
-        if effect == Effect::Changed {
-            self.intermediate
-                .extend(self.new_snapshot.replace(snapshot.clone()));
-        } else if effect == Effect::Extended {
-            match &mut self.new_snapshot {
-                Some(new_snapshot) => *new_snapshot = snapshot.clone(),
-                None => {
-                    self.extended = Some(Extension {
-                        id: state.snapshot_id,
-                        first_observed_at: state.first_observed_at,
-                        last_observed_at: state.last_observed_at,
-                    });
-                }
+    /// Records that the current row was observed again.
+    fn extend(&mut self, before: Option<&Snapshot>, snapshot: &Snapshot, report: &Report) {
+        let Some(before) = before else { return };
+        let observed_at = report
+            .observation()
+            .map(|observation| observation.observed_at);
+        let times = [before.first_observed_at, before.last_observed_at]
+            .into_iter()
+            .chain(observed_at);
+        let row = match (&mut self.new_row, &mut self.extended) {
+            (Some(row), _) => row,
+            (None, Some(extension)) => &mut extension.row,
+            (None, extended @ None) => {
+                let row = Row::new(snapshot.clone());
+                let stored_at = before.first_observed_at;
+                &mut extended.insert(Extension { stored_at, row }).row
             }
-        }
-        let changed = effect == Effect::Changed;
-        self.saved.push((index, Saved { snapshot, changed }));
+        };
+        row.observe_again(snapshot, times);
     }
+}
+
+/// A number that no other write has.
+fn new_version() -> i64 {
+    // Positive, and far from the end: the previous version of the service adds one.
+    rand::random_range(1..i64::MAX / 2)
 }

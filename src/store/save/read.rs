@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, query_file};
 
 use super::baseline::VersionedState;
-use crate::domain::{PeerKey, PeerState, Presence, Tracks};
+use crate::domain::{Change, CurrentRow, PeerKey, PeerState, Presence, Timestamp, Tracks};
 use crate::store::rows;
 
 /// The states of those of these peers that are stored.
@@ -31,14 +31,37 @@ pub(super) async fn read_peers(
         .into_iter()
         .map(|row| {
             let key = rows::key(&row.user_id, &row.room_id, &row.peer_id)?;
+            let metadata = rows::metadata(row.metadata_raw)?;
+            let changed_at: Option<Timestamp> = row.metadata_changed_at.map(Into::into);
+            let change = changed_at.map(|changed_at| Change {
+                id: rows::change_id(row.change_id, &key.user_id, changed_at, &metadata),
+                observed_at: row.change_observed_at.map_or(changed_at, Into::into),
+                other_until: row.other_metadata_at.map(Into::into),
+            });
+            // The previous version of the service did not write what precedes a row.
+            let is_of_before = changed_at.is_some() && row.change_id.is_none();
+            let preceded_at = if is_of_before {
+                Some(row.first_observed_at.into())
+            } else {
+                row.preceded_at.map(Into::into)
+            };
             let state = PeerState {
-                snapshot_id: row.snapshot_id,
-                first_observed_at: row.first_observed_at.into(),
-                last_observed_at: row.last_observed_at.into(),
-                source: rows::source(&row.source)?,
-                metadata: rows::metadata(row.metadata_raw)?,
-                metadata_changed_at: row.metadata_changed_at.map(Into::into),
-                name: rows::label(row.name),
+                change,
+                changed_at,
+                current: if row.snapshot_id.is_nil() {
+                    None
+                } else {
+                    Some(CurrentRow {
+                        id: row.snapshot_id,
+                        source: rows::source(&row.source)?,
+                        metadata,
+                        name: rows::label(row.name),
+                        first_observed_at: row.first_observed_at.into(),
+                        last_observed_at: row.last_observed_at.into(),
+                        preceded_at,
+                    })
+                },
+                join_metadata: row.join_metadata,
                 role: rows::label(row.role),
                 tracks: row.tracks.map(Tracks::from_canonical),
                 joined_at: row.joined_at.map(Into::into),
@@ -51,6 +74,7 @@ pub(super) async fn read_peers(
                     row.restored_at,
                     row.restored_change,
                     row.restored_changed_at,
+                    row.restored_answered_at,
                 ),
             };
             let version = row.version;

@@ -16,7 +16,7 @@ use crate::domain::{Label, PeerKey, PeerState, Tracks};
 const CAPACITY_BYTES: usize = 16 << 20;
 /// What an entry takes beside its texts, in bytes: two structs, and the counts of a dozen shared
 /// texts.
-const ENTRY_BYTES: usize = 700;
+const ENTRY_BYTES: usize = 900;
 
 /// A hit rate of one. Rates are stored as integers, in these parts.
 const FULL_HIT_RATE: u16 = 1 << 12;
@@ -113,18 +113,28 @@ impl Inner {
 fn weight(key: &PeerKey, state: &PeerState) -> usize {
     let ids = key.user_id.as_str().len() + key.room_id.as_str().len() + key.peer_id.as_str().len();
     let length = |label: &Option<Label>| label.as_ref().map_or(0, |label| label.as_str().len());
-    let labels = length(&state.name) + length(&state.role) + length(&state.presence.session_id);
+    let name = state
+        .current
+        .as_ref()
+        .map_or(0, |current| length(&current.name));
+    let end = state.presence.ended.as_ref();
+    let reason = end.map_or(0, |end| length(&end.reason));
+    let labels = name + reason + length(&state.role) + length(&state.presence.session_id);
+    let metadata = state
+        .current
+        .as_ref()
+        .map_or(0, |current| current.metadata.len());
     let tracks = state
         .tracks
         .as_ref()
         .map_or(0, |tracks: &Tracks| tracks.as_str().len());
-    ENTRY_BYTES + ids + labels + tracks + state.metadata.len()
+    ENTRY_BYTES + ids + labels + tracks + metadata
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Metadata, Observation, PeerId, RoomId, Source, UserId};
+    use crate::domain::{Metadata, Observation, PeerId, RoomId, Rules, Source, UserId};
 
     fn written(peer: usize, version: i64, metadata: &str) -> (PeerKey, VersionedState) {
         let (user_id, room_id) = (
@@ -137,8 +147,10 @@ mod tests {
             .unwrap()
             .into();
         let observation = Observation::new(key, at, Source::Room, Metadata::from_text(metadata));
-        let state = PeerState::first(&observation);
-        (observation.key, VersionedState { state, version })
+        let key = observation.key.clone();
+        let mut state = PeerState::default();
+        state.apply(&observation.into(), &Rules::default());
+        (key, VersionedState { state, version })
     }
 
     #[test]

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use sqlx::{Connection, PgConnection};
 
 use super::baseline::{Baseline, VersionedState};
-use super::out_of_order::add_out_of_order;
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
 use super::recent_writes::RecentWrites;
-use super::write::write_peers;
-use crate::domain::{PeerKey, Report, Snapshot};
+use super::write::{Written, write_peers};
+use crate::domain::{PeerKey, Report, Rules};
 use crate::store::connections::Statement;
 use crate::store::restore_jobs::queue_restore_jobs;
 
@@ -22,11 +21,23 @@ pub(super) struct SaveRound<'a> {
     pub(super) pending: &'a [usize],
     /// Whether baselines may be expected. Where that failed, they are read.
     pub(super) may_expect: bool,
+    /// The indices of reports whose peer was changed or erased while the round before wrote it.
+    pub(super) overtaken: &'a [usize],
+    pub(super) rules: &'a Rules,
+}
+
+/// What came of a round, by the indices of the reports. Reports that are missing need another.
+#[derive(Debug, Default)]
+pub(super) struct RoundOutcome {
+    pub(super) saved: Vec<(usize, Option<Saved>)>,
+    /// Those whose peers have to be rebuilt.
+    pub(super) out_of_order: Vec<usize>,
+    /// Those whose peer was changed or erased meanwhile.
+    pub(super) overtaken: Vec<usize>,
 }
 
 impl Statement for SaveRound<'_> {
-    /// What was saved, by the indices of the reports.
-    type Output = Vec<(usize, Saved)>;
+    type Output = RoundOutcome;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
         let peers = self.pending_by_peer();
@@ -34,16 +45,26 @@ impl Statement for SaveRound<'_> {
         let peer_writes: Vec<PeerWrite> = peers
             .iter()
             .zip(baselines)
-            .map(|((key, indices), baseline)| PeerWrite::new(key, baseline, self.reports, indices))
+            .map(|((key, indices), baseline)| {
+                PeerWrite::new(key, baseline, self.reports, indices, self.rules)
+            })
             .collect();
-        let settled = write_with_jobs(connection, peer_writes).await?;
-        let mut saved = Vec::with_capacity(self.pending.len());
-        let mut out_of_order = Vec::new();
+        let mut outcome = RoundOutcome::default();
+        let (erased, peer_writes): (Vec<PeerWrite>, Vec<PeerWrite>) = peer_writes
+            .into_iter()
+            .partition(|peer_write| self.is_erased(peer_write));
+        for peer_write in erased {
+            // As if the save had come just before the erasure: nothing of it is left.
+            outcome.saved.extend(peer_write.saved);
+            let erased = peer_write.out_of_order.into_iter();
+            outcome.saved.extend(erased.map(|index| (index, None)));
+        }
+        let (settled, overtaken) = write_with_jobs(connection, peer_writes).await?;
         for peer_write in settled {
-            saved.extend(peer_write.saved);
-            out_of_order.extend(peer_write.out_of_order);
+            outcome.saved.extend(peer_write.saved);
+            outcome.out_of_order.extend(peer_write.out_of_order);
             if let Some(state) = peer_write.new_state {
-                if !peer_write.from_read && peer_write.baseline_snapshot_id.is_some() {
+                if !peer_write.from_read && peer_write.baseline_version.is_some() {
                     self.recent_writes.record_hit();
                 }
                 let version = peer_write.version;
@@ -51,16 +72,26 @@ impl Statement for SaveRound<'_> {
                     .insert(peer_write.key, VersionedState { state, version });
             }
         }
-        if !out_of_order.is_empty() {
-            let snapshots: Vec<&Snapshot> = out_of_order.iter().map(|(_, row)| row).collect();
-            let added = add_out_of_order(connection, &snapshots).await?;
-            saved.extend(out_of_order.iter().map(|(index, _)| *index).zip(added));
+        for key in overtaken {
+            outcome
+                .overtaken
+                .extend(peers.get(&key).into_iter().flatten());
         }
-        Ok(saved)
+        Ok(outcome)
     }
 }
 
 impl SaveRound<'_> {
+    /// Whether the peer was there when the round before began to write it, and is not any more.
+    fn is_erased(&self, peer_write: &PeerWrite) -> bool {
+        let indices = peer_write.saved.iter().map(|(index, _)| index);
+        peer_write.from_read
+            && peer_write.baseline_version.is_none()
+            && indices
+                .chain(&peer_write.out_of_order)
+                .any(|index| self.overtaken.contains(index))
+    }
+
     /// The indices of each peer's pending reports. Sorted by peer, so that concurrent batches lock
     /// rows in one order.
     fn pending_by_peer(&self) -> BTreeMap<&PeerKey, Vec<usize>> {
@@ -116,40 +147,45 @@ impl SaveRound<'_> {
 }
 
 /// Writes new states, and queues the restores that joins request, both or neither. Returns the
-/// writes that are settled.
+/// writes that are settled, and the peers that were changed or erased meanwhile.
 async fn write_with_jobs(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,
-) -> Result<Vec<PeerWrite>, sqlx::Error> {
+) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
     let requests_restore = |peer_write: &PeerWrite| peer_write.restore_requested_at.is_some();
     if !peer_writes.iter().any(requests_restore) {
         return write_new_states(connection, peer_writes).await;
     }
     let mut transaction = connection.begin().await?;
-    let settled = write_new_states(&mut transaction, peer_writes).await?;
+    let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
     queue_restore_jobs(&mut transaction, &settled).await?;
     transaction.commit().await?;
-    Ok(settled)
+    Ok((settled, overtaken))
 }
 
-/// Writes new states, and returns the writes that are settled: those whose baseline held.
+/// Writes new states. As [`write_with_jobs`].
 async fn write_new_states(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,
-) -> Result<Vec<PeerWrite>, sqlx::Error> {
+) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
     let changed: Vec<&PeerWrite> = peer_writes
         .iter()
         .filter(|peer_write| peer_write.new_state.is_some())
         .collect();
-    let mut written = if changed.is_empty() {
-        Vec::new()
+    let result = if changed.is_empty() {
+        Written::default()
     } else {
         write_peers(connection, &changed).await?
     };
-    written.sort_unstable();
+    let overtaken = peer_writes
+        .iter()
+        .filter(|peer_write| result.overtaken.contains(&peer_write.version))
+        .map(|peer_write| peer_write.key.clone())
+        .collect();
     let is_settled = |peer_write: &PeerWrite| match &peer_write.new_state {
-        Some(state) => written.binary_search(&state.snapshot_id).is_ok(),
+        Some(_) => result.written.binary_search(&peer_write.version).is_ok(),
         None => peer_write.from_read,
     };
-    Ok(peer_writes.into_iter().filter(is_settled).collect())
+    let settled = peer_writes.into_iter().filter(is_settled).collect();
+    Ok((settled, overtaken))
 }

@@ -1,21 +1,30 @@
 //! Writes new states and the history behind them, in one statement.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_file_scalar};
+use sqlx::{PgConnection, query_file};
 use uuid::Uuid;
 
-use super::columns::{PresenceColumns, RestoredColumns, SnapshotColumns};
+use super::columns::{
+    ChangeColumns, PresenceColumns, RestoredColumns, RowColumns, SnapshotColumns, array_text,
+};
 use super::peer_write::{Extension, PeerWrite};
-use crate::domain::{PeerState, Snapshot, Timestamp};
+use crate::domain::{Metadata, PeerState, Row, Snapshot, Source};
+
+/// What became of the writes of a batch, by their versions.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// What was written, sorted.
+    pub(super) written: Vec<i64>,
+    /// What was not, although its baseline held when the statement began: the peer was changed or
+    /// erased meanwhile.
+    pub(super) overtaken: Vec<i64>,
+}
 
 /// Writes the new states and their history, each where the baseline of its peer still holds.
-///
-/// Returns the ids of the current snapshots that were written. Of a peer that is missing, nothing
-/// was written.
 pub(super) async fn write_peers(
     connection: &mut PgConnection,
     peer_writes: &[&PeerWrite],
-) -> Result<Vec<Uuid>, sqlx::Error> {
+) -> Result<Written, sqlx::Error> {
     let new_states: Vec<(&PeerWrite, &PeerState)> = peer_writes
         .iter()
         .filter_map(|peer_write| Some((*peer_write, peer_write.new_state.as_ref()?)))
@@ -25,27 +34,54 @@ pub(super) async fn write_peers(
         .map(|(peer_write, state)| current_snapshot(peer_write, state))
         .collect();
     let state_columns = StateColumns::new(&new_states, &snapshots);
-    if peer_writes
+    let rows = if peer_writes
         .iter()
         .all(|peer_write| adds_one_row(peer_write))
     {
-        write_states(connection, &state_columns).await
+        write_states(connection, &state_columns).await?
     } else {
         let history_columns = HistoryColumns::new(&new_states);
-        write_states_and_history(connection, &state_columns, &history_columns).await
+        write_states_and_history(connection, &state_columns, &history_columns).await?
+    };
+    let mut result = Written::default();
+    for (version, is_written) in rows {
+        if is_written {
+            result.written.push(version);
+        } else {
+            result.overtaken.push(version);
+        }
     }
+    result.written.sort_unstable();
+    Ok(result)
 }
 
-/// The snapshot of a state, with the tracks of the state: those that another source reported.
+/// The snapshot of a state, with the tracks of the state: those that another source reported. Of a
+/// peer of which only presence is known, one without an id.
 fn current_snapshot(peer_write: &PeerWrite, state: &PeerState) -> Snapshot {
+    let snapshot = state.snapshot(&peer_write.key).unwrap_or_else(|| {
+        let at = state.latest_report_at().unwrap_or_default();
+        Snapshot {
+            id: Uuid::nil(),
+            key: peer_write.key.clone(),
+            name: None,
+            role: state.role.clone(),
+            metadata: Metadata::NONE,
+            tracks: None,
+            joined_at: state.joined_at,
+            first_observed_at: at,
+            last_observed_at: at,
+            source: Source::Webhook,
+        }
+    });
     Snapshot {
         tracks: state.tracks.clone(),
-        ..state.snapshot(&peer_write.key)
+        ..snapshot
     }
 }
 
 fn adds_one_row(peer_write: &PeerWrite) -> bool {
-    peer_write.new_snapshot.is_some()
+    let adds_row = peer_write.new_row.as_ref();
+    adds_row.is_some_and(|row| row.repeats.is_empty())
         && peer_write.intermediate.is_empty()
         && peer_write.extended.is_none()
 }
@@ -54,10 +90,10 @@ fn adds_one_row(peer_write: &PeerWrite) -> bool {
 struct StateColumns<'a> {
     snapshots: SnapshotColumns<'a>,
     versions: Vec<i64>,
-    changed_at: Vec<Option<DateTime<Utc>>>,
     presence: PresenceColumns<'a>,
     restored: RestoredColumns,
-    baseline_snapshot_ids: Vec<Option<Uuid>>,
+    changes: ChangeColumns,
+    baseline_versions: Vec<Option<i64>>,
 }
 
 impl<'a> StateColumns<'a> {
@@ -67,13 +103,11 @@ impl<'a> StateColumns<'a> {
         Self {
             snapshots: SnapshotColumns::new(snapshots),
             versions: peer_writes().map(|peer_write| peer_write.version).collect(),
-            changed_at: states()
-                .map(|state| state.metadata_changed_at.map(Timestamp::to_utc))
-                .collect(),
             presence: PresenceColumns::new(states().map(|state| &state.presence)),
             restored: RestoredColumns::new(states().map(|state| state.restored)),
-            baseline_snapshot_ids: peer_writes()
-                .map(|peer_write| peer_write.baseline_snapshot_id)
+            changes: ChangeColumns::new(states()),
+            baseline_versions: peer_writes()
+                .map(|peer_write| peer_write.baseline_version)
                 .collect(),
         }
     }
@@ -86,8 +120,8 @@ impl<'a> StateColumns<'a> {
 async fn write_states(
     connection: &mut PgConnection,
     states: &StateColumns<'_>,
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    query_file_scalar!(
+) -> Result<Vec<(i64, bool)>, sqlx::Error> {
+    let rows = query_file!(
         "src/store/queries/write_peers.sql",
         &states.snapshots.user_id as &[&str],
         &states.snapshots.room_id as &[&str],
@@ -102,7 +136,7 @@ async fn write_states(
         &states.snapshots.first_observed_at,
         &states.snapshots.last_observed_at,
         &states.versions,
-        &states.changed_at as &[Option<DateTime<Utc>>],
+        &states.changes.changed_at as &[Option<DateTime<Utc>>],
         &states.presence.connected_since as &[Option<DateTime<Utc>>],
         &states.presence.session_id as &[Option<&str>],
         &states.presence.ended_at as &[Option<DateTime<Utc>>],
@@ -111,35 +145,49 @@ async fn write_states(
         &states.restored.at as &[Option<DateTime<Utc>>],
         &states.restored.change as &[Option<Uuid>],
         &states.restored.changed_at as &[Option<DateTime<Utc>>],
-        &states.baseline_snapshot_ids as &[Option<Uuid>]
+        &states.restored.answered_at as &[Option<DateTime<Utc>>],
+        &states.changes.id as &[Option<Uuid>],
+        &states.changes.observed_at as &[Option<DateTime<Utc>>],
+        &states.changes.other_until as &[Option<DateTime<Utc>>],
+        &states.changes.preceded_at as &[Option<DateTime<Utc>>],
+        &states.changes.join_metadata as &[Option<Uuid>],
+        &states.baseline_versions as &[Option<i64>]
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.version, row.is_written))
+        .collect())
 }
 
 /// The arguments that describe history beyond one new row for each state.
 #[derive(Default)]
 struct HistoryColumns<'a> {
-    new_snapshot_ids: Vec<Uuid>,
-    intermediate: SnapshotColumns<'a>,
-    intermediate_written_with: Vec<Uuid>,
+    new_row_versions: Vec<i64>,
+    new_row_repeats: Vec<Option<String>>,
+    intermediate: RowColumns<'a>,
+    intermediate_versions: Vec<i64>,
     extended: ExtensionColumns<'a>,
 }
 
 impl<'a> HistoryColumns<'a> {
     fn new(new_states: &[(&'a PeerWrite, &'a PeerState)]) -> Self {
         let mut columns = Self::default();
-        for (peer_write, state) in new_states {
-            columns
-                .new_snapshot_ids
-                .extend(peer_write.new_snapshot.as_ref().map(|row| row.id));
-            for snapshot in &peer_write.intermediate {
-                columns.intermediate.push(snapshot);
-                columns.intermediate_written_with.push(state.snapshot_id);
+        for (peer_write, _) in new_states {
+            if let Some(row) = &peer_write.new_row {
+                columns.new_row_versions.push(peer_write.version);
+                columns.new_row_repeats.push(array_text(&row.repeats));
+            }
+            for row in &peer_write.intermediate {
+                columns.intermediate.push(row);
+                columns.intermediate_versions.push(peer_write.version);
             }
             if let Some(extension) = &peer_write.extended {
                 let user_id = peer_write.key.user_id.as_str();
-                columns.extended.push(user_id, extension, state.snapshot_id);
+                columns
+                    .extended
+                    .push(user_id, extension, peer_write.version);
             }
         }
         columns
@@ -150,31 +198,39 @@ impl<'a> HistoryColumns<'a> {
 struct ExtensionColumns<'a> {
     user_id: Vec<&'a str>,
     id: Vec<Uuid>,
+    stored_at: Vec<DateTime<Utc>>,
     first_observed_at: Vec<DateTime<Utc>>,
     last_observed_at: Vec<DateTime<Utc>>,
-    written_with: Vec<Uuid>,
+    times: Vec<String>,
+    versions: Vec<i64>,
 }
 
 impl<'a> ExtensionColumns<'a> {
-    fn push(&mut self, user_id: &'a str, extension: &Extension, written_with: Uuid) {
+    fn push(&mut self, user_id: &'a str, extension: &Extension, version: i64) {
+        let Extension { stored_at, row } = extension;
+        let Row { snapshot, repeats } = row;
         self.user_id.push(user_id);
-        self.id.push(extension.id);
+        self.id.push(snapshot.id);
+        self.stored_at.push(stored_at.to_utc());
         self.first_observed_at
-            .push(extension.first_observed_at.to_utc());
+            .push(snapshot.first_observed_at.to_utc());
         self.last_observed_at
-            .push(extension.last_observed_at.to_utc());
-        self.written_with.push(written_with);
+            .push(snapshot.last_observed_at.to_utc());
+        self.times
+            .push(array_text(repeats).unwrap_or_else(|| "{}".to_owned()));
+        self.versions.push(version);
     }
 }
 
-/// Any history: rows for only some of the states, intermediate rows, and rows that are extended.
-/// The update that extends costs something for each partition, even if it updates nothing.
+/// Any history: rows for only some of the states, intermediate rows, and rows that were observed
+/// again. The update of those costs something for each partition, even if it updates nothing.
 async fn write_states_and_history(
     connection: &mut PgConnection,
     states: &StateColumns<'_>,
     history: &HistoryColumns<'_>,
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    query_file_scalar!(
+) -> Result<Vec<(i64, bool)>, sqlx::Error> {
+    let intermediate = &history.intermediate.snapshots;
+    let rows = query_file!(
         "src/store/queries/write_peers_and_history.sql",
         &states.snapshots.user_id as &[&str],
         &states.snapshots.room_id as &[&str],
@@ -189,7 +245,7 @@ async fn write_states_and_history(
         &states.snapshots.first_observed_at,
         &states.snapshots.last_observed_at,
         &states.versions,
-        &states.changed_at as &[Option<DateTime<Utc>>],
+        &states.changes.changed_at as &[Option<DateTime<Utc>>],
         &states.presence.connected_since as &[Option<DateTime<Utc>>],
         &states.presence.session_id as &[Option<&str>],
         &states.presence.ended_at as &[Option<DateTime<Utc>>],
@@ -198,27 +254,41 @@ async fn write_states_and_history(
         &states.restored.at as &[Option<DateTime<Utc>>],
         &states.restored.change as &[Option<Uuid>],
         &states.restored.changed_at as &[Option<DateTime<Utc>>],
-        &states.baseline_snapshot_ids as &[Option<Uuid>],
-        &history.new_snapshot_ids,
-        &history.intermediate.user_id as &[&str],
-        &history.intermediate.room_id as &[&str],
-        &history.intermediate.peer_id as &[&str],
-        &history.intermediate.id,
-        &history.intermediate.source as &[&str],
-        &history.intermediate.metadata_raw as &[Option<&[u8]>],
-        &history.intermediate.name as &[Option<&str>],
-        &history.intermediate.role as &[Option<&str>],
-        &history.intermediate.tracks as &[Option<&str>],
-        &history.intermediate.joined_at as &[Option<DateTime<Utc>>],
-        &history.intermediate.first_observed_at,
-        &history.intermediate.last_observed_at,
-        &history.intermediate_written_with,
+        &states.restored.answered_at as &[Option<DateTime<Utc>>],
+        &states.changes.id as &[Option<Uuid>],
+        &states.changes.observed_at as &[Option<DateTime<Utc>>],
+        &states.changes.other_until as &[Option<DateTime<Utc>>],
+        &states.changes.preceded_at as &[Option<DateTime<Utc>>],
+        &states.changes.join_metadata as &[Option<Uuid>],
+        &states.baseline_versions as &[Option<i64>],
+        &history.new_row_versions,
+        &history.new_row_repeats as &[Option<String>],
+        &intermediate.user_id as &[&str],
+        &intermediate.room_id as &[&str],
+        &intermediate.peer_id as &[&str],
+        &intermediate.id,
+        &intermediate.source as &[&str],
+        &intermediate.metadata_raw as &[Option<&[u8]>],
+        &intermediate.name as &[Option<&str>],
+        &intermediate.role as &[Option<&str>],
+        &intermediate.tracks as &[Option<&str>],
+        &intermediate.joined_at as &[Option<DateTime<Utc>>],
+        &intermediate.first_observed_at,
+        &intermediate.last_observed_at,
+        &history.intermediate.repeats as &[Option<String>],
+        &history.intermediate_versions,
         &history.extended.user_id as &[&str],
         &history.extended.id,
+        &history.extended.stored_at,
         &history.extended.first_observed_at,
         &history.extended.last_observed_at,
-        &history.extended.written_with
+        &history.extended.times,
+        &history.extended.versions
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.version, row.is_written))
+        .collect())
 }

@@ -1,9 +1,9 @@
 //! The rows that the queries run on: a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
-    Claimant, End, EndKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey, Presence,
-    ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source, Timestamp,
-    Tracks, UserId,
+    Claimant, End, EndKind, EventKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey,
+    Presence, ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source,
+    Timestamp, Tracks, UserId,
 };
 use rejoin::store::Store;
 
@@ -122,9 +122,9 @@ fn reports() -> [Report; 2] {
     ]
     .map(|(peer, joined, time, ended)| {
         let observation = observation(time, "player-7", peer, "player", Metadata::from_text(""));
-        let metadata = match ended {
-            Some(_) => None,
-            None => Some(observation.metadata),
+        let (kind, metadata) = match ended {
+            Some(_) => (EventKind::Leave, None),
+            None => (EventKind::Join, Some(observation.metadata)),
         };
         Report::Event(EventReport {
             metadata,
@@ -136,7 +136,7 @@ fn reports() -> [Report; 2] {
                 session_id: Some(Label::new("s1")),
                 ended,
             },
-            ..EventReport::new(observation.key, observation.observed_at)
+            ..EventReport::new(observation.key, kind, observation.observed_at)
         })
     })
 }
@@ -226,6 +226,6 @@ pub(super) fn joined_again(now: Timestamp) -> Report {
     Report::Event(EventReport {
         metadata: Some(joined.metadata),
         restore_requested_at: Some(now),
-        ..EventReport::new(joined.key, joined.observed_at)
+        ..EventReport::new(joined.key, EventKind::Join, joined.observed_at)
     })
 }

@@ -234,7 +234,7 @@ fn snapshot_history_says_what_was_current_at_every_instant() {
 }
 
 #[tokio::test]
-async fn an_out_of_order_observation_is_current_for_its_instant_only() {
+async fn an_out_of_order_observation_splits_the_row_it_lies_in() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
     let user = odd_rows::save(&store).await;
@@ -251,8 +251,9 @@ async fn an_out_of_order_observation_is_current_for_its_instant_only() {
         times,
         [
             (odd_rows::at("14:00:00"), Some(odd_rows::at("14:01:30"))),
-            (odd_rows::at("14:01:30"), Some(odd_rows::at("14:02:00"))),
-            (odd_rows::at("14:01:45"), Some(odd_rows::at("14:01:45"))),
+            (odd_rows::at("14:01:30"), Some(odd_rows::at("14:01:45"))),
+            (odd_rows::at("14:01:45"), Some(odd_rows::at("14:01:50"))),
+            (odd_rows::at("14:01:50"), Some(odd_rows::at("14:02:00"))),
             (odd_rows::at("14:02:00"), None),
         ]
     );

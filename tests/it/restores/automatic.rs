@@ -280,7 +280,7 @@ async fn an_update_whose_answer_was_lost_is_found_and_recorded() {
     let resumed = app.resume("player-7").await.expect(200).json();
     assert_eq!(
         (&resumed["peer_id"], &resumed["changed_at"]),
-        (&json!("new"), &json!("2026-12-01T12:00:01.000000Z"))
+        (&json!("new"), &json!("2026-12-01T12:00:00.000000Z"))
     );
 }
 

@@ -1,0 +1,443 @@
+//! What is known of one peer, and what a report changes of it: the ordering rules.
+//!
+//! Pure code, no clock and no database. [`crate::store`] applies it between a versioned read and a
+//! conditional write, so the outcome is the same through whichever replica. Which of a user's peers
+//! a resume returns is an index order in `store::resume`, by [`PeerState::changed_at`].
+//!
+//! Reports that arrive in order are applied here. [`Effect::OutOfOrder`] says that the peer's rows
+//! of history are needed: then [`PeerState::rebuild`] does it.
+
+use uuid::Uuid;
+
+use super::snapshot::snapshot_id;
+use super::timeline::{self, Row, RowChanges, agrees};
+use super::{
+    ChangeId, EndKind, EventKind, Label, Metadata, Observation, PeerKey, Presence, Report,
+    RestoreMark, Rules, Snapshot, Source, Timestamp, Tracks,
+};
+
+/// What is known of one peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerState {
+    /// The current row of history; none while only presence was reported.
+    pub current: Option<CurrentRow>,
+    /// The last known role.
+    pub role: Option<Label>,
+    /// The last known tracks.
+    pub tracks: Option<Tracks>,
+    /// When the peer joined: the latest time that any source named.
+    pub joined_at: Option<Timestamp>,
+    /// What its join set as metadata, as a digest; none where that was empty or is not known.
+    pub join_metadata: Option<Uuid>,
+    /// The latest change of its metadata; none while it never had any.
+    pub change: Option<Change>,
+    /// When that change counts as made. Resume returns the state with the user's latest.
+    pub changed_at: Option<Timestamp>,
+    /// Whether it is connected.
+    pub presence: Presence,
+    /// The saved state that was last sent to it.
+    pub restored: Option<RestoreMark>,
+}
+
+/// The newest row of a peer's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Where its content was first observed.
+    pub source: Source,
+    /// The exact metadata.
+    pub metadata: Metadata,
+    /// The display name. Never carried on, so that names that are no longer to be stored are not.
+    pub name: Option<Label>,
+    /// When its content was first observed.
+    pub first_observed_at: Timestamp,
+    /// When its content was last observed.
+    pub last_observed_at: Timestamp,
+    /// When the row before it was last observed; none where it is the first.
+    pub preceded_at: Option<Timestamp>,
+}
+
+/// A change of metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Names the change, also once it is dated back or restored to another peer.
+    pub id: ChangeId,
+    /// When the changed metadata was first observed.
+    pub observed_at: Timestamp,
+    /// When other metadata was last observed before it.
+    pub other_until: Option<Timestamp>,
+}
+
+/// What a report does to the history of its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it is no observation, or it repeats one.
+    None,
+    /// A new row, which is the current one now.
+    Added,
+    /// The current row was observed again: its times differ.
+    Extended,
+    /// It is older than the newest observation: the rows are to be rebuilt.
+    OutOfOrder,
+}
+
+impl PeerState {
+    /// Applies a report that arrives in order, and says what that does to the history.
+    ///
+    /// After [`Effect::OutOfOrder`], presence and joins are applied and the rest is left to
+    /// [`PeerState::rebuild`].
+    pub fn apply(&mut self, report: &Report, rules: &Rules) -> Effect {
+        self.joined_at = self.joined_at.max(report.joined_at());
+        match report {
+            Report::Observed(_) => {}
+            Report::Restored {
+                observation,
+                answered_at,
+            } => {
+                let mark = self.restored.as_mut();
+                if let Some(mark) = mark.filter(|mark| mark.change.is_to(&observation.metadata)) {
+                    mark.answered_at = mark.answered_at.max(Some(*answered_at));
+                }
+            }
+            Report::Event(event) => {
+                self.presence.merge(&event.presence);
+                if let Some(digest) = event.join_metadata(rules) {
+                    self.join_metadata = self.join_metadata.max(Some(digest));
+                }
+            }
+            Report::Restoring { mark, .. } => {
+                if self.restored.is_none_or(|restored| restored.at < mark.at) {
+                    self.restored = Some(*mark);
+                }
+            }
+        }
+        self.presence.settle(self.joined_at);
+        let effect = match self.observation_in(report, rules) {
+            Some(_) if self.left_before(report, rules).is_some() => Effect::OutOfOrder,
+            Some(observation) => self.observe(&observation, rules),
+            None => Effect::None,
+        };
+        self.date_change(rules);
+        effect
+    }
+
+    /// Applies the report to the peer's rows of history, sorted by first time, and says what to
+    /// write. `complete`: there are no older rows than these.
+    ///
+    /// The report was applied before with [`Effect::OutOfOrder`].
+    pub fn rebuild(
+        &mut self,
+        key: &PeerKey,
+        stored: &[Row],
+        complete: bool,
+        report: &Report,
+        rules: &Rules,
+    ) -> RowChanges {
+        let Some(observation) = self.observation_in(report, rules) else {
+            return RowChanges::default();
+        };
+        let left_at = self.left_before(report, rules);
+        let rebuilt = timeline::rebuild(stored, &observation, |metadata, at| {
+            let repeats_join = left_at == Some(at) && *metadata == observation.metadata;
+            repeats_join || self.is_overtaken_by_restore(metadata, at, rules)
+        });
+        self.adopt(key, &rebuilt, complete, rules);
+        self.date_change(rules);
+        RowChanges::between(stored, &rebuilt)
+    }
+
+    /// Whether a saved state may be restored to this peer: it is connected, and never had metadata
+    /// of its own.
+    pub fn accepts_restore(&self) -> bool {
+        self.change.is_none() && self.restored.is_none() && self.presence.ended.is_none()
+    }
+
+    /// The current row, as history shows it. It repeats what its source did not say of the role,
+    /// but not the tracks, which only the peer endpoint knows.
+    pub fn snapshot(&self, key: &PeerKey) -> Option<Snapshot> {
+        let current = self.current.as_ref()?;
+        Some(Snapshot {
+            id: current.id,
+            key: key.clone(),
+            name: current.name.clone(),
+            role: self.role.clone(),
+            metadata: current.metadata.clone(),
+            tracks: self
+                .tracks
+                .clone()
+                .filter(|_| current.source == Source::Peer),
+            joined_at: self.joined_at,
+            first_observed_at: current.first_observed_at,
+            last_observed_at: current.last_observed_at,
+            source: current.source,
+        })
+    }
+
+    /// The latest time that is known of the peer; none while nothing is.
+    pub fn latest_report_at(&self) -> Option<Timestamp> {
+        let ended_at = self.presence.ended.as_ref().map(|end| end.at);
+        let observed_at = self
+            .current
+            .as_ref()
+            .map(|current| current.last_observed_at);
+        let restored_at = self.restored.map(|mark| mark.at);
+        [
+            ended_at,
+            observed_at,
+            restored_at,
+            self.joined_at,
+            self.presence.connected_since,
+        ]
+        .into_iter()
+        .max()
+        .flatten()
+    }
+
+    /// The observation of metadata in a report; none where it says nothing that counts.
+    fn observation_in(&self, report: &Report, rules: &Rules) -> Option<Observation> {
+        let observation = report.observation()?;
+        if let Report::Event(event) = report
+            && event.kind == EventKind::Leave
+            && rules.leave_metadata_is_ignored(&observation.metadata, self.join_metadata)
+        {
+            return None;
+        }
+        let Observation {
+            metadata,
+            observed_at,
+            ..
+        } = &*observation;
+        let is_overtaken = self.is_overtaken_by_restore(metadata, *observed_at, rules);
+        (!is_overtaken).then(|| observation.into_owned())
+    }
+
+    /// Whether the peer only seemed empty then, since the answer was overtaken by a restore.
+    fn is_overtaken_by_restore(&self, metadata: &Metadata, at: Timestamp, rules: &Rules) -> bool {
+        let Some(RestoreMark {
+            at: sent_at,
+            answered_at: Some(answered_at),
+            ..
+        }) = self.restored
+        else {
+            return false;
+        };
+        rules.is_empty(metadata) && (sent_at..=answered_at).contains(&at)
+    }
+
+    /// When the peer left, where this join arrives after its leave. If the leave said what the join
+    /// says, it replaces nothing, and is taken out of the rows again.
+    fn left_before(&self, report: &Report, rules: &Rules) -> Option<Timestamp> {
+        let Report::Event(event) = report else {
+            return None;
+        };
+        let ended = self.presence.ended.as_ref()?;
+        let is_late = event.join_metadata(rules).is_some() && event.at < ended.at;
+        is_late.then_some(ended.at)
+    }
+
+    fn observe(&mut self, observation: &Observation, rules: &Rules) -> Effect {
+        let Some(current) = &mut self.current else {
+            self.begin(observation, rules);
+            return Effect::Added;
+        };
+        let at = observation.observed_at;
+        let same = observation.metadata == current.metadata
+            && agrees(observation.name.as_ref(), current.name.as_ref())
+            && agrees(observation.role.as_ref(), self.role.as_ref())
+            && agrees(observation.tracks.as_ref(), self.tracks.as_ref());
+        let is_newer = at > current.last_observed_at
+            || (at == current.last_observed_at
+                && observation.rank()
+                    > rank(
+                        &current.metadata,
+                        current.name.as_ref(),
+                        self.role.as_ref(),
+                        self.tracks.as_ref(),
+                    ));
+        if !same {
+            if !is_newer {
+                return Effect::OutOfOrder;
+            }
+            self.begin(observation, rules);
+            return Effect::Added;
+        }
+        let (first, last) = (current.first_observed_at, current.last_observed_at);
+        if at < first {
+            if current
+                .preceded_at
+                .is_some_and(|preceded_at| at <= preceded_at)
+            {
+                return Effect::OutOfOrder;
+            }
+            current.first_observed_at = at;
+            if let Some(change) = &mut self.change
+                && change.observed_at == first
+            {
+                change.observed_at = at;
+            }
+        }
+        current.last_observed_at = last.max(at);
+        if at == first || at == last {
+            Effect::None
+        } else {
+            Effect::Extended
+        }
+    }
+
+    /// Begins a new row with an observation that is newer than all before it.
+    fn begin(&mut self, observation: &Observation, rules: &Rules) {
+        let at = observation.observed_at;
+        let before = self.current.take();
+        let no_metadata = Metadata::NONE;
+        let known = before
+            .as_ref()
+            .map_or(&no_metadata, |current| &current.metadata);
+        if rules.differ(known, &observation.metadata) {
+            let other_until = before.as_ref().map(|current| current.last_observed_at);
+            self.change = Some(self.change_to(observation, at, other_until));
+        }
+        self.role = observation.role.clone().or(self.role.take());
+        self.tracks = observation.tracks.clone().or(self.tracks.take());
+        self.current = Some(CurrentRow {
+            id: snapshot_id(observation),
+            source: observation.source,
+            metadata: observation.metadata.clone(),
+            name: observation.name.clone(),
+            first_observed_at: at,
+            last_observed_at: at,
+            preceded_at: before.map(|current| current.last_observed_at),
+        });
+    }
+
+    /// The change to the metadata of this observation: a new one, unless it is what was restored to
+    /// a peer that has had no change of its own since. That change only moves here.
+    fn change_to(
+        &self,
+        observation: &Observation,
+        at: Timestamp,
+        other_until: Option<Timestamp>,
+    ) -> Change {
+        let (user_id, metadata) = (&observation.key.user_id, &observation.metadata);
+        let restored = self.restored.filter(|mark| {
+            mark.change.is_to(metadata)
+                && self
+                    .change
+                    .is_none_or(|change| change.observed_at < mark.at)
+        });
+        let id = restored.map_or_else(|| ChangeId::new(user_id, at, metadata), |mark| mark.change);
+        Change {
+            id,
+            observed_at: at,
+            other_until,
+        }
+    }
+
+    /// Takes over what rebuilt rows say.
+    fn adopt(&mut self, key: &PeerKey, rows: &[Row], complete: bool, rules: &Rules) {
+        let Some(newest) = rows.last() else { return };
+        let before = self.clone();
+        let mut replayed = Self {
+            restored: self.restored,
+            ..Self::default()
+        };
+        for row in rows {
+            let Row { snapshot, .. } = row;
+            let observation = Observation {
+                key: key.clone(),
+                observed_at: snapshot.first_observed_at,
+                source: snapshot.source,
+                metadata: snapshot.metadata.clone(),
+                name: snapshot.name.clone(),
+                role: snapshot.role.clone(),
+                tracks: snapshot.tracks.clone(),
+                joined_at: snapshot.joined_at,
+            };
+            replayed.begin(&observation, rules);
+            if let Some(current) = &mut replayed.current {
+                current.last_observed_at = snapshot.last_observed_at;
+            }
+        }
+        let Some(current) = &mut replayed.current else {
+            return;
+        };
+        current.id = newest.snapshot.id;
+        let first_row_is_current = rows.len() == 1;
+        if !complete && first_row_is_current {
+            current.preceded_at = before
+                .current
+                .as_ref()
+                .and_then(|current| current.preceded_at);
+        }
+        let same_metadata = before
+            .current
+            .as_ref()
+            .is_some_and(|known| known.metadata == current.metadata);
+        let oldest_first = rows[0].snapshot.first_observed_at;
+        self.change = match (replayed.change, before.change) {
+            // The change is older than the rows that were read.
+            (Some(replayed), Some(known))
+                if !complete && same_metadata && replayed.observed_at == oldest_first =>
+            {
+                Some(known)
+            }
+            (Some(replayed), Some(known)) if same_metadata => Some(Change {
+                id: known.id,
+                ..replayed
+            }),
+            (None, known) if !complete => known,
+            (replayed, _) => replayed,
+        };
+        self.role = replayed.role.or(before.role);
+        self.tracks = replayed.tracks.or(before.tracks);
+        self.current = replayed.current;
+    }
+
+    /// Dates the change: as observed, unless it is a restored one or the peer was a ghost by then.
+    fn date_change(&mut self, rules: &Rules) {
+        let Some(change) = self.change else {
+            self.changed_at = None;
+            return;
+        };
+        self.changed_at = Some(match (self.restored, &self.presence.ended) {
+            (Some(mark), _) if mark.change == change.id => mark.changed_at,
+            (_, Some(end)) if end.kind == EndKind::Dropped => {
+                let joined_at = self.joined_at.max(self.presence.connected_since);
+                let earliest = joined_at.max(change.other_until);
+                let ghost_since = rules.ghost_since(end.at);
+                ghost_since
+                    .max(earliest.unwrap_or(ghost_since))
+                    .min(change.observed_at)
+            }
+            _ => change.observed_at,
+        });
+    }
+}
+
+/// The order of observations of one instant. Empty metadata comes first, so that it never clears
+/// what was set at the same time.
+pub(super) type Rank<'a> = (
+    bool,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+);
+
+pub(super) fn rank<'a>(
+    metadata: &'a Metadata,
+    name: Option<&'a Label>,
+    role: Option<&'a Label>,
+    tracks: Option<&'a Tracks>,
+) -> Rank<'a> {
+    (
+        !metadata.is_empty(),
+        metadata.raw(),
+        name.map(Label::as_str),
+        role.map(Label::as_str),
+        tracks.map(Tracks::as_str),
+    )
+}
+
+#[cfg(test)]
+mod tests;

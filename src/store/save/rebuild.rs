@@ -1,0 +1,245 @@
+//! Saves a report that arrived out of order: it rebuilds the rows of its peer.
+//!
+//! Every such report has a transaction of its own that locks the row of its peer. It never runs
+//! within the statement of a batch.
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgConnection, query_file, query_scalar};
+use uuid::Uuid;
+
+use super::baseline::{Baseline, VersionedState};
+use super::columns::RowColumns;
+use super::peer_write::{PeerWrite, Saved};
+use super::read::read_peers;
+use super::write::write_peers;
+use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
+use crate::store::connections::Statement;
+use crate::store::restore_jobs::queue_restore_jobs;
+use crate::store::rows;
+
+/// How many of the newest rows of a peer are read. What is older than those is added as a row of
+/// its own.
+const MAX_ROWS: usize = 64;
+
+/// Saves a report that arrived out of order.
+pub(super) struct Rebuild<'a> {
+    pub(super) report: &'a Report,
+    pub(super) rules: &'a Rules,
+}
+
+/// What came of it.
+pub(super) enum RebuildOutcome {
+    /// It is saved.
+    Saved(Option<Saved>),
+    /// By now it is not out of order any more, or the peer is not there.
+    InOrder,
+}
+
+impl Statement for Rebuild<'_> {
+    type Output = RebuildOutcome;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<RebuildOutcome, sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let outcome = self.rebuild(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(outcome)
+    }
+}
+
+impl Rebuild<'_> {
+    async fn rebuild(&self, connection: &mut PgConnection) -> Result<RebuildOutcome, sqlx::Error> {
+        let key = self.report.key();
+        lock_peer(connection, key).await?;
+        let stored = read_peers(connection, &[key]).await?.remove(key);
+        let Some(VersionedState { mut state, version }) = stored else {
+            return Ok(RebuildOutcome::InOrder);
+        };
+        if state.clone().apply(self.report, self.rules) != Effect::OutOfOrder {
+            return Ok(RebuildOutcome::InOrder);
+        }
+        let (rows, complete) = read_rows(connection, key).await?;
+        state.apply(self.report, self.rules);
+        let changes = if reaches(&rows, complete, self.report) {
+            state.rebuild(key, &rows, complete, self.report, self.rules)
+        } else {
+            lone_row(self.report)
+        };
+        let saved = self.saved(&rows, &changes, state.snapshot(key));
+        let baseline = Baseline::Read(Some(VersionedState {
+            state: state.clone(),
+            version,
+        }));
+        let mut peer_write = PeerWrite::new(key, baseline, &[], &[], self.rules);
+        if state.accepts_restore() {
+            peer_write.restore_requested_at = self.report.restore_requested_at();
+        }
+        peer_write.new_state = Some(state);
+        write_peers(connection, &[&peer_write]).await?;
+        change_rows(connection, key, &changes).await?;
+        if peer_write.restore_requested_at.is_some() {
+            queue_restore_jobs(connection, &[peer_write]).await?;
+        }
+        Ok(RebuildOutcome::Saved(saved))
+    }
+
+    /// The row that holds the observation of the report, or where it is none of its own, the
+    /// current one.
+    fn saved(
+        &self,
+        stored: &[Row],
+        changes: &RowChanges,
+        current: Option<Snapshot>,
+    ) -> Option<Saved> {
+        let observation = self.report.observation();
+        let holds = |row: &&Row| {
+            observation.as_ref().is_some_and(|observation| {
+                let Row { snapshot, repeats } = row;
+                let at = observation.observed_at;
+                let ends = [snapshot.first_observed_at, snapshot.last_observed_at];
+                snapshot.metadata == observation.metadata
+                    && (ends.contains(&at) || repeats.contains(&at))
+            })
+        };
+        let updated = changes.updated.iter().map(|(_, row)| row);
+        let added = changes.added.iter();
+        let is_added = |row: &Row| {
+            changes.added.contains(row)
+                && row.snapshot.first_observed_at == row.snapshot.last_observed_at
+        };
+        updated
+            .chain(added)
+            .chain(stored)
+            .find(holds)
+            .map(|row| Saved {
+                snapshot: row.snapshot.clone(),
+                changed: is_added(row),
+            })
+            .or(current.map(|snapshot| Saved {
+                snapshot,
+                changed: false,
+            }))
+    }
+}
+
+/// Whether the report lies within the rows that were read.
+fn reaches(rows: &[Row], complete: bool, report: &Report) -> bool {
+    let Some(observation) = report.observation() else {
+        return true;
+    };
+    complete
+        || rows
+            .first()
+            .is_some_and(|row| row.snapshot.first_observed_at < observation.observed_at)
+}
+
+/// A row of its own, for an observation that is older than the rows that were read.
+fn lone_row(report: &Report) -> RowChanges {
+    let row = |observation: &crate::domain::Observation| Row::new(Snapshot::first(observation));
+    let observation = report.observation();
+    RowChanges {
+        added: observation
+            .iter()
+            .map(|observation| row(observation))
+            .collect(),
+        ..RowChanges::default()
+    }
+}
+
+async fn lock_peer(connection: &mut PgConnection, key: &PeerKey) -> Result<(), sqlx::Error> {
+    query_scalar!(
+        "SELECT version FROM peers WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 FOR UPDATE",
+        key.user_id.as_str(),
+        key.room_id.as_str(),
+        key.peer_id.as_str()
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(())
+}
+
+/// The newest rows of a peer, oldest first, and whether there are no others.
+async fn read_rows(
+    connection: &mut PgConnection,
+    key: &PeerKey,
+) -> Result<(Vec<Row>, bool), sqlx::Error> {
+    let found = query_file!(
+        "src/store/queries/read_rows.sql",
+        key.user_id.as_str(),
+        key.room_id.as_str(),
+        key.peer_id.as_str()
+    )
+    .fetch_all(connection)
+    .await?;
+    let count = found.first().map_or(0, |row| row.found);
+    let mut history: Vec<Row> = Vec::with_capacity(found.len());
+    for row in found {
+        let snapshot = Snapshot {
+            id: row.id,
+            key: key.clone(),
+            name: rows::label(row.name),
+            role: rows::label(row.role),
+            metadata: rows::metadata(row.metadata_raw)?,
+            tracks: row.tracks.map(Tracks::from_canonical),
+            joined_at: row.joined_at.map(Into::into),
+            first_observed_at: row.first_observed_at.into(),
+            last_observed_at: row.last_observed_at.into(),
+            source: rows::source(&row.source)?,
+        };
+        let repeats = row.repeats.unwrap_or_default();
+        history.push(Row {
+            snapshot,
+            repeats: repeats.into_iter().map(Into::into).collect(),
+        });
+    }
+    history.reverse();
+    let complete = usize::try_from(count).is_ok_and(|count| count == history.len())
+        && history.len() <= MAX_ROWS;
+    Ok((history, complete))
+}
+
+async fn change_rows(
+    connection: &mut PgConnection,
+    key: &PeerKey,
+    changes: &RowChanges,
+) -> Result<(), sqlx::Error> {
+    let removed_at: Vec<DateTime<Utc>> =
+        changes.removed.iter().map(|(at, _)| at.to_utc()).collect();
+    let removed: Vec<Uuid> = changes.removed.iter().map(|(_, id)| *id).collect();
+    let stored_at: Vec<DateTime<Utc>> = changes.updated.iter().map(|(at, _)| at.to_utc()).collect();
+    let (mut updated, mut added) = (RowColumns::default(), RowColumns::default());
+    changes
+        .updated
+        .iter()
+        .for_each(|(_, row)| updated.push(row));
+    changes.added.iter().for_each(|row| added.push(row));
+    query_file!(
+        "src/store/queries/change_rows.sql",
+        key.user_id.as_str(),
+        &removed_at,
+        &removed,
+        &stored_at,
+        &updated.snapshots.id,
+        &updated.snapshots.source as &[&str],
+        &updated.snapshots.name as &[Option<&str>],
+        &updated.snapshots.role as &[Option<&str>],
+        &updated.snapshots.tracks as &[Option<&str>],
+        &updated.snapshots.first_observed_at,
+        &updated.snapshots.last_observed_at,
+        &updated.repeats as &[Option<String>],
+        &added.snapshots.room_id as &[&str],
+        &added.snapshots.peer_id as &[&str],
+        &added.snapshots.id,
+        &added.snapshots.source as &[&str],
+        &added.snapshots.metadata_raw as &[Option<&[u8]>],
+        &added.snapshots.name as &[Option<&str>],
+        &added.snapshots.role as &[Option<&str>],
+        &added.snapshots.tracks as &[Option<&str>],
+        &added.snapshots.joined_at as &[Option<DateTime<Utc>>],
+        &added.snapshots.first_observed_at,
+        &added.snapshots.last_observed_at,
+        &added.repeats as &[Option<String>]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
