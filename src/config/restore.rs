@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use super::{ConfigError, WebhookConfig, text};
-use crate::domain::{RestorePolicy, RestoreWhen};
+use crate::domain::{RestorePolicy, RestoreScope, RestoreWhen};
 
 /// The settings of automatic restores, as given.
 #[derive(Args, Debug, Clone, Default)]
@@ -17,6 +17,9 @@ pub struct RestoreArgs {
     /// How long after the drop a state is restored [default: 10m]
     #[arg(long, env = "REJOIN_RESTORE_WINDOW", value_name = "DURATION")]
     restore_window: Option<String>,
+    /// Where a state is restored: in the room that it is of, or in any room [default: room]
+    #[arg(long, env = "REJOIN_RESTORE_SCOPE", value_name = "SCOPE")]
+    restore_scope: Option<String>,
 }
 
 impl RestoreArgs {
@@ -24,7 +27,16 @@ impl RestoreArgs {
     pub fn at(which: &str) -> Self {
         Self {
             auto_restore: Some(which.to_owned()),
-            restore_window: None,
+            ..Self::default()
+        }
+    }
+
+    /// The same, restoring to peers of the same `room` or of `any`.
+    #[must_use]
+    pub fn with_scope(self, scope: &str) -> Self {
+        Self {
+            restore_scope: Some(scope.to_owned()),
+            ..self
         }
     }
 
@@ -57,10 +69,24 @@ impl RestoreArgs {
                     "a duration from 1s to 30days such as 10m",
                 )
             })?;
+        let scope = match text(self.restore_scope.as_ref()).unwrap_or("room") {
+            "room" => RestoreScope::Room,
+            "any" => RestoreScope::Any,
+            _ => {
+                return Err(ConfigError::should_be(
+                    "REJOIN_RESTORE_SCOPE",
+                    "room or any",
+                ));
+            }
+        };
         if when.is_some() && webhooks.secrets.is_none() {
             let what = "set unless REJOIN_AUTO_RESTORE is off, since webhooks report the joins";
             return Err(ConfigError::should_be("REJOIN_WEBHOOK_SECRETS", what));
         }
-        Ok(when.map(|when| RestorePolicy { when, window }))
+        Ok(when.map(|when| RestorePolicy {
+            when,
+            window,
+            scope,
+        }))
     }
 }

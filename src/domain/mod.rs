@@ -31,8 +31,8 @@ pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, 
 pub use problem::ProblemCode;
 pub use report::{EventKind, EventReport, Report};
 pub use restore::{
-    ChangeId, Claim, Decision, NewPeer, Requester, RestoreJob, RestoreMark, RestoreOutcome,
-    RestorePolicy, RestoreWhen, ResumeRecord, SkipReason,
+    ChangeId, Claim, Decision, GiveUpReason, NewPeer, Requester, RestoreJob, RestoreMark,
+    RestoreOutcome, RestorePolicy, RestoreScope, RestoreWhen, ResumeRecord, SkipReason,
 };
 pub use rules::{LeaveMetadata, Rules};
 pub use snapshot::{SavedState, Snapshot, snapshot_id};

@@ -185,7 +185,10 @@ impl WebhookReceiver {
             restore_requested_at: restores.map(|_| now),
         };
         self.store.report(report.into()).await?;
-        if let Some(restores) = restores {
+        // A join queues a restore, and a leave makes those due that wait for it.
+        if let Some(restores) = &self.restores
+            && !matches!(event.kind, PeerEventKind::RoleChanged)
+        {
             restores.wake.notify_one();
         }
         Ok(outcome)

@@ -60,7 +60,7 @@ pub struct StoreConfig {
     /// Whether resumes read presence. Without webhooks none is reported.
     pub presence: bool,
     /// Connections for everything that goes through no batcher: history, ends of sessions, restores
-    /// and claims.
+    /// and claims; and as many for work in the background.
     pub other_connections: u32,
     /// The ordering rules.
     pub rules: Rules,
@@ -92,6 +92,7 @@ pub struct Store {
     saves: Arc<Batcher<SaveBatch>>,
     resumes: Arc<Batcher<ResumeBatch>>,
     others: BoundedExecutor,
+    background: BoundedExecutor,
     pings: BoundedExecutor,
 }
 
@@ -99,7 +100,7 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
-        let max_idle = config.save_workers + config.resume_workers + other_connections + 1;
+        let max_idle = config.save_workers + config.resume_workers + 2 * other_connections + 1;
         let database = Database::new(options, max_idle);
         let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
         let resume_batch = ResumeBatch {
@@ -114,7 +115,8 @@ impl Store {
         Self {
             saves: Arc::new(Batcher::start(save_batch, config.save_workers, &config)),
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, &config)),
-            others: BoundedExecutor::new(database.clone(), other_connections, overloaded),
+            others: BoundedExecutor::new(database.clone(), other_connections, overloaded.clone()),
+            background: BoundedExecutor::new(database.clone(), other_connections, overloaded),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
             database,
         }

@@ -7,7 +7,8 @@ use super::{Store, StoreError, rows};
 use crate::domain::{PeerId, PeerKey, RoomId, UserId};
 
 impl Store {
-    /// Whether a saved state was ever sent to this peer.
+    /// Whether a saved state arrived at this peer, as far as is known: 100ms answered so, or it was
+    /// observed there, or the metadata has changed since. That one was sent is no proof.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -44,7 +45,10 @@ impl Statement for WasRestoredTo {
         query_scalar!(
             r#"SELECT EXISTS (
                    SELECT FROM peers
-                   WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 AND restored_at IS NOT NULL
+                   WHERE user_id = $1 AND room_id = $2 AND peer_id = $3
+                     AND restored_at IS NOT NULL AND metadata_changed_at IS NOT NULL
+                     AND (coalesce(change_observed_at >= restored_at, true)
+                          OR change_id = restored_change OR restored_answered_at IS NOT NULL)
                ) AS "restored!""#,
             self.key.user_id.as_str(),
             self.key.room_id.as_str(),

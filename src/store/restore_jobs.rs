@@ -1,7 +1,7 @@
 //! The queue of automatic restores. A join adds a job, and one worker at a time has it on lease.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query, query_file};
+use sqlx::{PgConnection, query_file};
 
 use super::connections::Statement;
 use super::save::PeerWrite;
@@ -20,10 +20,11 @@ impl Store {
         limit: u16,
     ) -> Result<Vec<RestoreJob>, StoreError> {
         let take_jobs = TakeJobs { now, until, limit };
-        self.others.execute(take_jobs).await
+        self.background.execute(take_jobs).await
     }
 
-    /// Postpones a job to `due`, if its lease was not taken over.
+    /// Puts a job back until `due`, if its lease was not taken over. With `wakeable`, a leave of the
+    /// user makes it due at once; so does one that was reported since the job was taken.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -31,17 +32,14 @@ impl Store {
         &self,
         job: &RestoreJob,
         due: Timestamp,
+        wakeable: bool,
     ) -> Result<(), StoreError> {
-        let job = job.clone();
-        self.others.execute(PostponeJob { job, due }).await
-    }
-
-    /// Deletes a job, if its lease was not taken over.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn finish_restore_job(&self, job: &RestoreJob) -> Result<(), StoreError> {
-        self.others.execute(FinishJob { job: job.clone() }).await
+        let postpone_job = PostponeJob {
+            job: job.clone(),
+            due,
+            wakeable,
+        };
+        self.background.execute(postpone_job).await
     }
 }
 
@@ -75,6 +73,20 @@ pub(super) async fn queue_restore_jobs(
     Ok(())
 }
 
+/// Makes the jobs due that wait for an event of these users: a leave of theirs is being saved.
+pub(super) async fn wake_restore_jobs(
+    connection: &mut PgConnection,
+    user_ids: &[&str],
+) -> Result<(), sqlx::Error> {
+    query_file!(
+        "src/store/queries/wake_restore_jobs.sql",
+        user_ids as &[&str]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 struct TakeJobs {
     now: Timestamp,
     until: Timestamp,
@@ -100,6 +112,9 @@ impl Statement for TakeJobs {
                     key: rows::key(&row.user_id, &row.room_id, &row.peer_id)?,
                     queued_at: row.queued_at.into(),
                     attempts: row.attempts,
+                    wakes: row.wakes,
+                    not_found_since: row.not_found_since.map(Into::into),
+                    ghost_checks: row.ghost_checks,
                 })
             })
             .collect()
@@ -109,42 +124,24 @@ impl Statement for TakeJobs {
 struct PostponeJob {
     job: RestoreJob,
     due: Timestamp,
+    wakeable: bool,
 }
 
 impl Statement for PostponeJob {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        query!(
-            "UPDATE restore_jobs SET due_at = $5
-             WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 AND attempts = $4",
+        query_file!(
+            "src/store/queries/postpone_restore_job.sql",
             self.job.key.user_id.as_str(),
             self.job.key.room_id.as_str(),
             self.job.key.peer_id.as_str(),
             self.job.attempts,
-            self.due.to_utc()
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
-}
-
-struct FinishJob {
-    job: RestoreJob,
-}
-
-impl Statement for FinishJob {
-    type Output = ();
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        query!(
-            "DELETE FROM restore_jobs
-             WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 AND attempts = $4",
-            self.job.key.user_id.as_str(),
-            self.job.key.room_id.as_str(),
-            self.job.key.peer_id.as_str(),
-            self.job.attempts
+            self.due.to_utc(),
+            self.wakeable,
+            self.job.wakes,
+            self.job.not_found_since.map(Timestamp::to_utc),
+            self.job.ghost_checks
         )
         .execute(connection)
         .await?;

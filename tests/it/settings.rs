@@ -219,6 +219,10 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     ),
     (&[("REJOIN_RESTORE_WINDOW", "10")], WINDOW),
     (&[("REJOIN_RESTORE_WINDOW", "0s")], WINDOW),
+    (
+        &[("REJOIN_RESTORE_SCOPE", "lobby")],
+        "REJOIN_RESTORE_SCOPE should be room or any.",
+    ),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
     (

@@ -8,5 +8,7 @@ mod policy;
 mod record;
 
 pub use mark::{ChangeId, RestoreMark};
-pub use policy::{Decision, NewPeer, RestorePolicy, RestoreWhen};
-pub use record::{Claim, Requester, RestoreJob, RestoreOutcome, ResumeRecord, SkipReason};
+pub use policy::{Decision, NewPeer, RestorePolicy, RestoreScope, RestoreWhen};
+pub use record::{
+    Claim, GiveUpReason, Requester, RestoreJob, RestoreOutcome, ResumeRecord, SkipReason,
+};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Claimant, PeerKey, ProblemCode, SavedState, Timestamp};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::domain::{Claimant, PeerKey, ProblemCode, SavedState, Timestamp, UserId};
 
 /// An automatic restore that a worker has taken from the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,34 @@ pub struct RestoreJob {
     /// How often the job was taken, including now.
     /// Only the worker that took it last may finish it or put it back.
     pub attempts: i32,
+    /// How many leaves of the user had been reported when it was taken.
+    pub wakes: i32,
+    /// Since when 100ms has answered that the new peer is not there.
+    pub not_found_since: Option<Timestamp>,
+    /// How often 100ms answered what other peers the user has in the room.
+    pub ghost_checks: i32,
+}
+
+impl RestoreJob {
+    /// The id of its row in the log. Every attempt has the same, so that there is one row.
+    pub fn record_id(&self) -> Uuid {
+        let micros = self.queued_at.to_utc().timestamp_micros();
+        let mut digest = Sha256::new();
+        for part in [
+            self.key.user_id.as_str(),
+            self.key.room_id.as_str(),
+            self.key.peer_id.as_str(),
+        ] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.update(micros.to_be_bytes());
+        let random = digest.finalize()[..10]
+            .try_into()
+            .expect("a SHA-256 digest is longer than 10 bytes");
+        let millis = micros.max(0).unsigned_abs() / 1000;
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
 }
 
 /// Who has claimed a saved state, and when.
@@ -28,29 +59,67 @@ pub struct Claim {
 /// How a restore ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreOutcome {
+    /// None yet: the state is being sent.
+    Sending,
     /// 100ms accepted the state.
     Restored,
     /// The state was not sent.
     Skipped(SkipReason),
     /// Sending the state failed, or the peer could not be fetched.
     Failed(ProblemCode),
+    /// There was no state to send, or it was not to be sent.
+    GaveUp(GiveUpReason),
 }
 
 impl RestoreOutcome {
     /// The name in the database and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Sending => "sending",
             Self::Restored => "restored",
             Self::Skipped(reason) => reason.as_str(),
             Self::Failed(_) => "failed",
+            Self::GaveUp(_) => "gave-up",
         }
     }
 
-    /// The problem code of a failure.
-    pub fn problem(self) -> Option<ProblemCode> {
+    /// The problem code of a failure, or why a restore was given up.
+    pub fn problem(self) -> Option<&'static str> {
         match self {
-            Self::Failed(code) => Some(code),
-            Self::Restored | Self::Skipped(_) => None,
+            Self::Failed(code) => Some(code.as_str()),
+            Self::GaveUp(reason) => Some(reason.as_str()),
+            Self::Sending | Self::Restored | Self::Skipped(_) => None,
+        }
+    }
+}
+
+/// Why an automatic restore was given up. The first three are also what it waits for until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUpReason {
+    /// No state is saved.
+    NothingSaved,
+    /// The drop of the state's peer was not reported.
+    DropNotReported,
+    /// Another peer of the user is connected, and may have a newer state.
+    NewerPeer,
+    /// The state's peer left by itself.
+    Left,
+    /// The state's peer was removed.
+    Kicked,
+    /// The state's peer ended too long ago.
+    OutsideWindow,
+}
+
+impl GiveUpReason {
+    /// The name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NothingSaved => "nothing-saved",
+            Self::DropNotReported => "drop-not-reported",
+            Self::NewerPeer => "newer-peer-connected",
+            Self::Left => "left",
+            Self::Kicked => "kicked",
+            Self::OutsideWindow => "outside-window",
         }
     }
 }
@@ -105,10 +174,14 @@ pub enum Requester {
 /// What is recorded of every restore and claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumeRecord {
+    /// The id of its row.
+    pub id: Uuid,
     /// When.
     pub at: Timestamp,
-    /// The saved state.
-    pub state: SavedState,
+    /// The user.
+    pub user_id: UserId,
+    /// The saved state. Only an automatic restore that is given up may have none.
+    pub state: Option<SavedState>,
     /// The peer that it was for, if any.
     pub to: Option<PeerKey>,
     /// Who asked.

@@ -5,41 +5,37 @@
 
 use super::RestoreError;
 use crate::domain::{
-    Decision, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy, RestoreWhen,
-    ResumeRecord, SavedState, Source, Timestamp,
+    Decision, GiveUpReason, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy,
+    RestoreScope, RestoreWhen, ResumeRecord, SavedState, SkipReason, Source, Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::Service;
 use crate::store::{ResumeQuery, StoreError};
 
-/// How often 100ms is asked whether a ghost has a state that was never observed.
+/// How often 100ms is asked whether a ghost has a state that was never observed. What 100ms does
+/// not answer does not count.
 const MAX_GHOST_CHECKS: i32 = 5;
+
+/// What an attempt at a job came to.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// The state that it was about, if any is known.
+    pub(super) state: Option<SavedState>,
+    /// How far the job has come.
+    pub(super) progress: Progress,
+}
 
 /// How far a job has come.
 #[derive(Debug)]
 pub(super) enum Progress {
-    /// It is done, whatever the outcome.
-    Done,
-    /// It needs another attempt.
-    Waiting(WaitReason),
-}
-
-/// What a job waits for.
-#[derive(Debug)]
-pub(super) enum WaitReason {
-    /// A state, or the drop of the state's peer, has not been reported yet.
-    State,
-    /// The new peer cannot be fetched yet.
-    Peer(Failure),
+    /// It is done.
+    Done(RestoreOutcome),
+    /// It waits for a report: of a state, or of a leave.
+    Waiting(GiveUpReason),
+    /// The new peer cannot be fetched yet, or no longer.
+    NotFound(HmsError),
     /// 100ms fails.
-    Upstream(Failure),
-}
-
-/// A state that could not be sent yet, and why.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) state: Box<SavedState>,
-    pub(super) error: HmsError,
+    UpstreamFails(HmsError),
 }
 
 /// The new peer, as it was just fetched.
@@ -57,69 +53,81 @@ impl Service {
     /// [`RestoreError::Store`].
     pub(super) async fn attempt_restore(
         &self,
-        job: &RestoreJob,
+        job: &mut RestoreJob,
         policy: RestorePolicy,
-    ) -> Result<Progress, RestoreError> {
-        let (state, decision) = self.decide(job, policy, false).await?;
-        let known = match decision {
-            Decision::Restore | Decision::Skip(_) => state,
-            Decision::AlreadyThere | Decision::GiveUp => return Ok(Progress::Done),
-            Decision::Wait if may_check_ghosts(job, policy) => None,
-            Decision::Wait => return Ok(Progress::Waiting(WaitReason::State)),
-        };
+    ) -> Result<Attempt, RestoreError> {
+        let (state, decision) = self.decide(job, policy, None).await?;
+        if decision != Decision::Fetch {
+            return self.settle(job, state, decision).await;
+        }
         let fetched = match self.fetch_and_save(job, policy).await {
             Ok(fetched) => fetched,
-            Err(RestoreError::Upstream(error)) => return Ok(waiting(error, known)),
+            Err(RestoreError::Upstream(error)) => {
+                let progress = progress_after(job, error, self.now());
+                return Ok(Attempt { state, progress });
+            }
             Err(error) => return Err(error),
         };
-        let (state, decision) = self.decide(job, policy, fetched.has_metadata).await?;
-        let Some(state) = state else {
-            return Ok(Progress::Waiting(WaitReason::State));
-        };
-        match decision {
-            Decision::Wait => return Ok(Progress::Waiting(WaitReason::State)),
-            Decision::GiveUp => {}
-            Decision::AlreadyThere => self.record_earlier_attempt(job, &state, known).await?,
-            Decision::Skip(reason) => {
-                let record = automatic_record(job, state, self.now());
-                self.record(&record, RestoreOutcome::Skipped(reason))
-                    .await?;
+        job.not_found_since = None;
+        let has_metadata = Some(fetched.has_metadata);
+        match self.decide(job, policy, has_metadata).await? {
+            (Some(state), Decision::Restore) => {
+                self.send_automatically(job, state, fetched.observed_at)
+                    .await
             }
-            Decision::Restore => {
-                return self
-                    .send_automatically(job, state, fetched.observed_at)
-                    .await;
-            }
+            (state, decision) => self.settle(job, state, decision).await,
         }
-        Ok(Progress::Done)
+    }
+
+    /// Does what was decided where nothing is to be sent.
+    async fn settle(
+        &self,
+        job: &RestoreJob,
+        state: Option<SavedState>,
+        decision: Decision,
+    ) -> Result<Attempt, RestoreError> {
+        let skipped = |reason| Progress::Done(RestoreOutcome::Skipped(reason));
+        let progress = match decision {
+            Decision::Wait(reason) => Progress::Waiting(reason),
+            Decision::GiveUp(reason) => Progress::Done(RestoreOutcome::GaveUp(reason)),
+            Decision::Skip => skipped(SkipReason::AlreadyHasMetadata),
+            Decision::AlreadyThere => match &state {
+                Some(state) if self.was_sent(job, state).await? => {
+                    Progress::Done(RestoreOutcome::Restored)
+                }
+                _ => skipped(SkipReason::SamePeer),
+            },
+            // Both are followed up by the caller.
+            Decision::Fetch | Decision::Restore => Progress::Waiting(GiveUpReason::NothingSaved),
+        };
+        Ok(Attempt { state, progress })
+    }
+
+    /// Whether an earlier attempt has sent the state that the new peer has, and did not learn or
+    /// did not live to record that it arrived.
+    async fn was_sent(&self, job: &RestoreJob, there: &SavedState) -> Result<bool, StoreError> {
+        self.store.find_sent_restores(&job.key, there.change).await
     }
 
     async fn send_automatically(
         &self,
-        job: &RestoreJob,
+        job: &mut RestoreJob,
         state: SavedState,
         observed_at: Timestamp,
-    ) -> Result<Progress, RestoreError> {
-        let record = automatic_record(job, state, self.now());
-        match self.send(&job.key, observed_at, &record, false).await {
-            Ok(()) => Ok(Progress::Done),
-            Err(RestoreError::Upstream(error)) => Ok(waiting(error, Some(record.state))),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Records that a job is given up.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(super) async fn record_failure(
-        &self,
-        job: &RestoreJob,
-        failure: Failure,
-    ) -> Result<(), StoreError> {
-        let record = automatic_record(job, *failure.state, self.now());
-        self.record(&record, RestoreOutcome::Failed(failure.error.code()))
-            .await
+    ) -> Result<Attempt, RestoreError> {
+        // Before sending, so that whatever becomes of this process there is a trace.
+        let record = automatic_record(job, Some(state.clone()), self.now());
+        self.store.begin_automatic_restore(record.clone()).await?;
+        let progress = match self.send(&job.key, observed_at, &state, false).await {
+            Ok(()) => {
+                super::record_time_from_drop(&state, record.at);
+                Progress::Done(RestoreOutcome::Restored)
+            }
+            Err(RestoreError::Upstream(error)) => progress_after(job, error, self.now()),
+            Err(error) => return Err(error),
+        };
+        let state = Some(state);
+        Ok(Attempt { state, progress })
     }
 
     /// The user's saved state, and what to do about the job's peer.
@@ -127,25 +135,28 @@ impl Service {
         &self,
         job: &RestoreJob,
         policy: RestorePolicy,
-        has_metadata: bool,
+        has_metadata: Option<bool>,
     ) -> Result<(Option<SavedState>, Decision), StoreError> {
-        let state = self.resume(ResumeQuery::of_user(&job.key.user_id)).await?;
+        let room_id = Some(&job.key.room_id).filter(|_| policy.scope == RestoreScope::Room);
+        let query = ResumeQuery {
+            room_id: room_id.cloned(),
+            ..ResumeQuery::of_user(&job.key.user_id)
+        };
+        let state = self.resume(query).await?;
         let new_peer = NewPeer {
             key: &job.key,
             has_metadata,
+            may_check_ghosts: job.ghost_checks < MAX_GHOST_CHECKS,
         };
         let decision = policy.decide(state.as_ref(), new_peer, self.now());
         Ok((state, decision))
     }
 
-    /// Fetches the new peer and saves it.
-    ///
-    /// Where any state is restored, the user's other peers in the room too: a ghost among them may
-    /// have changed since it was last observed. Where only drops are restored, not: an observation
-    /// of the ghost would say that it is connected after all.
+    /// Fetches the new peer and saves it. Where any state is restored, the user's other peers in
+    /// the room too.
     async fn fetch_and_save(
         &self,
-        job: &RestoreJob,
+        job: &mut RestoreJob,
         policy: RestorePolicy,
     ) -> Result<FetchedPeer, RestoreError> {
         let PeerKey {
@@ -156,6 +167,7 @@ impl Service {
         let (source, fetched) = match policy.when {
             RestoreWhen::Always => {
                 let fetched = self.hms.peers(room_id, Some(user_id), None).await?;
+                job.ghost_checks += 1;
                 (Source::Room, fetched)
             }
             RestoreWhen::Dropped => {
@@ -172,37 +184,22 @@ impl Service {
             has_metadata: has_metadata.ok_or(HmsError::PeerNotFound)?,
         })
     }
-
-    /// The new peer has a state of its own. Where it is the one that was to be restored, an earlier
-    /// attempt has sent it and did not live to record it.
-    async fn record_earlier_attempt(
-        &self,
-        job: &RestoreJob,
-        there: &SavedState,
-        known: Option<SavedState>,
-    ) -> Result<(), StoreError> {
-        match known {
-            Some(sent) if sent.change == there.change => {
-                let record = automatic_record(job, sent, self.now());
-                self.record(&record, RestoreOutcome::Restored).await
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-fn automatic_record(job: &RestoreJob, state: SavedState, now: Timestamp) -> ResumeRecord {
+/// The row of a job in the log.
+pub(super) fn automatic_record(
+    job: &RestoreJob,
+    state: Option<SavedState>,
+    now: Timestamp,
+) -> ResumeRecord {
     ResumeRecord {
+        id: job.record_id(),
         at: now,
+        user_id: job.key.user_id.clone(),
         state,
         to: Some(job.key.clone()),
         requester: Requester::Join,
     }
-}
-
-/// Whether to ask 100ms for a state that was never observed.
-fn may_check_ghosts(job: &RestoreJob, policy: RestorePolicy) -> bool {
-    policy.when == RestoreWhen::Always && job.attempts <= MAX_GHOST_CHECKS
 }
 
 /// Whether the peer has metadata; none where it is not among these peers.
@@ -213,16 +210,12 @@ fn has_metadata(peers: &[UpstreamPeer], key: &PeerKey) -> Option<bool> {
     peer.map(UpstreamPeer::has_metadata)
 }
 
-fn waiting(error: HmsError, state: Option<SavedState>) -> Progress {
-    let Some(state) = state else {
-        return Progress::Waiting(WaitReason::State);
-    };
-    let failure = Failure {
-        state: Box::new(state),
-        error,
-    };
-    Progress::Waiting(match failure.error {
-        HmsError::PeerNotFound | HmsError::RoomNotActive => WaitReason::Peer(failure),
-        _ => WaitReason::Upstream(failure),
-    })
+fn progress_after(job: &mut RestoreJob, error: HmsError, now: Timestamp) -> Progress {
+    match error {
+        HmsError::PeerNotFound | HmsError::RoomNotActive => {
+            job.not_found_since.get_or_insert(now);
+            Progress::NotFound(error)
+        }
+        error => Progress::UpstreamFails(error),
+    }
 }

@@ -7,6 +7,8 @@
 mod automatic;
 mod worker;
 
+use uuid::Uuid;
+
 use super::Service;
 use super::snapshot::key_of;
 use crate::domain::{
@@ -98,32 +100,27 @@ impl Service {
             Some(peer_id) => Some(self.fetch_target(&request, peer_id).await?),
             None => None,
         };
-        let state = self.state_for(&request, target.as_ref()).await?;
-        if let Some(observation) = target
-            .as_ref()
-            .and_then(|target| target.observation.clone())
-        {
-            self.store.save(observation).await?;
-        }
-        let Some(state) = state else {
+        let Some(state) = self.find_and_save(&request, target.as_ref()).await? else {
             return nothing_saved(target.as_ref());
         };
         let record = ResumeRecord {
+            id: Uuid::now_v7(),
             at: self.now(),
-            state,
+            user_id: request.user_id.clone(),
+            state: Some(state.clone()),
             to: target.as_ref().map(|target| target.key.clone()),
             requester: request.requester.clone(),
         };
         let claim = match &request.claimed_by {
-            Some(claimant) => Some(self.claim(&record, claimant).await?),
+            Some(claimant) => Some(self.claim(&state, &record, claimant).await?),
             None => None,
         };
         let skipped = match &target {
-            Some(target) => self.restore_to(target, &record, &request).await?,
+            Some(target) => self.restore_to(target, &state, record, &request).await?,
             None => None,
         };
         Ok(RestoreResult {
-            state: Some(record.state),
+            state: Some(state),
             skipped,
             restored: target.is_some() && skipped.is_none(),
             claim,
@@ -164,9 +161,11 @@ impl Service {
         Ok(state.ok_or(RestoreError::RoomUnknown)?.key.room_id)
     }
 
-    /// The state to send. With `overwrite`, the peer's own state does not count, unless a state was
-    /// sent to that peer before: then the player has set what it has now.
-    async fn state_for(
+    /// The state to send, as it was before the target was fetched; saves the target.
+    ///
+    /// With `overwrite`, the target's own state does not count, unless a state arrived at it
+    /// before: then the player has set what it has now. That the state was sent is no proof.
+    async fn find_and_save(
         &self,
         request: &RestoreRequest,
         target: Option<&Target>,
@@ -175,23 +174,29 @@ impl Service {
             room_id: request.room_id.clone(),
             ..ResumeQuery::of_user(&request.user_id)
         };
-        if request.overwrite
-            && let Some(target) = target
-            && !self.store.was_restored_to(&target.key).await?
-        {
-            let of_other_peers = ResumeQuery {
-                exclude_peer_id: Some(target.key.peer_id.clone()),
-                ..of_any_peer.clone()
-            };
-            if let Some(state) = self.resume(of_other_peers).await? {
-                return Ok(Some(state));
-            }
+        let state = self.resume(of_any_peer.clone()).await?;
+        let Some(target) = target else {
+            return Ok(state);
+        };
+        if let Some(observation) = target.observation.clone() {
+            self.store.save(observation).await?;
         }
-        self.resume(of_any_peer).await
+        if !request.overwrite {
+            return Ok(state);
+        }
+        if self.store.was_restored_to(&target.key).await? {
+            return self.resume(of_any_peer).await;
+        }
+        let of_other_peers = ResumeQuery {
+            exclude_peer_id: Some(target.key.peer_id.clone()),
+            ..of_any_peer
+        };
+        Ok(self.resume(of_other_peers).await?.or(state))
     }
 
     async fn claim(
         &self,
+        state: &SavedState,
         record: &ResumeRecord,
         claimant: &Claimant,
     ) -> Result<Claim, RestoreError> {
@@ -207,40 +212,50 @@ impl Service {
         count_claim("claimed");
         // With a peer to restore to, the player has the state only once it is restored.
         if record.to.is_none() {
-            record_time_from_drop(record);
+            record_time_from_drop(state, record.at);
         }
         Ok(claim)
     }
 
     /// Sends the state to the target, unless there is a reason to skip it, and records what
-    /// happened.
+    /// happened: before the state is sent, and again with the outcome.
     async fn restore_to(
         &self,
         target: &Target,
-        record: &ResumeRecord,
+        state: &SavedState,
+        record: ResumeRecord,
         request: &RestoreRequest,
     ) -> Result<Option<SkipReason>, RestoreError> {
-        let skipped = SkipReason::of_request(
-            &record.state,
-            &target.key,
-            target.has_metadata,
-            request.overwrite,
-        );
+        let skipped =
+            SkipReason::of_request(state, &target.key, target.has_metadata, request.overwrite);
         if let Some(reason) = skipped {
+            if reason == SkipReason::SamePeer {
+                self.store
+                    .find_sent_restores(&target.key, state.change)
+                    .await?;
+            }
             self.record(record, RestoreOutcome::Skipped(reason)).await?;
             return Ok(skipped);
         }
+        self.store
+            .record_restore(record.clone(), RestoreOutcome::Sending)
+            .await?;
         let sent = self
-            .send(&target.key, target.observed_at, record, request.with_role)
+            .send(&target.key, target.observed_at, state, request.with_role)
             .await;
-        if let Err(RestoreError::Upstream(error)) = &sent {
-            self.record(record, RestoreOutcome::Failed(error.code()))
-                .await?;
+        let outcome = match &sent {
+            Ok(()) => RestoreOutcome::Restored,
+            Err(RestoreError::Upstream(error)) => RestoreOutcome::Failed(error.code()),
+            Err(_) => return sent.map(|()| None),
+        };
+        if sent.is_ok() {
+            record_time_from_drop(state, record.at);
         }
+        self.record(record, outcome).await?;
         sent.map(|()| None)
     }
 
-    /// Sends the record's state to a peer that was observed and saved just before, and records it.
+    /// Sends the state to a peer that was observed and saved just before.
     ///
     /// # Errors
     /// [`RestoreError::Upstream`], after which the peer may or may not have the state. The mark on
@@ -249,16 +264,16 @@ impl Service {
         &self,
         to: &PeerKey,
         observed_at: Timestamp,
-        record: &ResumeRecord,
+        state: &SavedState,
         with_role: bool,
     ) -> Result<(), RestoreError> {
-        let mark = RestoreMark::new(&record.state, self.now(), observed_at);
+        let mark = RestoreMark::new(state, self.now(), observed_at);
         let restoring = Report::Restoring {
             key: to.clone(),
             mark,
         };
         self.store.report(restoring).await?;
-        let update = update_with(&record.state, with_role);
+        let update = update_with(state, with_role);
         let Fetched { sent_at, value } = self
             .hms
             .update_peer(&to.room_id, &to.peer_id, &update)
@@ -275,17 +290,16 @@ impl Service {
             };
             self.store.report(restored).await?;
         }
-        record_time_from_drop(record);
-        Ok(self.record(record, RestoreOutcome::Restored).await?)
+        Ok(())
     }
 
     async fn record(
         &self,
-        record: &ResumeRecord,
+        record: ResumeRecord,
         outcome: RestoreOutcome,
     ) -> Result<(), StoreError> {
         count_restore(record.requester == Requester::Join, outcome);
-        self.store.record_restore(record.clone(), outcome).await
+        self.store.record_restore(record, outcome).await
     }
 }
 
@@ -324,13 +338,12 @@ fn count_restore(automatic: bool, outcome: RestoreOutcome) {
 }
 
 /// Records in a metric how long the player was without their state.
-fn record_time_from_drop(record: &ResumeRecord) {
-    if let Some(dropped_at) = record.state.dropped_at() {
+fn record_time_from_drop(state: &SavedState, at: Timestamp) {
+    if let Some(dropped_at) = state.dropped_at() {
         #[expect(
             clippy::cast_precision_loss,
             reason = "a histogram needs no exact times"
         )]
-        metrics::histogram!(DROP_TO_RESUME_SECONDS)
-            .record(record.at.seconds_since(dropped_at) as f64);
+        metrics::histogram!(DROP_TO_RESUME_SECONDS).record(at.seconds_since(dropped_at) as f64);
     }
 }

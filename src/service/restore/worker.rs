@@ -1,29 +1,37 @@
 //! The restore worker: takes the jobs that joins have queued, and attempts each until it is done.
 //!
 //! Any replica's worker takes any job, for a lease. Should the worker die, another takes the job
-//! when the lease ends.
+//! when the lease ends. Every job is a task of its own. One that waits for a leave is made due by
+//! that leave, and looks again by itself only now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::automatic::{Progress, WaitReason};
+use super::automatic::{Attempt, Progress, automatic_record};
+use super::count_restore;
 use crate::backoff::Backoff;
-use crate::domain::{RestoreJob, RestorePolicy};
+use crate::domain::{
+    ProblemCode, RestoreJob, RestoreOutcome, RestorePolicy, SavedState, Timestamp,
+};
+use crate::hms::HmsError;
 use crate::service::{RestoreError, Service};
 use crate::store::StoreError;
 
-/// How many jobs one worker runs at the same time.
-const MAX_CONCURRENT_JOBS: u16 = 16;
+/// How many jobs one worker runs at the same time. Each has at most one request to 100ms in flight,
+/// so this leaves a quarter of the client's permits to those who ask for something now.
+const MAX_CONCURRENT_JOBS: usize = 48;
+/// How many jobs are taken at once, except where fewer are running or due.
+const MIN_TAKEN: usize = 12;
 /// How long an idle worker waits before it looks for jobs, unless it is woken.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a job waits for its peer: 100ms reports a join before the peer can be fetched.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a job waits for its peer, once 100ms has answered that it is not there: 100ms reports a
+/// join before the peer can be fetched.
 const PEER_WAIT: TimeDelta = TimeDelta::seconds(30);
 /// How long a job waits for the state of the peer before, or for its drop: 100ms lists a ghost for
 /// about 60 s, and may retry its leave event for another 10.
@@ -35,6 +43,13 @@ const JOB_OVERHEAD: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(250),
     longest: Duration::from_secs(5),
+    factor: 2,
+    jitter: 0.25,
+};
+/// The pauses of a job that a leave makes due.
+const WAKEABLE_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(20),
     factor: 2,
     jitter: 0.25,
 };
@@ -50,9 +65,21 @@ pub struct RestoreWorker {
     budget: Duration,
 }
 
+/// What becomes of a job after an attempt.
+enum Next {
+    /// Another attempt.
+    Again {
+        due: Timestamp,
+        /// Whether a leave makes it due earlier.
+        wakeable: bool,
+    },
+    /// It ends.
+    End(RestoreOutcome),
+}
+
 impl RestoreWorker {
     /// A worker for this service, whose calls to 100ms take at most `upstream_timeout`. `wake` is
-    /// notified of new jobs.
+    /// notified of new jobs, and of leaves.
     pub fn new(
         service: Service,
         policy: RestorePolicy,
@@ -69,30 +96,38 @@ impl RestoreWorker {
 
     /// Works until `shutdown`, then finishes the attempts it has begun.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut running = FuturesUnordered::new();
+        let mut running = JoinSet::new();
         loop {
-            let running_jobs = u16::try_from(running.len()).unwrap_or(MAX_CONCURRENT_JOBS);
-            let capacity = MAX_CONCURRENT_JOBS - running_jobs;
-            let jobs = if capacity == 0 || shutdown.is_cancelled() {
-                Vec::new()
-            } else {
+            let capacity = MAX_CONCURRENT_JOBS - running.len();
+            let takes = capacity >= MIN_TAKEN && !shutdown.is_cancelled();
+            let jobs = if takes {
                 self.take_jobs(capacity).await
+            } else {
+                Vec::new()
             };
             // Where all of the capacity was used, more jobs may be due already.
-            let may_pause = jobs.len() < usize::from(capacity) && !shutdown.is_cancelled();
-            running.extend(jobs.into_iter().map(|job| self.work(job)));
+            let may_pause = jobs.len() < capacity && !shutdown.is_cancelled();
+            for job in jobs {
+                running.spawn(self.clone().work(job));
+            }
             tokio::select! {
                 () = shutdown.cancelled(), if running.is_empty() => return,
-                Some(()) = running.next() => {}
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "an attempt at a restore job panicked");
+                    }
+                }
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(POLL_INTERVAL), if may_pause => {}
             }
+            while running.try_join_next().is_some() {}
         }
     }
 
-    async fn take_jobs(&self, limit: u16) -> Vec<RestoreJob> {
+    async fn take_jobs(&self, limit: usize) -> Vec<RestoreJob> {
         let now = self.service.now();
         let lease = TimeDelta::from_std(self.budget + JOB_OVERHEAD).unwrap_or(STATE_WAIT);
+        let limit = u16::try_from(limit).unwrap_or(u16::MAX);
         let jobs = self
             .service
             .store
@@ -107,17 +142,26 @@ impl RestoreWorker {
         })
     }
 
-    async fn work(&self, job: RestoreJob) {
-        let attempt = self.service.attempt_restore(&job, self.policy);
+    async fn work(self, mut job: RestoreJob) {
+        let attempt = self.service.attempt_restore(&mut job, self.policy);
         let settled = match timeout(self.budget, attempt).await {
-            Ok(Ok(Progress::Done)) => self.service.store.finish_restore_job(&job).await,
-            Ok(Ok(Progress::Waiting(reason))) => self.wait(&job, reason).await,
+            Ok(Ok(Attempt { state, progress })) => {
+                let next = self.next(&job, state.as_ref(), progress);
+                self.settle(&job, state, next).await
+            }
             Ok(Err(RestoreError::Store(error))) => {
                 let reason = error.with_sources().to_string();
-                self.after_failure(&job, &reason).await
+                let code = ProblemCode::DatabaseUnavailable;
+                self.after_failure(&job, &reason, code).await
             }
-            Ok(Err(error)) => self.after_failure(&job, &error.to_string()).await,
-            Err(_) => self.after_failure(&job, "it took too long").await,
+            Ok(Err(error)) => {
+                self.after_failure(&job, &error.to_string(), ProblemCode::Internal)
+                    .await
+            }
+            Err(_) => {
+                let code = ProblemCode::UpstreamTimeout;
+                self.after_failure(&job, "it took too long", code).await
+            }
         };
         if let Err(error) = settled {
             tracing::warn!(
@@ -127,39 +171,107 @@ impl RestoreWorker {
         }
     }
 
-    /// Puts the job back, or ends it when it has waited long enough.
-    async fn wait(&self, job: &RestoreJob, reason: WaitReason) -> Result<(), StoreError> {
-        let (longest_wait, failure) = match reason {
-            WaitReason::State => (STATE_WAIT.min(self.policy.window), None),
-            WaitReason::Peer(failure) => (PEER_WAIT, Some(failure)),
-            WaitReason::Upstream(failure) => (self.policy.window, Some(failure)),
+    /// What becomes of the job: another attempt, or its end where it has waited long enough.
+    fn next(&self, job: &RestoreJob, state: Option<&SavedState>, progress: Progress) -> Next {
+        let now = self.service.now();
+        let retry = u32::try_from(job.attempts - 1).unwrap_or_default();
+        let after = |pause: Duration| now.shifted(TimeDelta::from_std(pause).unwrap_or(STATE_WAIT));
+        let (due, wakeable, deadline, outcome) = match progress {
+            Progress::Done(outcome) => return Next::End(outcome),
+            Progress::Waiting(reason) => (
+                after(WAKEABLE_BACKOFF.pause(retry)),
+                true,
+                job.queued_at.shifted(STATE_WAIT),
+                RestoreOutcome::GaveUp(reason),
+            ),
+            Progress::NotFound(error) => (
+                after(BACKOFF.pause(retry)),
+                false,
+                job.not_found_since.unwrap_or(now).shifted(PEER_WAIT),
+                RestoreOutcome::Failed(error.code()),
+            ),
+            Progress::UpstreamFails(error) => {
+                let expires_at = state.and_then(|state| self.policy.expires_at(state));
+                let deadline = expires_at.unwrap_or(job.queued_at.shifted(self.policy.window));
+                let pause = pause_after(&error, retry);
+                let outcome = RestoreOutcome::Failed(error.code());
+                (after(pause), false, deadline, outcome)
+            }
         };
-        if self.service.now() <= job.queued_at.shifted(longest_wait) {
-            return self.put_back(job).await;
+        if now > deadline || (!wakeable && due > deadline) {
+            return Next::End(outcome);
         }
-        if let Some(failure) = failure {
-            self.service.record_failure(job, failure).await?;
+        // The last look is at the deadline.
+        let due = due.min(deadline.shifted(TimeDelta::microseconds(1)));
+        Next::Again { due, wakeable }
+    }
+
+    async fn settle(
+        &self,
+        job: &RestoreJob,
+        state: Option<SavedState>,
+        next: Next,
+    ) -> Result<(), StoreError> {
+        match next {
+            Next::Again { due, wakeable } => {
+                self.service
+                    .store
+                    .postpone_restore_job(job, due, wakeable)
+                    .await
+            }
+            Next::End(outcome) => self.end(job, state, outcome).await,
         }
-        self.service.store.finish_restore_job(job).await
+    }
+
+    /// Ends the job, with its row in the log.
+    async fn end(
+        &self,
+        job: &RestoreJob,
+        state: Option<SavedState>,
+        outcome: RestoreOutcome,
+    ) -> Result<(), StoreError> {
+        let now = self.service.now();
+        let record = automatic_record(job, state, now);
+        self.service
+            .store
+            .finish_restore_job(job, record, outcome)
+            .await?;
+        count_restore(true, outcome);
+        tracing::info!(
+            outcome = outcome.as_str(),
+            problem = outcome.problem(),
+            attempts = job.attempts,
+            seconds = now.seconds_since(job.queued_at),
+            "an automatic restore ended"
+        );
+        Ok(())
     }
 
     /// Leaves the job to be due again when its lease ends, or ends it when the window is over.
-    async fn after_failure(&self, job: &RestoreJob, reason: &str) -> Result<(), StoreError> {
+    async fn after_failure(
+        &self,
+        job: &RestoreJob,
+        reason: &str,
+        code: ProblemCode,
+    ) -> Result<(), StoreError> {
         tracing::warn!(
             reason,
             attempts = job.attempts,
             "an attempt at a restore job failed"
         );
-        if self.service.now() <= job.queued_at.shifted(self.policy.window) {
+        let longest_wait = self.policy.window.max(STATE_WAIT);
+        if self.service.now() <= job.queued_at.shifted(longest_wait) {
             return Ok(());
         }
-        self.service.store.finish_restore_job(job).await
+        self.end(job, None, RestoreOutcome::Failed(code)).await
     }
+}
 
-    async fn put_back(&self, job: &RestoreJob) -> Result<(), StoreError> {
-        let retry = u32::try_from(job.attempts - 1).unwrap_or_default();
-        let pause = TimeDelta::from_std(BACKOFF.pause(retry)).unwrap_or_default();
-        let due = self.service.now().shifted(pause);
-        self.service.store.postpone_restore_job(job, due).await
+/// The pause after a failure of 100ms: at least what it asks for.
+fn pause_after(error: &HmsError, retry: u32) -> Duration {
+    let pause = BACKOFF.pause(retry);
+    match error {
+        HmsError::RateLimited { retry_after } => pause.max(*retry_after),
+        _ => pause,
     }
 }

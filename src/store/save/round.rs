@@ -11,7 +11,7 @@ use super::recent_writes::RecentWrites;
 use super::write::{Written, write_peers};
 use crate::domain::{PeerKey, Report, Rules};
 use crate::store::connections::Statement;
-use crate::store::restore_jobs::queue_restore_jobs;
+use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 
 /// Saves the pending reports of a batch, except those of peers whose baseline does not hold.
 pub(super) struct SaveRound<'a> {
@@ -146,21 +146,36 @@ impl SaveRound<'_> {
     }
 }
 
-/// Writes new states, and queues the restores that joins request, both or neither. Returns the
-/// writes that are settled, and the peers that were changed or erased meanwhile.
+/// Writes new states, queues the restores that joins request and wakes those that wait for a leave:
+/// all or nothing. Returns the writes that are settled, and the peers that were changed or erased
+/// meanwhile.
 async fn write_with_jobs(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,
 ) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
     let requests_restore = |peer_write: &PeerWrite| peer_write.restore_requested_at.is_some();
-    if !peer_writes.iter().any(requests_restore) {
+    let has_jobs = |peer_write| requests_restore(peer_write) || is_of_ended(peer_write);
+    if !peer_writes.iter().any(has_jobs) {
         return write_new_states(connection, peer_writes).await;
     }
     let mut transaction = connection.begin().await?;
     let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
     queue_restore_jobs(&mut transaction, &settled).await?;
+    let ended = settled
+        .iter()
+        .filter(|peer_write| is_of_ended(peer_write))
+        .map(|peer_write| peer_write.key.user_id.as_str());
+    wake_restore_jobs(&mut transaction, &ended.collect::<Vec<_>>()).await?;
     transaction.commit().await?;
     Ok((settled, overtaken))
+}
+
+/// Whether a peer that has ended is written.
+fn is_of_ended(peer_write: &PeerWrite) -> bool {
+    peer_write
+        .new_state
+        .as_ref()
+        .is_some_and(|state| state.presence.ended.is_some())
 }
 
 /// Writes new states. As [`write_with_jobs`].

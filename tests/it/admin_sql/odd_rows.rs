@@ -6,6 +6,7 @@ use rejoin::domain::{
     Timestamp, Tracks, UserId,
 };
 use rejoin::store::Store;
+use uuid::Uuid;
 
 use crate::support::store::saved_state;
 
@@ -187,8 +188,10 @@ async fn resumes(store: &Store, user: &UserId) {
         ..state.key.clone()
     };
     let record = |time: &str, requester: Requester| ResumeRecord {
+        id: Uuid::now_v7(),
         at: at(time),
-        state: state.clone(),
+        user_id: user.clone(),
+        state: Some(state.clone()),
         to: Some(to.clone()),
         requester,
     };

@@ -1,6 +1,6 @@
 //! The roles of `docs/operations.md`, created as the page says.
 
-use rejoin::domain::RoomId;
+use rejoin::domain::{ChangeId, GiveUpReason, Requester, RestoreOutcome, ResumeRecord, RoomId};
 use rejoin::store::{Span, Store, StoreConfig};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
@@ -148,8 +148,23 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     let [job] = jobs.as_slice() else {
         panic!("{jobs:?}")
     };
-    service.postpone_restore_job(job, now).await.unwrap();
-    service.finish_restore_job(job).await.unwrap();
+    service.postpone_restore_job(job, now, true).await.unwrap();
+    let change = ChangeId::from_uuid(Uuid::nil());
+    let found = service.find_sent_restores(&job.key, change).await;
+    assert!(!found.unwrap());
+    let record = ResumeRecord {
+        id: job.record_id(),
+        at: now,
+        user_id: user.clone(),
+        state: None,
+        to: Some(job.key.clone()),
+        requester: Requester::Join,
+    };
+    let begun = service.begin_automatic_restore(record.clone()).await;
+    begun.unwrap();
+    let gave_up = RestoreOutcome::GaveUp(GiveUpReason::NothingSaved);
+    let finished = service.finish_restore_job(job, record, gave_up).await;
+    finished.unwrap();
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
     service.ping().await.unwrap();
@@ -162,7 +177,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     for forbidden in [
         "DELETE FROM peers",
         "DELETE FROM resumes",
-        "UPDATE resumes SET outcome = 'restored'",
+        "UPDATE resumes SET claimed_by = 'me'",
         "TRUNCATE snapshots",
         "DROP TABLE snapshots",
         "CREATE TABLE mine ()",

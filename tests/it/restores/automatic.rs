@@ -12,7 +12,7 @@ use crate::support::webhooks::send_webhooks;
 use crate::support::world::{ROOM, Replica, Setup, World};
 
 /// A world whose 100ms sends webhooks to a replica that restores these states automatically.
-async fn world(which: &str) -> (World, Replica) {
+pub(super) async fn world(which: &str) -> (World, Replica) {
     let world = World::new().await;
     let app = replica(&world, which).await;
     send_webhooks(&world.sim, &app.base);
@@ -37,7 +37,7 @@ async fn play_and_drop(world: &World, leave_at: LeaveAt) {
 }
 
 /// Waits until 100ms has delivered every event.
-async fn all_delivered(world: &World) {
+pub(super) async fn all_delivered(world: &World) {
     until(world, "every event is delivered", async || {
         world.sim.pending_deliveries() == 0
     })
@@ -57,14 +57,14 @@ async fn until(world: &World, what: &str, condition: impl AsyncFn() -> bool) {
     }
 }
 
-async fn jobs(pool: &PgPool) -> i64 {
+pub(super) async fn jobs(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM restore_jobs")
         .fetch_one(pool)
         .await
         .unwrap()
 }
 
-async fn assert_one_job_waits(world: &World) {
+pub(super) async fn assert_one_job_waits(world: &World) {
     assert_eq!(
         (
             jobs(&world.database.pool().await).await,
@@ -74,12 +74,12 @@ async fn assert_one_job_waits(world: &World) {
     );
 }
 
-async fn until_jobs_are_done(world: &World) {
+pub(super) async fn until_jobs_are_done(world: &World) {
     let pool = world.database.pool().await;
     until(world, "the jobs are done", async || jobs(&pool).await == 0).await;
 }
 
-async fn until_restored(world: &World, peer: &str) {
+pub(super) async fn until_restored(world: &World, peer: &str) {
     until(world, "the state is back", async || {
         world.metadata_of(peer) == "hp 71"
     })

@@ -2,6 +2,8 @@
 
 mod automatic;
 mod claims;
+mod knowledge;
+mod overwriting;
 mod process;
 
 use hms_sim::{Fault, FaultRule, Operation, Update, WireMetadata};
