@@ -129,7 +129,10 @@ impl Dispatcher {
             if !event.lost
                 && Rng::keyed(self.inner.seed, &format!("again {}", event.key)).percent(30)
             {
-                deliver(&self.inner, index, index + 1).await;
+                // Where it stands is not documented.
+                let mut value = event.value.clone();
+                value["is_replay"] = true.into();
+                send(&self.inner, index, index + 1, value.to_string().into()).await;
             }
         }
     }
@@ -190,6 +193,10 @@ fn take(inner: &Arc<Inner>, body: Bytes) {
 /// One attempt. Whether it was answered 200.
 async fn deliver(inner: &Inner, index: usize, replica: usize) -> bool {
     let body = inner.events.lock().unwrap()[index].body.clone();
+    send(inner, index, replica, body).await
+}
+
+async fn send(inner: &Inner, index: usize, replica: usize, body: Bytes) -> bool {
     let sent = Utc::now();
     let answer = inner.client.webhook(replica, body).await;
     let span = Span {

@@ -36,7 +36,7 @@ type Check = fn(&Known) -> Vec<String>;
 
 pub(crate) fn check(known: &Known) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let checks: [(&'static str, Check); 12] = [
+    let checks: [(&'static str, Check); 13] = [
         ("documented", |known| known.odd.clone()),
         ("errors", |known| known.errors.clone()),
         ("acknowledged", acknowledged),
@@ -49,6 +49,7 @@ pub(crate) fn check(known: &Known) -> Vec<Broken> {
         ("erased", erased),
         ("agreement", agreement),
         ("size", size),
+        ("again", |known| known.unrestored.clone()),
     ];
     for (invariant, check) in checks {
         // The first of each kind says enough.
@@ -289,7 +290,9 @@ fn claims(known: &Known) -> Vec<String> {
             .or_default()
             .insert(&claim.claimant);
         let stored = known.resumes.iter().any(|row| {
-            row.user == user_id(claim.user) && row.claimed_by.as_deref() == Some(&claim.claimant)
+            row.kind == "claim"
+                && row.user == user_id(claim.user)
+                && row.claimed_by.as_deref() == Some(&claim.claimant)
         });
         if !stored {
             wrong.push(format!(
@@ -379,7 +382,7 @@ fn unexplained(known: &Known, join: &crate::dispatcher::Event) -> Option<String>
     let explained = known
         .resumes
         .iter()
-        .any(|row| row.kind == "restore" && row.to.as_ref() == Some(&key));
+        .any(|row| row.automatic && row.to.as_ref() == Some(&key));
     (told + seen > 0 && !explained).then(|| {
         let has = known.present.get(&key);
         let rows: Vec<_> = known.resumes.iter().filter(|row| row.automatic).map(|row| (&row.to, &row.outcome)).collect();

@@ -50,6 +50,8 @@ pub(crate) struct Journal {
     pub(crate) rows: Mutex<Vec<AckedRow>>,
     pub(crate) claims: Mutex<Vec<AckedClaim>>,
     pub(crate) odd: Mutex<Vec<String>>,
+    /// Restores that were said to be there and are not.
+    pub(crate) unrestored: Mutex<Vec<String>>,
     /// Erasures: the user, and from when to when.
     pub(crate) erased: Mutex<Vec<(usize, Span)>>,
     documented: Documented,

@@ -52,8 +52,8 @@ pub(crate) enum Action {
     SnapshotRoom(usize, usize),
     Resume(usize, usize),
     Claim(usize, &'static str, usize),
-    /// A game server restores the state to a peer, and may insist.
-    Restore(PeerName, bool, usize),
+    /// A game server restores the state to a peer, and may insist, or claim it too.
+    Restore(PeerName, bool, Option<&'static str>, usize),
     Hms(HmsFault),
     DatabaseCut(u64),
     DatabaseStall(u64),
@@ -272,7 +272,8 @@ impl Cast {
             }
             (Some(peer), 88..95) => {
                 let (overwrite, replica) = (self.rng.percent(30), self.replica());
-                self.add(now, Action::Restore(peer, overwrite, replica));
+                let claimant = self.rng.percent(40).then_some("server-3");
+                self.add(now, Action::Restore(peer, overwrite, claimant, replica));
             }
             (Some(_), _) => {
                 let replica = self.replica();

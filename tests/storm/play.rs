@@ -130,8 +130,11 @@ async fn act(world: &World, action: Action) {
         Action::Claim(user, claimant, replica) => {
             claim(world, user, replica, &json!({"claimed_by": claimant})).await;
         }
-        Action::Restore(peer, overwrite, replica) => {
-            let body = json!({"room_id": peer.room_id(), "peer_id": peer.peer_id(), "overwrite": overwrite});
+        Action::Restore(peer, overwrite, claimant, replica) => {
+            let mut body = json!({"room_id": peer.room_id(), "peer_id": peer.peer_id(), "overwrite": overwrite});
+            if let Some(claimant) = claimant {
+                body["claimed_by"] = claimant.into();
+            }
             claim(world, peer.user, replica, &body).await;
         }
         Action::Scrape(replica) => drop(client.get(replica, "/metrics").await),
@@ -255,6 +258,36 @@ async fn erase(world: &World, user: usize) {
 }
 
 impl World {
+    /// Restores to every peer that is there: once the faults are over, what is said to be there is there.
+    pub(crate) async fn restore_again(&self) {
+        for peer in self.story.peers() {
+            let is_there = || self.sim.peer(&peer.room_id(), &peer.peer_id());
+            let Ok(before) = is_there() else { continue };
+            let body = json!({"room_id": peer.room_id(), "peer_id": peer.peer_id()});
+            let path = format!("/v1/users/{}/resume", peer.user_id());
+            let Some(answer) = self.client.post(peer.number, &path, Some(&body)).await else {
+                continue;
+            };
+            let Ok(after) = is_there() else { continue };
+            let said = answer.body["metadata_raw"].as_str().map(WireMetadata::text);
+            let has_it = said.is_some_and(|metadata| metadata == after.metadata);
+            let (restored, why) = (&answer.body["restored"], &answer.body["why"]);
+            let empty = before.metadata == WireMetadata::text("");
+            let wrong = match (restored.as_bool(), why.as_str()) {
+                (Some(true), _) | (_, Some("same-peer")) => !has_it,
+                (_, Some("already-has-metadata")) => empty,
+                _ => answer.status >= 500,
+            };
+            if wrong {
+                let line = format!(
+                    "{peer} has {:?}, but {body} was answered {answer:?}",
+                    after.metadata
+                );
+                self.journal.unrestored.lock().unwrap().push(line);
+            }
+        }
+    }
+
     /// Takes a snapshot of a room, and returns the status.
     pub(crate) async fn snapshot(&self, room: usize, replica: usize) -> Option<u16> {
         let sent = Utc::now();

@@ -34,6 +34,7 @@ struct Change {
     joined_at: Option<Time>,
     /// The peer whose state was restored to this one.
     from: Option<Key>,
+    restored_at: Option<Time>,
 }
 
 /// The end that was reported of a peer itself.
@@ -110,7 +111,7 @@ pub(crate) fn allowed(known: &Known, user: usize) -> Allowed {
     if exact {
         first.sort_by_key(|change| {
             (
-                change.from.is_some(),
+                change.restored_at,
                 change.joined_at,
                 change.key.1.clone(),
                 change.key.0.clone(),
@@ -162,6 +163,7 @@ fn change(known: &Known, user: usize, key: &Key) -> Option<Change> {
         high: raw,
         joined_at,
         from: None,
+        restored_at: None,
     };
     if let Some(carried) = restored(known, user, &base, &rows[..start]) {
         return Some(carried);
@@ -217,6 +219,7 @@ fn restored(known: &Known, user: usize, change: &Change, earlier: &[&Row]) -> Op
             low: Time::MIN_UTC,
             high: change.high,
             from: Some(change.key.clone()),
+            restored_at: Some(last),
             ..change.clone()
         });
     };
@@ -236,6 +239,7 @@ fn restored(known: &Known, user: usize, change: &Change, earlier: &[&Row]) -> Op
         low: low.min(high),
         high,
         from: Some(from.clone()),
+        restored_at: Some(last),
         ..change.clone()
     })
 }

@@ -63,7 +63,10 @@ impl Replica {
     }
 
     fn spawn(&self) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+        // Another build of the program can be put in its place.
+        let other = std::env::var_os("STORM_PROGRAM");
+        let program = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_rejoin").into());
+        let mut command = Command::new(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env_clear();

@@ -118,6 +118,8 @@ impl World {
         let done = within(JOBS, jobs_done).await;
         self.last_look().await?;
         self.dispatcher.replay_some().await;
+        self.restore_again().await;
+        self.last_look().await?;
         if done {
             Ok(())
         } else {
