@@ -138,7 +138,22 @@ pub(crate) fn allowed(known: &Known, user: usize) -> Allowed {
             key.0, key.1
         )
     };
-    allowed.reasons = changes.iter().map(line).collect();
+    let rows = |change: &Change| {
+        let end = own_end(known, &change.key);
+        let rows = known.rows_of(user, &change.key).into_iter();
+        let rows: Vec<String> = rows
+            .map(|row| {
+                format!(
+                    "{:?} {} to {}",
+                    row.metadata,
+                    row.first.time(),
+                    row.last.time()
+                )
+            })
+            .collect();
+        format!("{} (rows {rows:?}, end {end:?})", line(change))
+    };
+    allowed.reasons = changes.iter().map(rows).collect();
     allowed
 }
 

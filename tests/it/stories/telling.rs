@@ -174,7 +174,6 @@ impl Telling<'_> {
             peer = json!({"peers": {&*answer.peer: peer}});
             format!("/v1/rooms/{room}/snapshots")
         } else {
-            peer["tracks"] = json!({});
             format!("/v1/rooms/{room}/peers/{}/snapshots", answer.peer)
         };
         *self.audience.answer.lock().unwrap() = peer.to_string();
