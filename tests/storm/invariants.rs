@@ -11,9 +11,7 @@ use crate::world::WINDOW_MS;
 
 /// The invariants that cannot hold yet, and why. The others fail the run.
 pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("runs", "the rules of order are not implemented yet"),
-    ("resume", "the rules of order are not implemented yet"),
-    ("presence", "the rules of presence are not implemented yet"),
+    ("resume", "REJOIN_GHOST is not a setting yet"),
     ("restores", "jobs that are given up leave no row yet"),
 ];
 
