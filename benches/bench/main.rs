@@ -15,6 +15,7 @@ mod database;
 mod load;
 mod process;
 mod report;
+mod restore;
 mod resume;
 mod saves;
 mod snapshot;
@@ -56,6 +57,9 @@ fn main() {
         }
         if is_wanted("webhooks") {
             webhooks::against_pgbench(&server).await;
+        }
+        if is_wanted("restore") {
+            restore::latency_and_rate(&server).await;
         }
         if is_wanted("process") {
             process::memory_and_start(&server).await;

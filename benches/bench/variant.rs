@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{StorageArgs, UpstreamArgs, WebhookArgs};
+use rejoin::config::{RestoreArgs, StorageArgs, UpstreamArgs, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -43,6 +43,11 @@ impl Service {
     /// The service with webhooks, authenticated by [`SECRET`].
     pub(crate) fn with_webhooks(database: &str) -> Self {
         Self::start(database, "webhooks", "http://127.0.0.1:9/v2")
+    }
+
+    /// The service with webhooks, which restores the states of peers that dropped.
+    pub(crate) fn with_restores(database: &str, upstream: &str) -> Self {
+        Self::start(database, "restores", upstream)
     }
 
     fn start(database: &str, variant: &str, upstream: &str) -> Self {
@@ -113,7 +118,7 @@ pub(crate) fn is_requested() -> bool {
 pub(crate) fn serve() {
     let var = |name: &str| std::env::var(name).expect("the parent sets it");
     let store = match var(VARIANT).as_str() {
-        "batched" | "webhooks" => StoreConfig::default(),
+        "batched" | "webhooks" | "restores" => StoreConfig::default(),
         _ => StoreConfig {
             resume_workers: 10,
             max_batch: 1,
@@ -121,8 +126,13 @@ pub(crate) fn serve() {
         },
     };
     let webhooks = match var(VARIANT).as_str() {
-        "webhooks" => WebhookArgs::at(SECRET.into()),
+        "webhooks" | "restores" => WebhookArgs::at(SECRET.into()),
         _ => WebhookArgs::default(),
+    };
+    let webhooks = webhooks.webhooks().expect("they are complete");
+    let restores = match var(VARIANT).as_str() {
+        "restores" => RestoreArgs::at("dropped").policy(&webhooks),
+        _ => Ok(None),
     };
     start_log(LogFormat::Text, "info").expect("a log");
     let upstream = UpstreamArgs::at(var("BENCH_UPSTREAM"), "key".to_owned(), "secret".into());
@@ -134,8 +144,8 @@ pub(crate) fn serve() {
             .policy()
             .expect("they are the defaults"),
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
-        webhooks: webhooks.webhooks().expect("they are complete"),
-        restores: None,
+        webhooks,
+        restores: restores.expect("they are complete"),
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -145,11 +155,8 @@ pub(crate) fn serve() {
             .await
             .expect("a port");
         println!("{}", listener.local_addr().expect("it is bound"));
-        rejoin::server::serve(
-            listener,
-            app.router(),
-            tokio_util::sync::CancellationToken::new(),
-        )
-        .await;
+        let stop = tokio_util::sync::CancellationToken::new();
+        drop(app.start_chores(stop.clone()));
+        rejoin::server::serve(listener, app.router(), stop).await;
     });
 }
