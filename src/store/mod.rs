@@ -85,6 +85,9 @@ const NOT_SAVED: StoreError = StoreError::Overloaded {
     retry_after: PERMIT_TIMEOUT,
 };
 
+/// How many observations at once still count as single items, and no bulk: the peers of one user.
+const MAX_SINGLE_ITEMS: usize = 8;
+
 /// The store. Cheap to clone; clones share connections and queues.
 #[derive(Clone)]
 pub struct Store {
@@ -141,14 +144,19 @@ impl Store {
         self.saves.submit(user_id.as_str(), Box::new(report)).await
     }
 
-    /// Saves many observations and returns one result for each, in order. Waits while the queues
-    /// are full.
+    /// Saves many observations and returns one result for each, in order. More than a few are
+    /// bulk: they wait for capacity of their own, and let others go first.
     pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
+        let is_bulk = observations.len() > MAX_SINGLE_ITEMS;
         join_all(observations.into_iter().map(async |observation| {
             let user_id = observation.key.user_id.clone();
             let report = Box::new(observation.into());
-            let saved = self.saves.submit_when_free(user_id.as_str(), report);
-            saved.await?.ok_or(NOT_SAVED)
+            let saved = if is_bulk {
+                self.saves.submit_bulk(user_id.as_str(), report).await
+            } else {
+                self.saves.submit(user_id.as_str(), report).await
+            };
+            saved?.ok_or(NOT_SAVED)
         }))
         .await
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::Batch;
-use super::worker::{QueuedItem, run_worker};
+use super::queue::{LaneKind, QueueSender, queue};
+use super::worker::run_worker;
+use super::{Batch, Ticket};
 use crate::metrics::QUEUE_DEPTH;
 use crate::store::error::UnavailableReason;
 use crate::store::{StoreConfig, StoreError};
@@ -20,12 +21,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// When to try again after the queue was full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The capacity of bulk is this part of that of single items.
+const BULK_PART: u32 = 4;
+
 /// Collects items into batches of one kind.
 pub(in crate::store) struct Batcher<B: Batch> {
-    queues: Vec<mpsc::UnboundedSender<QueuedItem<B>>>,
-    /// What is left of the capacity of all queues together, in KiB.
-    free_kib: Arc<Semaphore>,
-    capacity_kib: u32,
+    queues: Vec<QueueSender<B>>,
+    /// For single items. Bulk has a capacity of its own, so that it never takes the last of this.
+    single: Capacity,
+    bulk: Capacity,
     hasher: RandomState,
     depth: Gauge,
 }
@@ -37,16 +41,16 @@ impl<B: Batch> Batcher<B> {
         let depth = metrics::gauge!(QUEUE_DEPTH, "queue" => B::NAME);
         let queues = (0..workers.max(1))
             .map(|_| {
-                let (sender, receiver) = mpsc::unbounded_channel();
-                let worker = run_worker(batch.clone(), receiver, config.max_batch, depth.clone());
+                let (sender, queue) = queue();
+                let worker = run_worker(batch.clone(), queue, config.max_batch, depth.clone());
                 tokio::spawn(worker);
                 sender
             })
             .collect();
         Self {
             queues,
-            free_kib: Arc::new(Semaphore::new(config.queue_capacity_kib as usize)),
-            capacity_kib: config.queue_capacity_kib,
+            single: Capacity::new(config.queue_capacity_kib),
+            bulk: Capacity::new(config.queue_capacity_kib / BULK_PART),
             hasher: RandomState::new(),
             depth,
         }
@@ -65,38 +69,27 @@ impl<B: Batch> Batcher<B> {
         item: B::Item,
     ) -> Result<B::Output, StoreError> {
         let size = B::size(&item);
-        let capacity = Arc::clone(&self.free_kib)
-            .try_acquire_many_owned(self.weight(size))
-            .map_err(|_| StoreError::Overloaded {
-                retry_after: RETRY_AFTER,
-            })?;
-        self.enqueue(key, item, size, capacity).await
+        let capacity = self.single.try_acquire(size)?;
+        self.enqueue(LaneKind::Single, key, item, size, capacity)
+            .await
     }
 
-    /// As [`Batcher::submit`], but waits while the queues are full: for one caller with many items,
-    /// whose own items would fill them.
-    pub(in crate::store) async fn submit_when_free(
+    /// As [`Batcher::submit`], for one of the many items of one caller: waits while bulk has no
+    /// capacity, and lets single items go first.
+    pub(in crate::store) async fn submit_bulk(
         &self,
         key: &str,
         item: B::Item,
     ) -> Result<B::Output, StoreError> {
         let size = B::size(&item);
-        let capacity = Arc::clone(&self.free_kib)
-            .acquire_many_owned(self.weight(size))
+        let capacity = self.bulk.acquire(size).await?;
+        self.enqueue(LaneKind::Bulk, key, item, size, capacity)
             .await
-            .map_err(|_| UnavailableReason::TaskEnded)?;
-        self.enqueue(key, item, size, capacity).await
-    }
-
-    /// What an item of `size` bytes takes of the capacity, in KiB: at least one, at most all of it.
-    fn weight(&self, size: usize) -> u32 {
-        u32::try_from(size.div_ceil(1 << 10))
-            .unwrap_or(u32::MAX)
-            .clamp(1, self.capacity_kib)
     }
 
     async fn enqueue(
         &self,
+        lane: LaneKind,
         key: &str,
         item: B::Item,
         size: usize,
@@ -104,23 +97,63 @@ impl<B: Batch> Batcher<B> {
     ) -> Result<B::Output, StoreError> {
         let (sender, receiver) = oneshot::channel();
         self.depth.increment(1.0);
-        let queued = self.queue_of(key).send(QueuedItem {
+        let ticket = Ticket {
             item,
             size,
             sender,
             capacity,
-        });
-        queued.map_err(|_| UnavailableReason::TaskEnded)?;
+        };
+        if !self.queue_of(key).send(lane, ticket) {
+            return Err(UnavailableReason::TaskEnded.into());
+        }
         timeout(ANSWER_TIMEOUT, receiver)
             .await
             .map_err(|_| UnavailableReason::AnswerTimeout(ANSWER_TIMEOUT))?
             .map_err(|_| UnavailableReason::TaskEnded)?
     }
 
-    fn queue_of(&self, key: &str) -> &mpsc::UnboundedSender<QueuedItem<B>> {
+    fn queue_of(&self, key: &str) -> &QueueSender<B> {
         let queues = self.queues.len() as u64;
         let index = usize::try_from(self.hasher.hash_one(key) % queues)
             .expect("it is less than the number of queues");
         &self.queues[index]
+    }
+}
+
+/// What queued items may weigh together, in KiB.
+struct Capacity {
+    free_kib: Arc<Semaphore>,
+    all_kib: u32,
+}
+
+impl Capacity {
+    fn new(kib: u32) -> Self {
+        let all_kib = kib.max(1);
+        Self {
+            free_kib: Arc::new(Semaphore::new(all_kib as usize)),
+            all_kib,
+        }
+    }
+
+    fn try_acquire(&self, size: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let free = Arc::clone(&self.free_kib);
+        free.try_acquire_many_owned(self.weight(size))
+            .map_err(|_| StoreError::Overloaded {
+                retry_after: RETRY_AFTER,
+            })
+    }
+
+    async fn acquire(&self, size: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let free = Arc::clone(&self.free_kib);
+        free.acquire_many_owned(self.weight(size))
+            .await
+            .map_err(|_| UnavailableReason::TaskEnded.into())
+    }
+
+    /// What an item of `size` bytes takes, in KiB: at least one, at most all of it.
+    fn weight(&self, size: usize) -> u32 {
+        u32::try_from(size.div_ceil(1 << 10))
+            .unwrap_or(u32::MAX)
+            .clamp(1, self.all_kib)
     }
 }

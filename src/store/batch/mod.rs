@@ -2,16 +2,21 @@
 //! forms the next batch.
 //!
 //! There is no timer: a lone item is not held back. This module knows no SQL. A [`Batch`] says how
-//! its items run; [`Batcher`] queues them and bounds the queues; [`worker`] runs them.
+//! its items run; [`Batcher`] queues them and bounds the queues; [`worker`] runs them; a [`Ticket`]
+//! is an item with whoever waits for it, so that each is answered as soon as it is done.
 
 mod batcher;
+mod queue;
+mod ticket;
 mod worker;
 
+use std::sync::Arc;
+
 pub(super) use self::batcher::Batcher;
-use super::StoreError;
+pub(super) use self::ticket::Ticket;
 
 /// Runs batches of items.
-pub(super) trait Batch: Send + Sync + 'static {
+pub(super) trait Batch: Send + Sync + Sized + 'static {
     /// What is queued.
     type Item: Send + 'static;
     /// The result of one item.
@@ -24,9 +29,7 @@ pub(super) trait Batch: Send + Sync + 'static {
     /// The size of an item, in bytes. Large items make small batches.
     fn size(item: &Self::Item) -> usize;
 
-    /// Runs a batch and returns one result for each item, in order.
-    fn run(
-        &self,
-        items: Vec<Self::Item>,
-    ) -> impl Future<Output = Vec<Result<Self::Output, StoreError>>> + Send;
+    /// Runs a batch and answers each ticket. The worker's next batch starts when this returns: what
+    /// has to wait for something else is moved to a task of its own.
+    fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) -> impl Future<Output = ()> + Send;
 }

@@ -74,7 +74,7 @@ pub(super) async fn latest_state(
 /// One state for each query, in order: one statement for those without a room, one for the others.
 pub(super) async fn latest_states(
     connection: &mut PgConnection,
-    queries: &[ResumeQuery],
+    queries: &[&ResumeQuery],
 ) -> Result<Vec<Option<SavedState>>, sqlx::Error> {
     let mut states: Vec<Option<SavedState>> = queries.iter().map(|_| None).collect();
     let (in_room, anywhere): (Vec<usize>, Vec<usize>) =
@@ -83,7 +83,7 @@ pub(super) async fn latest_states(
         if indices.is_empty() {
             continue;
         }
-        let selected: Vec<&ResumeQuery> = indices.iter().map(|&index| &queries[index]).collect();
+        let selected: Vec<&ResumeQuery> = indices.iter().map(|&index| queries[index]).collect();
         for row in latest_rows(connection, &selected).await? {
             let index = *rows::at_ordinality(&mut indices, row.ord)?;
             states[index] = Some(row.into_state()?);

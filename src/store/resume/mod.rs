@@ -2,11 +2,13 @@
 
 mod latest;
 
+use std::sync::Arc;
+
 use sqlx::PgConnection;
 
 use self::latest::{latest_state, latest_states};
 use super::StoreError;
-use super::batch::Batch;
+use super::batch::{Batch, Ticket};
 use super::connections::{Database, Statement};
 use super::presence::read_presence;
 use crate::domain::{PeerId, PeerKey, RoomId, SavedState, UserId};
@@ -50,20 +52,38 @@ impl Batch for ResumeBatch {
         0
     }
 
-    async fn run(&self, queries: Vec<ResumeQuery>) -> Vec<Result<Option<SavedState>, StoreError>> {
-        let resume = Resume {
-            queries: &queries,
-            presence: self.presence,
-        };
-        match self.database.execute(&resume).await {
-            Ok(states) => states.into_iter().map(Ok).collect(),
-            Err(error) => queries.iter().map(|_| Err(error.clone())).collect(),
+    async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {
+        let mut parts = vec![tickets];
+        while let Some(mut part) = parts.pop() {
+            let queries: Vec<&ResumeQuery> = part.iter().map(|ticket| &ticket.item).collect();
+            let resume = Resume {
+                queries: &queries,
+                presence: self.presence,
+            };
+            match self.database.execute(&resume).await {
+                Ok(states) => {
+                    for (ticket, state) in part.into_iter().zip(states) {
+                        ticket.answer(Ok(state));
+                    }
+                }
+                // One row cannot be decoded, or one argument is refused. By halves, so that
+                // whichever it is fails alone.
+                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
+                }
+                Err(error) => {
+                    for ticket in part {
+                        ticket.answer(Err(error.clone()));
+                    }
+                }
+            }
         }
     }
 }
 
 struct Resume<'a> {
-    queries: &'a [ResumeQuery],
+    queries: &'a [&'a ResumeQuery],
     presence: bool,
 }
 

@@ -21,7 +21,7 @@ mod recent_writes;
 mod round;
 mod write;
 
-use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::peer_write::PeerWrite;
@@ -30,7 +30,7 @@ use self::rebuild::{Rebuild, RebuildOutcome};
 use self::recent_writes::RecentWrites;
 use self::round::SaveRound;
 use super::StoreError;
-use super::batch::Batch;
+use super::batch::{Batch, Ticket};
 use super::connections::Database;
 use crate::domain::{Report, Rules};
 
@@ -56,7 +56,7 @@ impl SaveBatch {
     }
 
     /// One result for each report, in order.
-    async fn save(&self, reports: &[Box<Report>]) -> Result<Vec<Option<Saved>>, StoreError> {
+    async fn save(&self, reports: &[&Report]) -> Result<Vec<Option<Saved>>, StoreError> {
         let mut saved: Vec<Option<Option<Saved>>> = reports.iter().map(|_| None).collect();
         let mut pending: Vec<usize> = (0..reports.len()).collect();
         let mut overtaken: Vec<usize> = Vec::new();
@@ -74,7 +74,7 @@ impl SaveBatch {
                 saved[index] = Some(answer);
             }
             for index in outcome.out_of_order {
-                let (report, rules) = (&*reports[index], &self.rules);
+                let (report, rules) = (reports[index], &self.rules);
                 let rebuild = Rebuild { report, rules };
                 if let RebuildOutcome::Saved(answer) = self.database.execute(&rebuild).await? {
                     saved[index] = Some(answer);
@@ -104,19 +104,26 @@ impl Batch for SaveBatch {
         report.size()
     }
 
-    async fn run(&self, reports: Vec<Box<Report>>) -> Vec<Result<Option<Saved>, StoreError>> {
+    async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {
+        let reports: Vec<&Report> = tickets.iter().map(|ticket| &*ticket.item).collect();
         match self.save(&reports).await {
-            Ok(saved) => saved.into_iter().map(Ok).collect(),
-            // One of them is to blame. Save each on its own, so that it fails alone.
-            Err(StoreError::Refused(_)) if reports.len() > 1 => {
-                let mut results = Vec::with_capacity(reports.len());
-                for report in reports {
-                    let saved = self.save(slice::from_ref(&report)).await;
-                    results.push(saved.map(|mut saved| saved.remove(0)));
+            Ok(saved) => {
+                for (ticket, saved) in tickets.into_iter().zip(saved) {
+                    ticket.answer(Ok(saved));
                 }
-                results
             }
-            Err(error) => reports.iter().map(|_| Err(error.clone())).collect(),
+            // One of them is to blame. Save each on its own, so that it fails alone.
+            Err(StoreError::Refused(_)) if tickets.len() > 1 => {
+                for ticket in tickets {
+                    let saved = self.save(&[&*ticket.item]).await;
+                    ticket.answer(saved.map(|mut saved| saved.remove(0)));
+                }
+            }
+            Err(error) => {
+                for ticket in tickets {
+                    ticket.answer(Err(error.clone()));
+                }
+            }
         }
     }
 }

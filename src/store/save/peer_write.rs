@@ -53,7 +53,7 @@ impl PeerWrite {
     pub(super) fn new(
         key: &PeerKey,
         baseline: Baseline,
-        reports: &[Box<Report>],
+        reports: &[&Report],
         indices: &[usize],
         rules: &Rules,
     ) -> Self {
@@ -80,7 +80,7 @@ impl PeerWrite {
         };
         let mut state = before.clone();
         for &index in indices {
-            peer_write.apply(&mut state, index, &reports[index], rules);
+            peer_write.apply(&mut state, index, reports[index], rules);
         }
         if state.accepts_restore() {
             peer_write.restore_requested_at = indices

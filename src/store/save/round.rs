@@ -16,7 +16,7 @@ use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 /// Saves the pending reports of a batch, except those of peers whose baseline does not hold.
 pub(super) struct SaveRound<'a> {
     pub(super) recent_writes: &'a RecentWrites,
-    pub(super) reports: &'a [Box<Report>],
+    pub(super) reports: &'a [&'a Report],
     /// The indices of the reports to save.
     pub(super) pending: &'a [usize],
     /// Whether baselines may be expected. Where that failed, they are read.
@@ -111,7 +111,7 @@ impl SaveRound<'_> {
     ) -> Result<Vec<Baseline>, sqlx::Error> {
         let expected: Vec<Option<Baseline>> = peers
             .iter()
-            .map(|(key, indices)| self.expected_baseline(key, &self.reports[indices[0]]))
+            .map(|(key, indices)| self.expected_baseline(key, self.reports[indices[0]]))
             .collect();
         let unknown: Vec<&PeerKey> = peers
             .keys()
