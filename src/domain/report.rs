@@ -23,6 +23,13 @@ pub enum Report {
         /// What is sent.
         mark: RestoreMark,
     },
+    /// 100ms refused a restore: the saved state was not sent after all.
+    NotRestored {
+        /// The peer.
+        key: PeerKey,
+        /// What was to be sent.
+        mark: RestoreMark,
+    },
     /// 100ms answered a restore with the peer as it is now.
     Restored {
         /// The peer in the answer, dated when the request was sent.
@@ -115,7 +122,7 @@ impl Report {
         match self {
             Self::Observed(observation) | Self::Restored { observation, .. } => &observation.key,
             Self::Event(event) => &event.key,
-            Self::Restoring { key, .. } => key,
+            Self::Restoring { key, .. } | Self::NotRestored { key, .. } => key,
         }
     }
 
@@ -126,7 +133,7 @@ impl Report {
                 Some(Cow::Borrowed(observation))
             }
             Self::Event(event) => event.observation().map(Cow::Owned),
-            Self::Restoring { .. } => None,
+            Self::Restoring { .. } | Self::NotRestored { .. } => None,
         }
     }
 
@@ -137,7 +144,7 @@ impl Report {
                 observation.joined_at
             }
             Self::Event(event) => event.joined_at,
-            Self::Restoring { .. } => None,
+            Self::Restoring { .. } | Self::NotRestored { .. } => None,
         }
     }
 
@@ -147,7 +154,10 @@ impl Report {
             Self::Event(event) => {
                 event.presence.ended.is_none() && event.presence.connected_since == Some(event.at)
             }
-            Self::Observed(_) | Self::Restoring { .. } | Self::Restored { .. } => false,
+            Self::Observed(_)
+            | Self::Restoring { .. }
+            | Self::NotRestored { .. }
+            | Self::Restored { .. } => false,
         }
     }
 
@@ -155,7 +165,10 @@ impl Report {
     pub fn restore_requested_at(&self) -> Option<Timestamp> {
         match self {
             Self::Event(event) => event.restore_requested_at,
-            Self::Observed(_) | Self::Restoring { .. } | Self::Restored { .. } => None,
+            Self::Observed(_)
+            | Self::Restoring { .. }
+            | Self::NotRestored { .. }
+            | Self::Restored { .. } => None,
         }
     }
 
@@ -167,7 +180,7 @@ impl Report {
                 observation.metadata.len() + tracks.map_or(0, |tracks| tracks.as_str().len())
             }
             Self::Event(event) => event.metadata.as_ref().map_or(0, Metadata::len),
-            Self::Restoring { .. } => 0,
+            Self::Restoring { .. } | Self::NotRestored { .. } => 0,
         }
     }
 }

@@ -49,6 +49,18 @@ impl HmsError {
         }
     }
 
+    /// Whether 100ms certainly did not do what was asked of it. No answer, a 5xx and an answer that
+    /// cannot be read say nothing of that.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::RoomNotActive
+            | Self::PeerNotFound
+            | Self::Unauthorized
+            | Self::RateLimited { .. } => true,
+            Self::Timeout | Self::Unavailable(_) | Self::BadResponse(_) => false,
+        }
+    }
+
     /// The message followed by those of its causes, for the log.
     pub(super) fn with_causes(&self) -> String {
         with_causes(self)

@@ -111,6 +111,11 @@ impl PeerState {
                     self.restored = Some(*mark);
                 }
             }
+            Report::NotRestored { mark, .. } => {
+                if self.restored == Some(*mark) {
+                    self.restored = None;
+                }
+            }
         }
         self.presence.settle(self.joined_at);
         let effect = match self.observation_in(report, rules) {

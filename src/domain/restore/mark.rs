@@ -45,7 +45,7 @@ impl ChangeId {
 
 /// The note on a peer that a saved state is being sent to it.
 ///
-/// It is stored before the state is sent. Whoever observes the value on the peer next, through
+/// It is stored before the state is sent, and taken back where 100ms refuses the state. Whoever observes the value on the peer next, through
 /// whichever replica and whatever became of the sender, knows by the mark that it is no new change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RestoreMark {

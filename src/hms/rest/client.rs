@@ -131,8 +131,8 @@ impl Client {
     /// 100ms has no versions.
     ///
     /// # Errors
-    /// Any [`HmsError`]. After [`HmsError::Timeout`] and [`HmsError::Unavailable`] the update may
-    /// or may not have happened.
+    /// Any [`HmsError`]. Unless it [is a refusal](HmsError::is_refusal), the update may or may not
+    /// have happened. An attempt that was refused after one without an answer counts as the latter.
     pub async fn update_peer(
         &self,
         room: &RoomId,

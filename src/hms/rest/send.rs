@@ -111,16 +111,27 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Fetched<Answer>, HmsError> {
         let (mut retries, mut renewed) = (0, false);
+        // An attempt of an update that got no answer may have taken effect. Then a refusal of the
+        // next one is not the whole truth.
+        let mut lost: Option<TransientError> = None;
+        let refused = |error: HmsError, lost: Option<TransientError>| match lost {
+            Some(lost) if error.is_refusal() => HmsError::Unavailable(lost),
+            _ => error,
+        };
         loop {
             match self.attempt(request, deadline).await {
+                Ok(Fetched {
+                    value: Answer::NotFound,
+                    ..
+                }) if lost.is_some() => return Err(refused(HmsError::PeerNotFound, lost)),
                 Ok(fetched) => {
                     self.gate.succeeded(Instant::now());
                     return Ok(fetched);
                 }
-                Err(AttemptError::Final(error)) => return Err(error),
+                Err(AttemptError::Final(error)) => return Err(refused(error, lost)),
                 Err(AttemptError::Unauthorized(token)) => {
                     if renewed || self.tokens.renew(&token).is_none() {
-                        return Err(HmsError::Unauthorized);
+                        return Err(refused(HmsError::Unauthorized, lost));
                     }
                     renewed = true;
                 }
@@ -129,6 +140,9 @@ impl Transport {
                     let pause = BACKOFF.pause(retries);
                     if retries == MAX_RETRIES || Instant::now() + pause >= deadline {
                         return Err(HmsError::Unavailable(error));
+                    }
+                    if request.method == Method::POST {
+                        lost = Some(error);
                     }
                     sleep(pause).await;
                     retries += 1;

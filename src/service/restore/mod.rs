@@ -259,7 +259,8 @@ impl Service {
     ///
     /// # Errors
     /// [`RestoreError::Upstream`], after which the peer may or may not have the state. The mark on
-    /// the peer says so to whoever observes it next.
+    /// the peer says so to whoever observes it next. Where 100ms certainly did not take the state,
+    /// the mark is taken back.
     async fn send(
         &self,
         to: &PeerKey,
@@ -274,10 +275,20 @@ impl Service {
         };
         self.store.report(restoring).await?;
         let update = update_with(state, with_role);
-        let Fetched { sent_at, value } = self
+        let updated = self
             .hms
             .update_peer(&to.room_id, &to.peer_id, &update)
-            .await?;
+            .await;
+        let Fetched { sent_at, value } = match updated {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                if error.is_refusal() {
+                    let key = to.clone();
+                    self.store.report(Report::NotRestored { key, mark }).await?;
+                }
+                return Err(error.into());
+            }
+        };
         let answered_at = self.now();
         // The clock may have gone back since the peer was observed.
         let sent_at = sent_at.max(mark.at);

@@ -134,3 +134,33 @@ async fn two_requests_at_once_get_there_too() {
     world.clock.advance(Duration::from_secs(1));
     assert_restored(&world, &app).await;
 }
+
+/// The mark of what 100ms refused is taken back. Without an answer it stays, since the state may
+/// have arrived.
+#[tokio::test]
+async fn the_mark_of_a_state_that_was_refused_is_taken_back() {
+    let limit = || Fault::RateLimit(RateLimit::Header(1));
+    for (faults, is_marked) in [
+        (vec![limit()], false),
+        (vec![Fault::Status(404)], false),
+        (vec![Fault::Unauthorized, Fault::Unauthorized], false),
+        (vec![Fault::Hang], true),
+        (vec![Fault::CutBody; 3], true),
+        // The second attempt is refused, and the first one may have arrived.
+        (vec![Fault::CutBody, limit()], true),
+        (vec![Fault::CutBody, Fault::Status(404)], true),
+    ] {
+        let (world, app) = back_with_defaults().await;
+        let rules = faults.iter().cloned();
+        let rules = rules.map(|fault| FaultRule::times(Operation::Update, 1, fault));
+        world.sim.set_faults(rules);
+        let failed = restore(&app, &overwriting()).await;
+        assert!(!failed.status.is_success(), "{faults:?}: {}", failed.text);
+        let marked: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM peers WHERE restored_at IS NOT NULL")
+                .fetch_one(&world.database.pool().await)
+                .await
+                .unwrap();
+        assert_eq!(marked == 1, is_marked, "{faults:?}");
+    }
+}
