@@ -76,3 +76,46 @@ impl RestoreMark {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Effect, PeerId, PeerKey, PeerState, Report, RoomId, Rules};
+
+    #[test]
+    fn a_refusal_takes_back_exactly_its_own_mark() {
+        let at = |second: i64| {
+            let time = chrono::DateTime::from_timestamp(1_800_000_000 + second, 0);
+            Timestamp::from(time.unwrap())
+        };
+        let mark = |second: i64| RestoreMark {
+            at: at(second),
+            change: ChangeId::from_uuid(Uuid::nil()),
+            changed_at: at(0),
+            answered_at: None,
+        };
+        let key = PeerKey::new(
+            UserId::parse("player-7").unwrap(),
+            RoomId::parse("room").unwrap(),
+            PeerId::parse("new").unwrap(),
+        )
+        .unwrap();
+        let rules = Rules::default();
+        let (first, second) = (mark(1), mark(2));
+        let mut state = PeerState::default();
+        for (mark, refused, expected) in [
+            (first, second, Some(first)),
+            (second, first, Some(second)),
+            (second, second, None),
+        ] {
+            let (key, of_key) = (key.clone(), key.clone());
+            state.apply(&Report::Restoring { key, mark }, &rules);
+            let not_restored = Report::NotRestored {
+                key: of_key,
+                mark: refused,
+            };
+            assert_eq!(state.apply(&not_restored, &rules), Effect::None);
+            assert_eq!(state.restored, expected);
+        }
+    }
+}

@@ -187,3 +187,90 @@ pub struct ResumeRecord {
     /// Who asked.
     pub requester: Requester,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PeerId, RoomId};
+
+    fn job(user: &str, room: &str, peer: &str, second: i64) -> RestoreJob {
+        let key = PeerKey::new(
+            UserId::parse(user).unwrap(),
+            RoomId::parse(room).unwrap(),
+            PeerId::parse(peer).unwrap(),
+        );
+        RestoreJob {
+            key: key.unwrap(),
+            queued_at: chrono::DateTime::from_timestamp(second, 0).unwrap().into(),
+            attempts: 1,
+            wakes: 0,
+            not_found_since: None,
+            ghost_checks: 0,
+        }
+    }
+
+    #[test]
+    fn every_attempt_at_a_job_has_the_same_row_and_another_job_has_another() {
+        let first = job("user", "room", "peer", 1_800_000_000);
+        let again = RestoreJob {
+            attempts: 5,
+            wakes: 2,
+            ghost_checks: 3,
+            ..first.clone()
+        };
+        assert_eq!(first.record_id(), again.record_id());
+        for other in [
+            job("other", "room", "peer", 1_800_000_000),
+            job("user", "other", "peer", 1_800_000_000),
+            job("user", "room", "other", 1_800_000_000),
+            job("user", "roomp", "eer", 1_800_000_000),
+            job("user", "room", "peer", 1_800_000_001),
+        ] {
+            assert_ne!(first.record_id(), other.record_id(), "{other:?}");
+        }
+        let timestamp = first.record_id().get_timestamp().unwrap().to_unix();
+        assert_eq!(first.record_id().get_version_num(), 7);
+        assert_eq!(timestamp, (1_800_000_000, 0));
+    }
+
+    #[test]
+    fn outcomes_have_names_and_only_failures_and_give_ups_a_problem() {
+        let failed = RestoreOutcome::Failed(ProblemCode::UpstreamTimeout);
+        for (outcome, name, problem) in [
+            (RestoreOutcome::Sending, "sending", None),
+            (RestoreOutcome::Restored, "restored", None),
+            (
+                RestoreOutcome::Skipped(SkipReason::AlreadyHasMetadata),
+                "already-has-metadata",
+                None,
+            ),
+            (
+                RestoreOutcome::Skipped(SkipReason::SamePeer),
+                "same-peer",
+                None,
+            ),
+            (
+                RestoreOutcome::Skipped(SkipReason::NothingSaved),
+                "nothing-saved",
+                None,
+            ),
+            (failed, "failed", Some("upstream-timeout")),
+        ] {
+            assert_eq!((outcome.as_str(), outcome.problem()), (name, problem));
+        }
+        for (reason, name) in [
+            (GiveUpReason::NothingSaved, "nothing-saved"),
+            (GiveUpReason::DropNotReported, "drop-not-reported"),
+            (GiveUpReason::NewerPeer, "newer-peer-connected"),
+            (GiveUpReason::Left, "left"),
+            (GiveUpReason::Kicked, "kicked"),
+            (GiveUpReason::OutsideWindow, "outside-window"),
+        ] {
+            let outcome = RestoreOutcome::GaveUp(reason);
+            assert_eq!(
+                (outcome.as_str(), outcome.problem()),
+                ("gave-up", Some(name))
+            );
+        }
+    }
+}

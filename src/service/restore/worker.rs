@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -112,15 +112,13 @@ impl RestoreWorker {
             }
             tokio::select! {
                 () = shutdown.cancelled(), if running.is_empty() => return,
-                Some(ended) = running.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "an attempt at a restore job panicked");
-                    }
-                }
+                Some(ended) = running.join_next() => log_panic(ended),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(POLL_INTERVAL), if may_pause => {}
             }
-            while running.try_join_next().is_some() {}
+            while let Some(ended) = running.try_join_next() {
+                log_panic(ended);
+            }
         }
     }
 
@@ -264,6 +262,13 @@ impl RestoreWorker {
             return Ok(());
         }
         self.end(job, None, RestoreOutcome::Failed(code)).await
+    }
+}
+
+/// Logs an attempt that panicked. Its job is due again when its lease ends.
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "an attempt at a restore job panicked");
     }
 }
 
