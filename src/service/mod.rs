@@ -46,6 +46,14 @@ impl Service {
         }
     }
 
+    /// The same service for background work, which requests do not wait for.
+    fn in_background(&self) -> Self {
+        Self {
+            store: self.store.in_background(),
+            ..self.clone()
+        }
+    }
+
     /// The present instant.
     pub fn now(&self) -> Timestamp {
         self.clock.now()

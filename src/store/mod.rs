@@ -41,8 +41,8 @@ pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 use self::presence::EndSession;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
-use self::save::SaveBatch;
 pub use self::save::Saved;
+use self::save::{STRAGGLERS, SaveBatch};
 use crate::domain::{Label, Observation, Report, RoomId, Rules, SavedState, Timestamp};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
@@ -74,7 +74,7 @@ impl Default for StoreConfig {
             max_batch: 512,
             queue_capacity_kib: 32 << 10,
             presence: false,
-            other_connections: 4,
+            other_connections: 2,
             rules: Rules::default(),
         }
     }
@@ -94,7 +94,10 @@ pub struct Store {
     database: Database,
     saves: Arc<Batcher<SaveBatch>>,
     resumes: Arc<Batcher<ResumeBatch>>,
-    others: BoundedExecutor,
+    histories: BoundedExecutor,
+    session_ends: BoundedExecutor,
+    /// Restores and claims.
+    restores: BoundedExecutor,
     background: BoundedExecutor,
     pings: BoundedExecutor,
 }
@@ -103,25 +106,43 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
-        let max_idle = config.save_workers + config.resume_workers + 2 * other_connections + 1;
+        let max_idle =
+            config.save_workers + config.resume_workers + 4 * other_connections + STRAGGLERS + 1;
         let database = Database::new(options, max_idle);
         let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
         let resume_batch = ResumeBatch {
             database: database.clone(),
             presence: config.presence,
         };
-        let overloaded = StoreError::Overloaded {
-            retry_after: PERMIT_TIMEOUT / 2,
+        let executor = || {
+            let overloaded = StoreError::Overloaded {
+                retry_after: PERMIT_TIMEOUT / 2,
+            };
+            BoundedExecutor::new(database.clone(), other_connections, overloaded)
         };
         // The only permit is taken by a ping that is not answered.
         let not_answered = UnavailableReason::AnswerTimeout(PERMIT_TIMEOUT);
         Self {
             saves: Arc::new(Batcher::start(save_batch, config.save_workers, &config)),
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, &config)),
-            others: BoundedExecutor::new(database.clone(), other_connections, overloaded.clone()),
-            background: BoundedExecutor::new(database.clone(), other_connections, overloaded),
+            histories: executor(),
+            session_ends: executor(),
+            restores: executor(),
+            background: executor(),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
             database,
+        }
+    }
+
+    /// The same store for background work, which takes no permit and no connection that requests
+    /// wait for.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            histories: self.background.clone(),
+            session_ends: self.background.clone(),
+            restores: self.background.clone(),
+            ..self.clone()
         }
     }
 
@@ -188,7 +209,7 @@ impl Store {
             session_id: session_id.cloned(),
             at,
         };
-        self.others.execute(end_session).await
+        self.session_ends.execute(end_session).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months stored; with
@@ -197,7 +218,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.others.execute(query.clone()).await
+        self.histories.execute(query.clone()).await
     }
 
     /// Whether the database answers.

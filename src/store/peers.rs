@@ -14,7 +14,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn was_restored_to(&self, key: &PeerKey) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.others.execute(WasRestoredTo { key }).await
+        self.restores.execute(WasRestoredTo { key }).await
     }
 
     /// The room in which a user's peer was observed last; none where it never was.
@@ -30,7 +30,7 @@ impl Store {
             user_id: user_id.clone(),
             peer_id: peer_id.clone(),
         };
-        self.others.execute(room_of_peer).await
+        self.restores.execute(room_of_peer).await
     }
 }
 

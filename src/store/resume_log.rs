@@ -24,7 +24,7 @@ impl Store {
         record: ResumeRecord,
         claimant: Claimant,
     ) -> Result<Claim, StoreError> {
-        self.others.execute(ClaimState { record, claimant }).await
+        self.restores.execute(ClaimState { record, claimant }).await
     }
 
     /// Writes the row of a restore: before the state is sent, and again with the outcome. A row that
@@ -42,7 +42,7 @@ impl Store {
             outcome,
             job: None,
         };
-        self.others.execute(record_restore).await
+        self.restores.execute(record_restore).await
     }
 
     /// Writes the row of an automatic restore, and deletes its job if its lease was not taken over.

@@ -87,7 +87,7 @@ impl RestoreWorker {
         wake: Arc<Notify>,
     ) -> Self {
         Self {
-            service,
+            service: service.in_background(),
             policy,
             wake,
             budget: upstream_timeout * 2 + JOB_OVERHEAD,

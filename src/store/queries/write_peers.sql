@@ -33,6 +33,8 @@ WITH new_state AS MATERIALIZED (
         connected_since, session_id, ended_at, end_kind, end_reason, restored_at, restored_change,
         restored_changed_at, restored_answered_at, change_id, change_observed_at,
         other_metadata_at, preceded_at, join_metadata, baseline_version)
+    -- A row that somebody else has locked is not waited for: whoever else is in the batch would wait.
+    CROSS JOIN (SELECT set_config('lock_timeout', '40ms', true) AS lock_timeout) AS setting
 ), updated AS (
     -- The keys are compared as ranges of one entry: so the only plan is to look up each in the index.
     UPDATE peers SET

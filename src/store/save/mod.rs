@@ -6,6 +6,7 @@
 //! | [`baseline`], [`recent_writes`] | what a write starts from: read, or expected |
 //! | [`peer_write`] | what a batch writes of one peer: pure code that applies [`crate::domain`] |
 //! | [`rebuild`] | a report that arrived out of order, in a transaction of its own |
+//! | [`straggler`] | reports that have to wait, apart from their batch |
 //! | [`read`], [`write`], [`columns`] | the statements and their arguments |
 //!
 //! A batch computes the new states of its peers from their baselines, and writes them on the
@@ -19,16 +20,19 @@ mod read;
 mod rebuild;
 mod recent_writes;
 mod round;
+mod straggler;
 mod write;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use self::peer_write::PeerWrite;
 pub use self::peer_write::Saved;
 use self::rebuild::{Rebuild, RebuildOutcome};
 use self::recent_writes::RecentWrites;
 use self::round::SaveRound;
+pub(super) use self::straggler::STRAGGLERS;
+use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::Database;
@@ -36,6 +40,8 @@ use crate::domain::{Report, Rules};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
 const MAX_ROUNDS: usize = 50;
+/// How long one report may wait for its peer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// When to try again after the last round failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -44,6 +50,15 @@ pub(super) struct SaveBatch {
     database: Database,
     recent_writes: RecentWrites,
     rules: Rules,
+    stragglers: Stragglers,
+}
+
+/// What came of one report in a batch.
+#[derive(Debug, Clone)]
+enum Progress {
+    Saved(Option<Saved>),
+    /// It has to wait: it is out of order, or somebody else has locked its peer.
+    Waits(WaitReason),
 }
 
 impl SaveBatch {
@@ -52,12 +67,13 @@ impl SaveBatch {
             database,
             recent_writes: RecentWrites::new(),
             rules,
+            stragglers: Stragglers::new(),
         }
     }
 
-    /// One result for each report, in order.
-    async fn save(&self, reports: &[&Report]) -> Result<Vec<Option<Saved>>, StoreError> {
-        let mut saved: Vec<Option<Option<Saved>>> = reports.iter().map(|_| None).collect();
+    /// What came of each report, in order. Waits neither for locks nor for rebuilds.
+    async fn save(&self, reports: &[&Report]) -> Result<Vec<Progress>, StoreError> {
+        let mut progress: Vec<Option<Progress>> = reports.iter().map(|_| None).collect();
         let mut pending: Vec<usize> = (0..reports.len()).collect();
         let mut overtaken: Vec<usize> = Vec::new();
         for round in 0..MAX_ROUNDS {
@@ -71,24 +87,84 @@ impl SaveBatch {
             };
             let outcome = self.database.execute(&save_round).await?;
             for (index, answer) in outcome.saved {
-                saved[index] = Some(answer);
+                progress[index] = Some(Progress::Saved(answer));
             }
             for index in outcome.out_of_order {
-                let (report, rules) = (reports[index], &self.rules);
-                let rebuild = Rebuild { report, rules };
-                if let RebuildOutcome::Saved(answer) = self.database.execute(&rebuild).await? {
-                    saved[index] = Some(answer);
+                progress[index] = Some(Progress::Waits(WaitReason::OutOfOrder));
+            }
+            if outcome.lock_timed_out {
+                let locked = LockedPeers {
+                    reports,
+                    pending: &pending,
+                };
+                let mut locked = self.database.execute(&locked).await?;
+                if locked.is_empty() {
+                    // It is a peer that somebody else inserts. Each waits for itself.
+                    locked.clone_from(&pending);
+                }
+                for index in locked {
+                    progress[index].get_or_insert(Progress::Waits(WaitReason::Locked));
                 }
             }
             overtaken = outcome.overtaken;
-            pending.retain(|&index| saved[index].is_none());
+            pending.retain(|&index| progress[index].is_none());
             if pending.is_empty() {
-                return Ok(saved.into_iter().flatten().collect());
+                return Ok(progress.into_iter().flatten().collect());
             }
         }
         Err(StoreError::Overloaded {
             retry_after: RETRY_AFTER,
         })
+    }
+
+    /// Saves one report, however long it has to wait for its peer.
+    async fn save_patiently(&self, report: &Report) -> Result<Option<Saved>, StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let progress = self.save(&[report]).await?.remove(0);
+            match progress {
+                Progress::Saved(saved) => return Ok(saved),
+                Progress::Waits(WaitReason::Locked) => {
+                    self.database.execute(&WaitForPeer(report.key())).await?;
+                }
+                Progress::Waits(WaitReason::OutOfOrder) => {
+                    let rules = &self.rules;
+                    let rebuild = Rebuild { report, rules };
+                    let outcome = self.database.execute(&rebuild).await?;
+                    if let RebuildOutcome::Saved(saved) = outcome {
+                        return Ok(saved);
+                    }
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(StoreError::Overloaded {
+                    retry_after: RETRY_AFTER,
+                });
+            }
+        }
+    }
+
+    /// Answers a ticket as soon as it is saved, in a task of its own.
+    fn straggle(self: &Arc<Self>, ticket: Ticket<Self>, reason: WaitReason) {
+        let key = ticket.item.key().clone();
+        if !self.stragglers.add(&key, ticket) {
+            return;
+        }
+        let batch = Arc::clone(self);
+        tokio::spawn(async move {
+            let _permit = batch.stragglers.permit(reason).await;
+            while let Some(ticket) = batch.stragglers.next(&key) {
+                let saved = batch.save_patiently(&ticket.item).await;
+                let error = saved.as_ref().err().cloned();
+                ticket.answer(saved);
+                // The others of this peer have waited as long.
+                while let Some(error) = &error
+                    && let Some(ticket) = batch.stragglers.next(&key)
+                {
+                    ticket.answer(Err(error.clone()));
+                }
+            }
+        });
     }
 }
 
@@ -105,23 +181,27 @@ impl Batch for SaveBatch {
     }
 
     async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {
-        let reports: Vec<&Report> = tickets.iter().map(|ticket| &*ticket.item).collect();
-        match self.save(&reports).await {
-            Ok(saved) => {
-                for (ticket, saved) in tickets.into_iter().zip(saved) {
-                    ticket.answer(Ok(saved));
+        let mut parts = vec![self.stragglers.join(tickets)];
+        while let Some(mut part) = parts.pop() {
+            let reports: Vec<&Report> = part.iter().map(|ticket| &*ticket.item).collect();
+            match self.save(&reports).await {
+                Ok(progress) => {
+                    for (ticket, progress) in part.into_iter().zip(progress) {
+                        match progress {
+                            Progress::Saved(saved) => ticket.answer(Ok(saved)),
+                            Progress::Waits(reason) => self.straggle(ticket, reason),
+                        }
+                    }
                 }
-            }
-            // One of them is to blame. Save each on its own, so that it fails alone.
-            Err(StoreError::Refused(_)) if tickets.len() > 1 => {
-                for ticket in tickets {
-                    let saved = self.save(&[&*ticket.item]).await;
-                    ticket.answer(saved.map(|mut saved| saved.remove(0)));
+                // One of them is to blame. By halves, so that it fails alone.
+                Err(StoreError::Refused(_)) if part.len() > 1 => {
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
                 }
-            }
-            Err(error) => {
-                for ticket in tickets {
-                    ticket.answer(Err(error.clone()));
+                Err(error) => {
+                    for ticket in part {
+                        ticket.answer(Err(error.clone()));
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::baseline::{Baseline, VersionedState};
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
 use super::recent_writes::RecentWrites;
+use super::straggler::is_lock_timeout;
 use super::write::{Written, write_peers};
 use crate::domain::{PeerKey, Report, Rules};
 use crate::store::connections::Statement;
@@ -34,6 +35,8 @@ pub(super) struct RoundOutcome {
     pub(super) out_of_order: Vec<usize>,
     /// Those whose peer was changed or erased meanwhile.
     pub(super) overtaken: Vec<usize>,
+    /// Whether nothing was written, because somebody else has locked one of the peers.
+    pub(super) lock_timed_out: bool,
 }
 
 impl Statement for SaveRound<'_> {
@@ -59,7 +62,14 @@ impl Statement for SaveRound<'_> {
             let erased = peer_write.out_of_order.into_iter();
             outcome.saved.extend(erased.map(|index| (index, None)));
         }
-        let (settled, overtaken) = write_with_jobs(connection, peer_writes).await?;
+        let (settled, overtaken) = match write_with_jobs(connection, peer_writes).await {
+            Ok(result) => result,
+            Err(error) if is_lock_timeout(&error) => {
+                outcome.lock_timed_out = true;
+                return Ok(outcome);
+            }
+            Err(error) => return Err(error),
+        };
         for peer_write in settled {
             outcome.saved.extend(peer_write.saved);
             outcome.out_of_order.extend(peer_write.out_of_order);

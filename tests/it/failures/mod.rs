@@ -2,6 +2,7 @@
 
 mod clients;
 mod database;
+mod isolation;
 mod overload;
 mod process;
 mod replicas;
