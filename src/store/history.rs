@@ -53,13 +53,6 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    fn after(snapshot: &Snapshot) -> Self {
-        Self {
-            first_observed_at: snapshot.first_observed_at,
-            id: snapshot.id,
-        }
-    }
-
     /// Reads what `Display` writes.
     pub fn parse(text: &str) -> Option<Self> {
         let (micros, id) = text.split_once('_')?;
@@ -96,18 +89,18 @@ impl Statement for HistoryQuery {
             Span::At(at) => self.current_at(connection, at).await?,
         };
         let found = rows.first().map_or(0, |row| row.found);
-        let snapshots: Vec<Snapshot> = rows
+        let on_page = rows.len().min(usize::from(self.limit));
+        let has_more = usize::try_from(found).is_ok_and(|found| found > on_page);
+        let last = rows[..on_page].last().map(Row::cursor);
+        let snapshots = rows
             .into_iter()
-            .take(usize::from(self.limit))
-            .map(Row::into_snapshot)
-            .collect::<Result<_, _>>()?;
-        let has_more = usize::try_from(found).is_ok_and(|found| found > snapshots.len());
-        let next = if has_more {
-            snapshots.last().map(Cursor::after)
-        } else {
-            None
-        };
-        Ok(HistoryPage { snapshots, next })
+            .take(on_page)
+            .filter_map(|row| rows::readable(row.into_snapshot(), "history"))
+            .collect();
+        Ok(HistoryPage {
+            snapshots,
+            next: last.filter(|_| has_more),
+        })
     }
 }
 
@@ -175,6 +168,13 @@ struct Row {
 }
 
 impl Row {
+    fn cursor(&self) -> Cursor {
+        Cursor {
+            first_observed_at: self.first_observed_at.into(),
+            id: self.id,
+        }
+    }
+
     fn into_snapshot(self) -> Result<Snapshot, sqlx::Error> {
         Ok(Snapshot {
             id: self.id,

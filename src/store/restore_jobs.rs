@@ -105,11 +105,12 @@ impl Statement for TakeJobs {
         )
         .fetch_all(connection)
         .await?;
-        job_rows
+        Ok(job_rows
             .into_iter()
-            .map(|row| {
-                Ok(RestoreJob {
-                    key: rows::key(&row.user_id, &row.room_id, &row.peer_id)?,
+            .filter_map(|row| {
+                let key = rows::key(&row.user_id, &row.room_id, &row.peer_id);
+                Some(RestoreJob {
+                    key: rows::readable(key, "restore_jobs")?,
                     queued_at: row.queued_at.into(),
                     attempts: row.attempts,
                     wakes: row.wakes,
@@ -117,7 +118,7 @@ impl Statement for TakeJobs {
                     ghost_checks: row.ghost_checks,
                 })
             })
-            .collect()
+            .collect())
     }
 }
 

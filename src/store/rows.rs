@@ -14,6 +14,15 @@ pub(super) fn corrupt(what: impl Into<BoxDynError>) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
+/// What a row of many says. One that cannot be decoded is left out and logged, so that the others
+/// can be used.
+pub(super) fn readable<T>(row: Result<T, sqlx::Error>, table: &str) -> Option<T> {
+    row.inspect_err(|error| {
+        tracing::error!(%error, table, "a row cannot be decoded and is left out");
+    })
+    .ok()
+}
+
 /// The entry of `items` at an ordinality of Postgres, which counts from 1.
 pub(super) fn at_ordinality<T>(items: &mut [T], ordinality: i64) -> Result<&mut T, sqlx::Error> {
     usize::try_from(ordinality - 1)

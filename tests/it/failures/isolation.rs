@@ -174,3 +174,26 @@ async fn bulk_never_takes_the_last_of_the_queue() {
     let bulk = bulk.await.unwrap().expect(200);
     assert_eq!(bulk.column("peer_id").len(), 100);
 }
+
+#[tokio::test]
+async fn a_row_of_history_that_cannot_be_decoded_is_left_out() {
+    let (world, app, pool) = with_webhooks().await;
+    world.join("player-7", "peer-1", "0");
+    app.snapshot("peer-1").await.expect(201);
+    for metadata in ["1", "2"] {
+        world.set("peer-1", metadata);
+        app.snapshot("peer-1").await.expect(201);
+    }
+    sqlx::query(r"UPDATE snapshots SET metadata_raw = '\xff' WHERE metadata_raw = '1'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let history = app.history("player-7").await.expect(200);
+    assert_eq!(history.column("metadata_raw"), ["2", "0"]);
+    let page = app
+        .get("/v1/users/player-7/snapshots?limit=2")
+        .await
+        .expect(200);
+    assert_eq!(page.column("metadata_raw"), ["2"]);
+    assert!(page.json()["next_cursor"].is_string(), "{}", page.text);
+}
