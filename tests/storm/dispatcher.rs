@@ -123,6 +123,17 @@ impl Dispatcher {
         true
     }
 
+    /// Of what was lost, the ends of sessions and rooms are replayed.
+    pub(crate) fn find_lost(&self) {
+        let mut events = self.inner.events.lock().unwrap();
+        for event in events
+            .iter_mut()
+            .filter(|event| event.value["data"]["peer_id"].is_null())
+        {
+            event.lost = false;
+        }
+    }
+
     /// Delivers some of what arrived before once more, last first.
     pub(crate) async fn replay_some(&self) {
         for (index, event) in self.events().iter().enumerate().rev() {

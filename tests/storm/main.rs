@@ -52,7 +52,7 @@ impl Options {
             seed: None,
             stories: None,
             first: 1,
-            parallel: 4,
+            parallel: 6,
             shrink: Duration::from_mins(1),
         };
         let mut arguments = std::env::args().skip(1);

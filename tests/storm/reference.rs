@@ -88,10 +88,12 @@ pub(crate) fn allowed(known: &Known, user: usize) -> Allowed {
         .iter()
         .filter_map(|key| change(known, user, key))
         .collect();
-    // A restored state beats the peer that it came from, unless that has changed since.
+    // A restored state beats the peer that it came from, unless that has changed since, or has got it back later.
     let given_away = |change: &Change| {
         changes.iter().any(|other| {
-            other.from.as_ref() == Some(&change.key) && other.metadata == change.metadata
+            other.from.as_ref() == Some(&change.key)
+                && other.metadata == change.metadata
+                && other.restored_at >= change.restored_at
         })
     };
     let own: Vec<&Change> = changes
@@ -178,7 +180,7 @@ fn change(known: &Known, user: usize, key: &Key) -> Option<Change> {
         high: raw,
         joined_at,
         from: None,
-        restored_at: None,
+        restored_at: sent_last(known, key, &newest.metadata),
     };
     if let Some(carried) = restored(known, user, &base, &rows[..start]) {
         return Some(carried);
@@ -217,11 +219,7 @@ fn restored(known: &Known, user: usize, change: &Change, earlier: &[&Row]) -> Op
     if change.metadata.is_empty() || known.set_by_player(&change.key, &change.metadata) {
         return None;
     }
-    let sent = known
-        .sent
-        .iter()
-        .filter(|sent| sent.key == change.key && sent.metadata == change.metadata);
-    let last = sent.map(|sent| sent.at).max()?;
+    let last = sent_last(known, &change.key, &change.metadata)?;
     // With a change of its own between, what was restored before that is found again as the player's.
     let own_before = earlier.iter().any(|row| !row.metadata.is_empty());
     let keys: BTreeSet<&Key> = known.rows[&user].iter().map(|row| &row.key).collect();
@@ -257,4 +255,11 @@ fn restored(known: &Known, user: usize, change: &Change, earlier: &[&Row]) -> Op
         restored_at: Some(last),
         ..change.clone()
     })
+}
+
+/// When this was last sent to the peer.
+fn sent_last(known: &Known, key: &Key, metadata: &str) -> Option<Time> {
+    let sent = known.sent.iter();
+    let sent = sent.filter(|sent| sent.key == *key && sent.metadata == metadata);
+    sent.map(|sent| sent.at).max()
 }
