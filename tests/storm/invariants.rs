@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
-use crate::known::{Key, Known, is_near, time};
+use crate::known::{Key, Known, Time, is_near, time};
 use crate::plan::{Action, user_id};
 use crate::reference::{allowed, own_end, statuses};
 use crate::world::WINDOW_MS;
@@ -73,7 +73,7 @@ fn key_of(value: &serde_json::Value) -> Key {
 /// What was acknowledged is in history.
 fn acknowledged(known: &Known) -> Vec<String> {
     let mut missing = Vec::new();
-    let mut look = |what: String, key: &Key, metadata: &str, at, done| {
+    let mut look = |what: String, key: &Key, metadata: &str, at: Time, done| {
         let Some(user) = known.user_of(key) else {
             return;
         };
@@ -82,6 +82,14 @@ fn acknowledged(known: &Known) -> Vec<String> {
             .iter()
             .any(|(erased, span)| *erased == user && span.done >= done)
         {
+            return;
+        }
+        // What was asked while a restore was under way may be older than it, and is withdrawn.
+        let beside_restore = known
+            .sent
+            .iter()
+            .any(|sent| sent.key == *key && is_near(at, sent.at, sent.at, SLACK_MS));
+        if metadata.is_empty() && beside_restore {
             return;
         }
         let within = |row: &&crate::known::Row| {
