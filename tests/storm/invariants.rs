@@ -73,14 +73,15 @@ fn key_of(value: &serde_json::Value) -> Key {
 /// What was acknowledged is in history.
 fn acknowledged(known: &Known) -> Vec<String> {
     let mut missing = Vec::new();
-    let mut look = |what: String, key: &Key, metadata: &str, at: Time, done| {
+    let mut look = |what: String, key: &Key, metadata: &str, at: Time, sent: Time| {
         let Some(user) = known.user_of(key) else {
             return;
         };
+        // What ran beside an erasure may have been before it.
         if known
             .erased
             .iter()
-            .any(|(erased, span)| *erased == user && span.done >= done)
+            .any(|(erased, span)| *erased == user && span.done >= sent)
         {
             return;
         }
@@ -119,7 +120,7 @@ fn acknowledged(known: &Known) -> Vec<String> {
                     &key,
                     metadata,
                     at,
-                    acked.span.done,
+                    acked.span.sent,
                 );
             }
         }
@@ -145,10 +146,10 @@ fn acknowledged(known: &Known) -> Vec<String> {
         if kind == "peer.leave.success" && (metadata.is_empty() || repeats) {
             continue;
         }
-        let done = event
+        let sent = event
             .acked
             .iter()
-            .map(|span| span.done)
+            .map(|span| span.sent)
             .max()
             .expect("acked");
         look(
@@ -156,7 +157,7 @@ fn acknowledged(known: &Known) -> Vec<String> {
             &key,
             metadata,
             time(&data[field]).expect("a time"),
-            done,
+            sent,
         );
     }
     missing
