@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WebhookConfig};
-use crate::domain::{Clock, RestorePolicy, StoragePolicy, Timestamp};
+use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, WebhookApi};
 use crate::keys::KeyRing;
@@ -24,7 +24,7 @@ use crate::telemetry;
 pub struct AppConfig {
     /// The database.
     pub database: PgConnectOptions,
-    /// Batch workers and connections.
+    /// Batch workers and connections, and the ordering rules.
     pub store: StoreConfig,
     /// 100ms.
     pub upstream: Upstream,
@@ -56,18 +56,22 @@ impl App {
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
         // First, so that nothing is counted before there is a recorder.
         let metrics = telemetry::metrics();
-        let presence = config.webhooks.secrets.is_some();
-        let store = Store::new(
-            config.database,
-            StoreConfig {
-                presence,
-                ..config.store
-            },
-        );
+        let store_config = StoreConfig {
+            presence: config.webhooks.secrets.is_some(),
+            ..config.store
+        };
+        let store = Store::new(config.database, &store_config);
+        let rules = store_config.rules;
         let (clock, storage_policy) = (config.clock, config.storage_policy);
         let timeout = config.upstream.timeout;
         let hms = hms_client(config.upstream, clock.clone())?;
-        let service = Service::new(hms, store.clone(), clock.clone(), storage_policy);
+        let service = Service::new(
+            hms,
+            store.clone(),
+            clock.clone(),
+            storage_policy,
+            rules.clone(),
+        );
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -77,9 +81,14 @@ impl App {
             .restores
             .map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
         let drop_reasons = config.webhooks.drop_reasons;
-        let webhooks =
-            WebhookReceiver::new(store.clone(), clock.clone(), storage_policy, drop_reasons)
-                .with_restores(scheduling);
+        let webhooks = WebhookReceiver {
+            store: store.clone(),
+            clock: clock.clone(),
+            storage_policy,
+            rules,
+            drop_reasons,
+            restores: scheduling,
+        };
         let secrets = config.webhooks.secrets;
         let router = http::router(Api {
             service,
@@ -154,20 +163,23 @@ pub fn service(
     database: PgConnectOptions,
     upstream: Upstream,
     storage_policy: StoragePolicy,
+    rules: Rules,
     clock: Clock,
 ) -> anyhow::Result<Service> {
     let hms = hms_client(upstream, clock.clone())?;
-    Ok(Service::new(hms, store(database), clock, storage_policy))
+    let store = store(database, rules.clone());
+    Ok(Service::new(hms, store, clock, storage_policy, rules))
 }
 
 /// A store for one command, with few connections.
-pub fn store(database: PgConnectOptions) -> Store {
+pub fn store(database: PgConnectOptions, rules: Rules) -> Store {
     Store::new(
         database,
-        StoreConfig {
+        &StoreConfig {
             save_workers: 2,
             resume_workers: 1,
             other_connections: 1,
+            rules,
             ..StoreConfig::default()
         },
     )

@@ -69,7 +69,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn store(&self) -> Store {
-        Store::new(self.url.parse().expect("a URL"), StoreConfig::default())
+        Store::new(self.url.parse().expect("a URL"), &StoreConfig::default())
     }
 
     pub(crate) async fn execute(&self, statements: &str) {

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{ConfigError, DatabaseArgs, variable};
+use crate::domain::{Clock, Rules};
 use crate::store::Store;
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
@@ -161,15 +162,13 @@ fn log_level(command: &Command) -> &'static str {
 async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
     let store = store(&args.database)?;
     store.migrate().await.map_err(Failure::database)?;
-    store
-        .prepare_partitions(crate::domain::Clock::system().now())
-        .await?;
+    store.prepare_partitions(Clock::system().now()).await?;
     eprintln!("the schema is up to date");
     Ok(Exit::Done)
 }
 
 fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
-    Ok(crate::app::store(database.options()?))
+    Ok(crate::app::store(database.options()?, Rules::default()))
 }
 
 /// Prints a line. A reader that has gone is no failure.

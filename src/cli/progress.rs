@@ -20,12 +20,12 @@ impl Progress {
     /// Shows that `done` of `all` peers are saved.
     pub(super) fn show(&self, done: usize, all: usize) {
         if self.is_terminal {
-            self.write(format_args!("\r\x1b[K{done} of {all} peers saved"));
+            Self::write(format_args!("\r\x1b[K{done} of {all} peers saved"));
             self.is_shown.set(true);
         }
     }
 
-    fn write(&self, text: std::fmt::Arguments<'_>) {
+    fn write(text: std::fmt::Arguments<'_>) {
         let mut stderr = std::io::stderr().lock();
         // A terminal that has gone is no failure of the command.
         let _ = stderr.write_fmt(text).and_then(|()| stderr.flush());
@@ -36,7 +36,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.is_shown.get() {
-            self.write(format_args!("\r\x1b[K"));
+            Self::write(format_args!("\r\x1b[K"));
         }
     }
 }

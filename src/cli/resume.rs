@@ -1,7 +1,8 @@
 //! `rejoin resume`: what the resume endpoint would answer, from the database.
 
-use super::{Exit, Failure, print_json, store};
-use crate::config::DatabaseArgs;
+use super::{Exit, Failure, print_json};
+use crate::app;
+use crate::config::{DatabaseArgs, RulesArgs};
 use crate::domain::{Clock, RoomId, UserId};
 use crate::http::json::ResumeJson;
 use crate::store::ResumeQuery;
@@ -23,6 +24,8 @@ pub(super) struct Args {
     room: Option<RoomId>,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -31,8 +34,10 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         room_id: args.room,
         exclude_peer_id: None,
     };
-    match store(&args.database)?.resume(query).await? {
-        Some(state) if !state.metadata.is_empty() => {
+    let rules = args.rules.rules()?;
+    let store = app::store(args.database.options()?, rules.clone());
+    match store.resume(query).await? {
+        Some(state) if !rules.is_empty(&state.metadata) => {
             print_json(&ResumeJson::new(state, Clock::system().now()))
         }
         _ => Err(Failure::new(

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    DatabaseArgs, ListenArgs, RestoreArgs, StorageArgs, UpstreamArgs, WebhookArgs,
+    DatabaseArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs, WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server;
@@ -39,6 +39,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) restores: RestoreArgs,
     #[command(flatten)]
+    pub(super) rules: RulesArgs,
+    #[command(flatten)]
     pub(super) listen: ListenArgs,
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
@@ -66,7 +68,10 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let without_keys = keys.is_empty();
     let config = AppConfig {
         database: args.database.options()?,
-        store: StoreConfig::default(),
+        store: StoreConfig {
+            rules: args.rules.rules()?,
+            ..StoreConfig::default()
+        },
         upstream,
         storage_policy,
         keys,

@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
-use crate::config::{DatabaseArgs, StorageArgs, UpstreamArgs};
+use crate::config::{DatabaseArgs, RulesArgs, StorageArgs, UpstreamArgs};
 use crate::domain::{Clock, PeerId, RoomId, UserId};
 use crate::http::json::SnapshotJson;
 use crate::service::{RoomSnapshot, Service};
@@ -35,15 +35,18 @@ pub(super) struct Args {
     upstream: UpstreamArgs,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    rules: RulesArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (database, upstream, storage_policy) = (
+    let (database, upstream, storage_policy, rules) = (
         args.database.options()?,
         args.upstream.upstream()?,
         args.storage.policy()?,
+        args.rules.rules()?,
     );
-    let service = app::service(database, upstream, storage_policy, Clock::system())
+    let service = app::service(database, upstream, storage_policy, rules, Clock::system())
         .map_err(Failure::other)?;
     match &args.peer {
         Some(peer) => {

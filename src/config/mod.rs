@@ -6,6 +6,7 @@
 mod database;
 mod listen;
 mod restore;
+mod rules;
 mod storage;
 mod upstream;
 mod webhook;
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use database::DatabaseArgs;
 pub use listen::ListenArgs;
 pub use restore::RestoreArgs;
+pub use rules::RulesArgs;
 pub use storage::StorageArgs;
 pub use upstream::{Upstream, UpstreamArgs};
 pub use webhook::{WebhookArgs, WebhookConfig};

@@ -14,7 +14,7 @@ mod restore;
 mod snapshot;
 mod webhook;
 
-use crate::domain::{Clock, SavedState, StoragePolicy, Timestamp};
+use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
@@ -28,6 +28,7 @@ pub struct Service {
     store: Store,
     clock: Clock,
     storage_policy: StoragePolicy,
+    rules: Rules,
 }
 
 impl Service {
@@ -37,12 +38,14 @@ impl Service {
         store: Store,
         clock: Clock,
         storage_policy: StoragePolicy,
+        rules: Rules,
     ) -> Self {
         Self {
             hms,
             store,
             clock,
             storage_policy,
+            rules,
         }
     }
 
@@ -65,7 +68,13 @@ impl Service {
     /// [`StoreError`].
     pub async fn resume(&self, query: ResumeQuery) -> Result<Option<SavedState>, StoreError> {
         let state = self.store.resume(query).await?;
-        Ok(state.filter(|state| !state.metadata.is_empty()))
+        Ok(state.filter(|state| !self.rules.is_empty(&state.metadata)))
+    }
+
+    /// Whether a peer has metadata that a restore would replace, even if it cannot be stored.
+    fn has_metadata(&self, peer: &hms::UpstreamPeer) -> bool {
+        let metadata = peer.metadata.as_ref();
+        metadata.map_or(true, |metadata| !self.rules.is_empty(metadata))
     }
 
     /// A page of a user's history.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::domain::{
     Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
-    StoragePolicy, Timestamp,
+    Rules, StoragePolicy, Timestamp,
 };
 use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::metrics::WEBHOOKS;
@@ -25,11 +25,18 @@ const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 /// Stores the events that 100ms sends.
 #[derive(Clone)]
 pub struct WebhookReceiver {
-    store: Store,
-    clock: Clock,
-    storage_policy: StoragePolicy,
-    drop_reasons: BTreeSet<String>,
-    restores: Option<RestoreScheduling>,
+    /// Where events are stored.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What is stored of a peer.
+    pub storage_policy: StoragePolicy,
+    /// The ordering rules.
+    pub rules: Rules,
+    /// The reasons for which a leave is a drop.
+    pub drop_reasons: BTreeSet<String>,
+    /// How joins schedule automatic restores, if they do.
+    pub restores: Option<RestoreScheduling>,
 }
 
 /// How joins schedule automatic restores.
@@ -88,28 +95,6 @@ enum EventMetadata {
 }
 
 impl WebhookReceiver {
-    /// A receiver that stores in this store. A leave for one of `drop_reasons` is a drop.
-    pub fn new(
-        store: Store,
-        clock: Clock,
-        storage_policy: StoragePolicy,
-        drop_reasons: BTreeSet<String>,
-    ) -> Self {
-        Self {
-            store,
-            clock,
-            storage_policy,
-            drop_reasons,
-            restores: None,
-        }
-    }
-
-    /// The same receiver, which schedules automatic restores.
-    #[must_use]
-    pub fn with_restores(self, restores: Option<RestoreScheduling>) -> Self {
-        Self { restores, ..self }
-    }
-
     /// Stores an event. It is durable when this returns. Every event may be received again, at any
     /// time.
     ///
@@ -158,7 +143,7 @@ impl WebhookReceiver {
         let metadata = self.event_metadata(event.metadata);
         let restores = self.restores.as_ref().filter(|restores| {
             event.kind == PeerEventKind::Joined
-                && metadata.is_empty()
+                && metadata.is_empty(&self.rules)
                 && now <= event.at.shifted(restores.window)
         });
         let (metadata, outcome) = match metadata {
@@ -231,11 +216,11 @@ impl WebhookReceiver {
 
 impl EventMetadata {
     /// Whether the peer has no metadata, as far as the event says.
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, rules: &Rules) -> bool {
         match self {
             Self::Absent => true,
             Self::Rejected => false,
-            Self::Storable(metadata) => metadata.is_empty(),
+            Self::Storable(metadata) => rules.is_empty(metadata),
         }
     }
 }

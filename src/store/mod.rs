@@ -104,7 +104,7 @@ pub struct Store {
 
 impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
-    pub fn new(options: PgConnectOptions, config: StoreConfig) -> Self {
+    pub fn new(options: PgConnectOptions, config: &StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
         let max_idle =
             config.save_workers + config.resume_workers + 4 * other_connections + STRAGGLERS + 1;
@@ -123,8 +123,8 @@ impl Store {
         // The only permit is taken by a ping that is not answered.
         let not_answered = UnavailableReason::AnswerTimeout(PERMIT_TIMEOUT);
         Self {
-            saves: Arc::new(Batcher::start(save_batch, config.save_workers, &config)),
-            resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, &config)),
+            saves: Arc::new(Batcher::start(save_batch, config.save_workers, config)),
+            resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, config)),
             histories: executor(),
             session_ends: executor(),
             restores: executor(),

@@ -20,6 +20,7 @@ mod ghosts;
 mod partitions;
 mod problems;
 mod restores;
+mod rule_settings;
 mod rules;
 mod settings;
 mod stories;

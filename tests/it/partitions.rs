@@ -35,7 +35,7 @@ fn observation(peer: &str, at: DateTime<Utc>) -> Observation {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_is_visible_while_partitions_are_made() {
     let database = postgres::database().await;
-    let store = Store::new(database.url().parse().unwrap(), StoreConfig::default());
+    let store = Store::new(database.url().parse().unwrap(), &StoreConfig::default());
     for number in 0..MONTHS {
         store.save(observation("old", month(number))).await.unwrap();
     }

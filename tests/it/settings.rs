@@ -223,6 +223,16 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
         &[("REJOIN_RESTORE_SCOPE", "lobby")],
         "REJOIN_RESTORE_SCOPE should be room or any.",
     ),
+    (&[("REJOIN_GHOST", "61m")], GHOST),
+    (&[("REJOIN_GHOST", "60")], GHOST),
+    (
+        &[("REJOIN_LEAVE_METADATA", "never")],
+        "REJOIN_LEAVE_METADATA should be cautious or trust.",
+    ),
+    (
+        &[("REJOIN_EMPTY_METADATA", "{")],
+        "REJOIN_EMPTY_METADATA should be JSON texts, separated by commas, such as {},null.",
+    ),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
     (
@@ -333,6 +343,7 @@ const BASE: &str = "HMS_BASE_URL should be an http or https URL without a user n
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
+const GHOST: &str = "REJOIN_GHOST should be a duration from 0s to 1h such as 60s.";
 const WINDOW: &str = "REJOIN_RESTORE_WINDOW should be a duration from 1s to 30days such as 10m.";
 const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key \
     (`rejoin key new` makes one), since REJOIN_LISTEN is not a loopback address.";

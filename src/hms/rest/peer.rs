@@ -39,13 +39,6 @@ impl UpstreamPeer {
         }
     }
 
-    /// Whether it has any metadata, representable or not.
-    pub fn has_metadata(&self) -> bool {
-        self.metadata
-            .as_ref()
-            .map_or(true, |metadata| !metadata.is_empty())
-    }
-
     fn set(&mut self, field: &[u8], value: &mut Reader<'_>) -> Result<(), NotJson> {
         match field {
             b"id" => {

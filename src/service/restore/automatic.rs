@@ -177,7 +177,7 @@ impl Service {
             }
         };
         let observed_at = fetched.sent_at;
-        let has_metadata = has_metadata(&fetched.value, &job.key);
+        let has_metadata = find_peer(&fetched.value, &job.key).map(|peer| self.has_metadata(peer));
         self.save_peers(room_id, source, fetched, |_, _| {}).await?;
         Ok(FetchedPeer {
             observed_at,
@@ -202,12 +202,11 @@ pub(super) fn automatic_record(
     }
 }
 
-/// Whether the peer has metadata; none where it is not among these peers.
-fn has_metadata(peers: &[UpstreamPeer], key: &PeerKey) -> Option<bool> {
-    let peer = peers
+/// The peer of this key among these peers.
+fn find_peer<'a>(peers: &'a [UpstreamPeer], key: &PeerKey) -> Option<&'a UpstreamPeer> {
+    peers
         .iter()
-        .find(|peer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str());
-    peer.map(UpstreamPeer::has_metadata)
+        .find(|peer| peer.peer_id == key.peer_id.as_str() && peer.user_id == key.user_id.as_str())
 }
 
 fn progress_after(job: &mut RestoreJob, error: HmsError, now: Timestamp) -> Progress {

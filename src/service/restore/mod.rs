@@ -145,7 +145,7 @@ impl Service {
         Ok(Target {
             key: key_of(&room_id, &peer)?,
             observed_at,
-            has_metadata: peer.has_metadata(),
+            has_metadata: self.has_metadata(&peer),
             observation: self
                 .observation(&room_id, observed_at, Source::Peer, peer)
                 .ok(),

@@ -6,6 +6,7 @@
 //! | [`baseline`], [`recent_writes`] | what a write starts from: read, or expected |
 //! | [`peer_write`] | what a batch writes of one peer: pure code that applies [`crate::domain`] |
 //! | [`rebuild`] | a report that arrived out of order, in a transaction of its own |
+//! | [`align`] | one date for each change, on whichever peers it is |
 //! | [`straggler`] | reports that have to wait, apart from their batch |
 //! | [`read`], [`write`], [`columns`] | the statements and their arguments |
 //!
@@ -13,6 +14,7 @@
 //! condition that the baselines still hold. Where one does not, since another replica or an admin
 //! was faster, that peer is read and goes through another round.
 
+mod align;
 mod baseline;
 mod columns;
 mod peer_write;

@@ -1,7 +1,10 @@
 //! What a batch writes of one peer: pure code between the read and the write.
 
+use super::align::change_to_align;
 use super::baseline::{Baseline, VersionedState};
-use crate::domain::{Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp};
+use crate::domain::{
+    ChangeId, Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp,
+};
 
 /// An observation that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub(in crate::store) struct PeerWrite {
     pub(super) out_of_order: Vec<usize>,
     /// What is saved with the new state, by index; none where nothing was observed.
     pub(super) saved: Vec<(usize, Option<Saved>)>,
+    /// The change whose date may differ between the user's peers after this write.
+    pub(super) change_to_align: Option<ChangeId>,
     /// When it was requested that a saved state be restored to the peer.
     pub(in crate::store) restore_requested_at: Option<Timestamp>,
 }
@@ -76,6 +81,7 @@ impl PeerWrite {
             extended: None,
             out_of_order: Vec::new(),
             saved: Vec::new(),
+            change_to_align: None,
             restore_requested_at: None,
         };
         let mut state = before.clone();
@@ -87,6 +93,7 @@ impl PeerWrite {
                 .iter()
                 .find_map(|&index| reports[index].restore_requested_at());
         }
+        peer_write.change_to_align = change_to_align(&before, &state);
         if state != before || peer_write.extended.is_some() || baseline_version.is_none() {
             peer_write.new_state = Some(state);
         }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, query_file, query_scalar};
 use uuid::Uuid;
 
+use super::align::{align_restored_peers, change_to_align};
 use super::baseline::{Baseline, VersionedState};
 use super::columns::RowColumns;
 use super::peer_write::{PeerWrite, Saved};
@@ -57,6 +58,7 @@ impl Rebuild<'_> {
         if state.clone().apply(self.report, self.rules) != Effect::OutOfOrder {
             return Ok(RebuildOutcome::InOrder);
         }
+        let before = state.clone();
         let (rows, complete) = read_rows(connection, key).await?;
         state.apply(self.report, self.rules);
         let changes = if reaches(&rows, complete, self.report) {
@@ -73,11 +75,14 @@ impl Rebuild<'_> {
         if state.accepts_restore() {
             peer_write.restore_requested_at = self.report.restore_requested_at();
         }
+        peer_write.change_to_align = change_to_align(&before, &state);
         peer_write.new_state = Some(state);
         write_peers(connection, &[&peer_write]).await?;
         change_rows(connection, key, &changes).await?;
-        if peer_write.restore_requested_at.is_some() {
-            queue_restore_jobs(connection, &[peer_write]).await?;
+        let peer_writes = [peer_write];
+        align_restored_peers(connection, &peer_writes).await?;
+        if peer_writes[0].restore_requested_at.is_some() {
+            queue_restore_jobs(connection, &peer_writes).await?;
         }
         Ok(RebuildOutcome::Saved(saved))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection, PgConnection};
 
+use super::align::align_restored_peers;
 use super::baseline::{Baseline, VersionedState};
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
@@ -62,7 +63,7 @@ impl Statement for SaveRound<'_> {
             let erased = peer_write.out_of_order.into_iter();
             outcome.saved.extend(erased.map(|index| (index, None)));
         }
-        let (settled, overtaken) = match write_with_jobs(connection, peer_writes).await {
+        let (settled, overtaken) = match write_with_consequences(connection, peer_writes).await {
             Ok(result) => result,
             Err(error) if is_lock_timeout(&error) => {
                 outcome.lock_timed_out = true;
@@ -156,20 +157,25 @@ impl SaveRound<'_> {
     }
 }
 
-/// Writes new states, queues the restores that joins request and wakes those that wait for a leave:
-/// all or nothing. Returns the writes that are settled, and the peers that were changed or erased
-/// meanwhile.
-async fn write_with_jobs(
+/// Writes new states, and what follows from them in the same transaction: dates restored states like
+/// their source, queues the restores that joins request and wakes those that wait for a leave.
+/// Returns the writes that are settled, and the peers that were changed or erased meanwhile.
+async fn write_with_consequences(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,
 ) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
     let requests_restore = |peer_write: &PeerWrite| peer_write.restore_requested_at.is_some();
-    let has_jobs = |peer_write| requests_restore(peer_write) || is_of_ended(peer_write);
-    if !peer_writes.iter().any(has_jobs) {
+    let is_plain = |peer_write: &PeerWrite| {
+        !requests_restore(peer_write)
+            && !is_of_ended(peer_write)
+            && peer_write.change_to_align.is_none()
+    };
+    if peer_writes.iter().all(is_plain) {
         return write_new_states(connection, peer_writes).await;
     }
     let mut transaction = connection.begin().await?;
     let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
+    align_restored_peers(&mut transaction, &settled).await?;
     queue_restore_jobs(&mut transaction, &settled).await?;
     let ended = settled
         .iter()
@@ -188,7 +194,7 @@ fn is_of_ended(peer_write: &PeerWrite) -> bool {
         .is_some_and(|state| state.presence.ended.is_some())
 }
 
-/// Writes new states. As [`write_with_jobs`].
+/// Writes new states. As [`write_with_consequences`].
 async fn write_new_states(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,

@@ -79,7 +79,7 @@ impl Roles {
             presence: true,
             ..lanes
         };
-        Store::new(self.url(Some(role)).as_str().parse().unwrap(), config)
+        Store::new(self.url(Some(role)).as_str().parse().unwrap(), &config)
     }
 
     /// Runs statements of the page, with this test's names for the database and the roles.

@@ -110,7 +110,7 @@ async fn snapshots_of_the_same_peers_through_both_lose_nothing_and_never_step_ba
 async fn many_migrate_one_empty_database_at_once() {
     let database = postgres::empty_database().await;
     let stores: Vec<Store> = (0..4)
-        .map(|_| Store::new(database.url().parse().unwrap(), StoreConfig::default()))
+        .map(|_| Store::new(database.url().parse().unwrap(), &StoreConfig::default()))
         .collect();
     join_all(stores.iter().map(async |store| {
         store.migrate().await.unwrap();

@@ -2,6 +2,7 @@
 
 mod automatic;
 mod claims;
+mod dates;
 mod knowledge;
 mod overwriting;
 mod process;

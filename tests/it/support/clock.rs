@@ -32,6 +32,13 @@ impl ManualClock {
         );
     }
 
+    /// Moves it forward to so long after its start.
+    pub(crate) fn advance_to(&self, after_start: Duration) {
+        let start: DateTime<Utc> = START.parse().expect("a time");
+        let at = start + after_start;
+        self.0.fetch_max(at.timestamp_micros(), Ordering::SeqCst);
+    }
+
     /// Moves it back.
     pub(crate) fn rewind(&self, time: TimeDelta) {
         self.0.fetch_sub(

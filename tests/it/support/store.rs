@@ -25,7 +25,7 @@ pub(crate) fn joined_second_of(peer: usize) -> i64 {
 pub(crate) fn store(url: &str) -> Store {
     Store::new(
         url.parse().unwrap(),
-        StoreConfig {
+        &StoreConfig {
             save_workers: 2,
             resume_workers: 2,
             other_connections: 2,
