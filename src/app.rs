@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Upstream, WebhookConfig};
 use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
-use crate::http::{self, Api, WebhookApi};
+use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver};
 use crate::store::{Store, StoreConfig, StoreError};
@@ -44,7 +44,7 @@ pub struct AppConfig {
 pub struct App {
     store: Store,
     clock: Clock,
-    router: Router,
+    routers: Routers,
     restore_worker: Option<RestoreWorker>,
 }
 
@@ -90,7 +90,7 @@ impl App {
             restores: scheduling,
         };
         let secrets = config.webhooks.secrets;
-        let router = http::router(Api {
+        let routers = http::routers(Api {
             service,
             keys: Arc::new(config.keys),
             metrics,
@@ -99,7 +99,7 @@ impl App {
         Ok(Self {
             store,
             clock,
-            router,
+            routers,
             restore_worker,
         })
     }
@@ -122,17 +122,24 @@ impl App {
 
     /// The HTTP API.
     pub fn router(&self) -> Router {
-        self.router.clone()
+        self.routers.all.clone()
     }
 
-    /// Starts the work that no request waits for, until `shutdown`: automatic restores, and once a
-    /// day the partitions of the coming months. Wait for the returned tasks to finish what they
-    /// have begun.
+    /// What is served to connections beyond the limit.
+    pub fn router_when_full(&self) -> Router {
+        self.routers.when_full.clone()
+    }
+
+    /// Starts the work that no request waits for, until `shutdown`: automatic restores, the upkeep
+    /// of the metrics, and once a day the partitions of the coming months. Wait for the returned
+    /// tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
         if let Some(worker) = &self.restore_worker {
             chores.spawn(worker.clone().run(shutdown.clone()));
         }
+        let upkeep = telemetry::keep_metrics_small(telemetry::metrics(), shutdown.clone());
+        chores.spawn(upkeep);
         chores.spawn(prepare_partitions_daily(
             self.store.clone(),
             self.clock.clone(),

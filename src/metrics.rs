@@ -15,6 +15,8 @@ pub(crate) const RESTORES: &str = "rejoin_restores_total";
 pub(crate) const CLAIMS: &str = "rejoin_claims_total";
 pub(crate) const DROP_TO_RESUME_SECONDS: &str = "rejoin_drop_to_resume_seconds";
 pub(crate) const WEBHOOKS: &str = "rejoin_webhooks_total";
+pub(crate) const CONNECTIONS: &str = "rejoin_connections";
+pub(crate) const CONNECTIONS_REFUSED: &str = "rejoin_connections_refused_total";
 
 /// All metrics.
 pub(crate) const ALL: &[Metric] = &[
@@ -65,6 +67,11 @@ pub(crate) const ALL: &[Metric] = &[
         AGES,
     ),
     counter(WEBHOOKS, "Webhook events of 100ms, by type and outcome."),
+    gauge(CONNECTIONS, "Connections of clients that are open."),
+    counter(
+        CONNECTIONS_REFUSED,
+        "Connections of clients beyond the limit.",
+    ),
 ];
 
 /// Seconds, from a resume out of memory to an upstream budget used up.

@@ -157,6 +157,11 @@ pub(crate) fn serve() {
         println!("{}", listener.local_addr().expect("it is bound"));
         let stop = tokio_util::sync::CancellationToken::new();
         drop(app.start_chores(stop.clone()));
-        rejoin::server::serve(listener, app.router(), stop).await;
+        let config = rejoin::server::ServerConfig {
+            app: app.router(),
+            when_full: app.router_when_full(),
+            max_connections: 10_000,
+        };
+        rejoin::server::serve(listener, config, stop).await;
     });
 }

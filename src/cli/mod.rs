@@ -46,7 +46,7 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Migrate(MigrateArgs),
     Snapshot(snapshot::Args),
     Resume(resume::Args),
@@ -120,7 +120,7 @@ fn start(command: Command) -> Result<Exit, Failure> {
 async fn run(command: Command) -> Result<Exit, Failure> {
     start_log(LogFormat::from_env()?, log_level(&command))?;
     match command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate(&args).await,
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Resume(args) => resume::run(args).await,

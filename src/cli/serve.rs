@@ -8,7 +8,7 @@ use crate::config::{
     DatabaseArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs, WebhookArgs,
 };
 use crate::domain::Clock;
-use crate::server;
+use crate::server::{self, ServerConfig};
 use crate::store::StoreConfig;
 
 #[cfg(feature = "demo")]
@@ -57,6 +57,7 @@ pub(super) struct Args {
 pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let shutdown = server::stop_signal().map_err(Failure::other)?;
     let (address, keys) = args.listen.listener()?;
+    let max_connections = args.listen.max_connections()?;
     let (upstream, storage_policy, webhooks) = (
         args.upstream.upstream()?,
         args.storage.policy()?,
@@ -96,7 +97,13 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     }
     let bound = listener.local_addr().map_err(Failure::other)?;
     tracing::info!("listening on http://{bound}");
-    server::serve(listener, app.router(), shutdown).await;
+    server::allow_connections(max_connections);
+    let config = ServerConfig {
+        app: app.router(),
+        when_full: app.router_when_full(),
+        max_connections,
+    };
+    server::serve(listener, config, shutdown).await;
     chores.wait().await;
     #[cfg(feature = "demo")]
     if let Some(postgres) = postgres {

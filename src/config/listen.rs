@@ -24,6 +24,9 @@ pub struct ListenArgs {
     /// A file of API keys, one entry per line
     #[arg(long, env = "REJOIN_API_KEYS_FILE", value_name = "FILE")]
     api_keys_file: Option<String>,
+    /// How many connections of clients may be open at a time [default: 10000]
+    #[arg(long, env = "REJOIN_MAX_CONNECTIONS", value_name = "NUMBER")]
+    max_connections: Option<String>,
 }
 
 impl ListenArgs {
@@ -32,7 +35,7 @@ impl ListenArgs {
         Self {
             listen: Some(listen.to_string()),
             api_keys: Some(api_keys),
-            api_keys_file: None,
+            ..Self::default()
         }
     }
 
@@ -66,6 +69,19 @@ impl ListenArgs {
                     "REJOIN_LISTEN",
                     "an address and a port such as 127.0.0.1:8080",
                 )
+            })
+    }
+
+    /// How many connections may be open at a time.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names `REJOIN_MAX_CONNECTIONS`.
+    pub fn max_connections(&self) -> Result<usize, ConfigError> {
+        text(self.max_connections.as_ref())
+            .map_or(Some(10_000), |text| text.parse().ok())
+            .filter(|connections| (1..=1_000_000).contains(connections))
+            .ok_or_else(|| {
+                ConfigError::should_be("REJOIN_MAX_CONNECTIONS", "a number from 1 to 1000000")
             })
     }
 

@@ -110,6 +110,15 @@ impl ApiError {
         )
     }
 
+    /// For a connection beyond the limit.
+    pub(crate) fn too_many_connections() -> Self {
+        Self::new(
+            Code::Overloaded,
+            "Too many connections are open. Try again shortly.",
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
     fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self

@@ -66,10 +66,20 @@ impl FromRef<Shared> for Option<Arc<WebhookApi>> {
     }
 }
 
-/// The router: the routes of the URL table, the description of the API, and what wraps them.
-pub fn router(api: Api) -> Router {
+/// What is served.
+pub struct Routers {
+    /// The routes of the URL table, the description of the API, and what wraps them.
+    pub all: Router,
+    /// What is left of that for connections beyond the limit: health and metrics.
+    pub when_full: Router,
+}
+
+/// The routers of an API.
+pub fn routers(api: Api) -> Routers {
     let (router, description) = routes::routes(&api.keys).split_for_parts();
-    router
+    let (operable, _) = routes::operations().split_for_parts();
+    let shared = Shared(Arc::new(api));
+    let all = router
         .merge(docs(description))
         .fallback(async || ApiError::new(Code::NotFound, "Nothing exists at this path."))
         .method_not_allowed_fallback(async || {
@@ -77,10 +87,17 @@ pub fn router(api: Api) -> Router {
                 Code::MethodNotAllowed,
                 "The path does not support this method. The `allow` header lists those it supports.",
             )
-        })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(observe::observe))
-        .with_state(Shared(Arc::new(api)))
+        });
+    let when_full = operable
+        .fallback(async || ApiError::too_many_connections())
+        .method_not_allowed_fallback(async || ApiError::too_many_connections());
+    let [all, when_full] = [all, when_full].map(|router| {
+        router
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(observe::observe))
+            .with_state(shared.clone())
+    });
+    Routers { all, when_full }
 }
 
 /// The description of the API.

@@ -35,6 +35,12 @@ pub(super) fn routes(keys: &Arc<KeyRing>) -> OpenApiRouter<Shared> {
         .routes(requires(Scope::Resume, routes!(resume::get, restore::post)))
         .routes(requires(Scope::History, routes!(history::get)))
         .routes(routes!(webhooks::take))
+        .merge(operations())
+}
+
+/// The routes for whoever operates the service. They are served at any load.
+pub(super) fn operations() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
@@ -46,7 +52,7 @@ fn require(
     scope: Scope,
     (schemas, mut paths, router): UtoipaMethodRouter<Shared>,
 ) -> UtoipaMethodRouter<Shared> {
-    for operation in paths.paths.values_mut().flat_map(operations) {
+    for operation in paths.paths.values_mut().flat_map(methods) {
         let requirement = SecurityRequirement::new(openapi::KEY, [scope.as_str()]);
         operation.security = Some(vec![requirement]);
     }
@@ -58,7 +64,7 @@ fn require(
     (schemas, paths, router)
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn methods(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
         &mut item.get,
         &mut item.post,

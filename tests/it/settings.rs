@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-use crate::support::command::binary;
+use crate::support::command::{binary, settings};
 use crate::support::postgres::{self, Database};
+use crate::support::program::{Program, Upstream};
 
 const SAMPLE: &str = include_str!("../../.env.sample");
 
@@ -233,6 +234,8 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
         &[("REJOIN_EMPTY_METADATA", "{")],
         "REJOIN_EMPTY_METADATA should be JSON texts, separated by commas, such as {},null.",
     ),
+    (&[("REJOIN_MAX_CONNECTIONS", "0")], MAX_CONNECTIONS),
+    (&[("REJOIN_MAX_CONNECTIONS", "many")], MAX_CONNECTIONS),
     (&[("DATABASE_URL", "")], DATABASE),
     (&[("DATABASE_URL", "hunter2")], DATABASE),
     (
@@ -341,6 +344,7 @@ const DATABASE: &str =
     "DATABASE_URL should be a Postgres URL such as postgres://user:password@localhost:5432/rejoin.";
 const BASE: &str = "HMS_BASE_URL should be an http or https URL without a user name and a query, such as https://api.100ms.live/v2.";
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
+const MAX_CONNECTIONS: &str = "REJOIN_MAX_CONNECTIONS should be a number from 1 to 1000000.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
 const GHOST: &str = "REJOIN_GHOST should be a duration from 0s to 1h such as 60s.";
@@ -434,6 +438,28 @@ async fn with_keys_any_address_is_served_and_no_secret_is_logged() {
             serving.said
         );
     }
+}
+
+#[tokio::test]
+async fn the_limit_of_open_files_follows_the_limit_of_connections() {
+    let (database, upstream) = (postgres::database().await, Upstream::start().await);
+    let serve = async |soft: u32, hard: u32| {
+        let limits = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$0\" \"$@\"");
+        let mut variables = settings(database.url(), &upstream);
+        variables.push(("REJOIN_MAX_CONNECTIONS", "2000"));
+        Program::start_in_shell(&limits, &variables).await
+    };
+    let program = serve(64, 4096).await;
+    assert_eq!(program.max_open_files(), 2512);
+    let (_, said) = program.stop().await;
+    assert!(!said.contains("open files"), "{said}");
+    let program = serve(64, 128).await;
+    assert_eq!(program.max_open_files(), 128);
+    let (_, said) = program.stop().await;
+    assert!(
+        said.contains("the limit of open files is too low"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::config::{DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WebhookArg
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
-use crate::server;
+use crate::server::{self, ServerConfig};
 use crate::store::StoreConfig;
 use embedded_postgres::EmbeddedPostgres;
 use hms_sim::{Sim, SimConfig, WebhookTarget, cli};
@@ -26,6 +26,8 @@ use hms_sim::{Sim, SimConfig, WebhookTarget, cli};
 /// The usual address of rejoin.
 const REJOIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// How many connections of clients may be open: one person plays.
+const MAX_CONNECTIONS: usize = 1_000;
 /// Where 100ms's webhooks go.
 const WEBHOOKS: &str = "/v1/webhooks/100ms";
 
@@ -185,7 +187,12 @@ async fn start_rejoin(config: AppConfig) -> Result<Running, Failure> {
     let listener = listen(REJOIN).await.map_err(Failure::other)?;
     let serve = async move |listener, stop: CancellationToken| {
         let chores = app.start_chores(stop.clone());
-        server::serve(listener, app.router(), stop).await;
+        let config = ServerConfig {
+            app: app.router(),
+            when_full: app.router_when_full(),
+            max_connections: MAX_CONNECTIONS,
+        };
+        server::serve(listener, config, stop).await;
         chores.wait().await;
     };
     Running::start(listener, REJOIN, serve).map_err(Failure::other)

@@ -210,6 +210,7 @@ async fn connections_of_slow_clients_are_closed_and_delay_no_other_client() {
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let _idle = join_all((0..200).map(|_| connect(&app))).await;
+    let kept = kept_alive(&app).await;
 
     let half_a_head = "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rej";
     let half_a_body = snapshot_of("peer-1").replace(
@@ -244,6 +245,27 @@ async fn connections_of_slow_clients_are_closed_and_delay_no_other_client() {
             "{answer}"
         );
     }
+    // Between requests a client may wait for longer than for a head.
+    answers_again(kept).await;
+}
+
+/// A connection on which a request was answered.
+async fn kept_alive(app: &Replica) -> TcpStream {
+    let mut client = connect(app).await;
+    client
+        .write_all(get("/health/live").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = [0; 1024];
+    let length = client.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+    client
+}
+
+async fn answers_again(client: TcpStream) {
+    let request = get("/health/live").replace("host:", "connection: close\r\nhost:");
+    let (answer, _) = until_closed(client, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 /// A page of some 16 MB is more than the buffers of sockets hold.

@@ -1,7 +1,7 @@
 //! The real program, as a process, beside a simulated 100ms that shares its clock: the machine's.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,20 @@ impl Program {
     /// The same with these arguments and these variables alone, on a free port.
     pub(crate) async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut command = command(&arguments, variables);
+        Self::run(command(&arguments, variables)).await
+    }
+
+    /// The same in a shell that runs this script, which has the command as its arguments.
+    pub(crate) async fn start_in_shell(script: &str, variables: &[(&str, &str)]) -> Self {
+        let program = command(&["serve", "--listen", "127.0.0.1:0"], variables);
+        let mut shell = Command::new("/bin/bash");
+        shell.arg("-c").arg(script).arg(program.get_program());
+        shell.args(program.get_args()).env_clear();
+        shell.envs(variables.iter().copied());
+        Self::run(shell).await
+    }
+
+    async fn run(mut command: Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
@@ -127,6 +140,18 @@ impl Program {
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// How many files it may open.
+    pub(crate) fn max_open_files(&self) -> u64 {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id()))
+            .expect("/proc can be read: this test needs Linux");
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .expect("the limit of open files");
+        let soft = line.split_whitespace().next().expect("the soft limit");
+        soft.parse().expect("a number")
     }
 
     /// The memory it has in use, in MiB.

@@ -9,7 +9,7 @@ use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
 use rejoin::domain::StoragePolicy;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
-use rejoin::server;
+use rejoin::server::{self, ServerConfig};
 use rejoin::store::StoreConfig;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     /// No secrets: webhooks are not taken.
     pub(crate) webhooks: WebhookArgs,
     pub(crate) restores: RestoreArgs,
+    pub(crate) max_connections: usize,
 }
 
 impl Default for Setup {
@@ -58,6 +59,7 @@ impl Default for Setup {
             },
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
+            max_connections: 10_000,
         }
     }
 }
@@ -153,7 +155,12 @@ impl World {
         if restores.is_some() {
             drop(app.start_chores(stop.clone()));
         }
-        tokio::spawn(server::serve(listener, app.router(), stop.clone()));
+        let config = ServerConfig {
+            app: app.router(),
+            when_full: app.router_when_full(),
+            max_connections: setup.max_connections,
+        };
+        tokio::spawn(server::serve(listener, config, stop.clone()));
         Replica::at(base).stopped_by(stop.drop_guard())
     }
 

@@ -1,31 +1,53 @@
-//! Accepts connections, and shuts down gracefully: it finishes the requests in flight and accepts no new ones.
+//! Accepts connections up to a limit, and shuts down gracefully: it finishes the requests in flight
+//! and accepts no new ones.
+//!
+//! `connection` runs one connection, `idle` says how long it may wait for a request, and `limit`
+//! counts connections and decides what becomes of one too many; `open_files` lets the process have
+//! as many.
+
+mod connection;
+mod idle;
+mod limit;
+mod open_files;
 
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may read nothing of a response.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+use self::connection::connect;
+use self::limit::ConnectionLimit;
+pub use self::open_files::allow_connections;
+
 /// How long the requests in flight may take once the service is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Serves `app` on `listener` until `shutdown`, then finishes the requests in flight.
-pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationToken) {
+/// What is served, and to how many connections.
+pub struct ServerConfig {
+    /// What is served.
+    pub app: Router,
+    /// What is served to connections beyond the limit: refusals, health and metrics.
+    pub when_full: Router,
+    /// How many connections may be open, beside a few for refusals.
+    pub max_connections: usize,
+}
+
+/// Serves on `listener` until `shutdown`, then finishes the requests in flight.
+pub async fn serve(listener: TcpListener, config: ServerConfig, shutdown: CancellationToken) {
     let connections = GracefulShutdown::new();
+    let mut limit = ConnectionLimit::new(config.max_connections);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connect(stream, app.clone(), &connections),
+                Ok((stream, _)) => {
+                    if let Some(admission) = limit.admit() {
+                        let app = if admission.is_regular() { &config.app } else { &config.when_full };
+                        connect(stream, app.clone(), admission, &connections);
+                    }
+                }
                 Err(error) => pause(&error).await,
             },
             () = shutdown.cancelled() => break,
@@ -42,26 +64,6 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: CancellationTok
     {
         tracing::warn!("stopped before all requests were answered, after {DRAIN_TIMEOUT:?}");
     }
-}
-
-fn connect(stream: TcpStream, app: Router, connections: &GracefulShutdown) {
-    // Answers are small and complete: nothing is gained by holding them back.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let service = TowerToHyperService::new(app.map_request(
-        |request: axum::http::Request<hyper::body::Incoming>| request.map(axum::body::Body::new),
-    ));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let watched = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    });
 }
 
 /// Waits a moment where accepting failed for want of file descriptors or memory: at once it would only fail again.

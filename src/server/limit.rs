@@ -1,0 +1,106 @@
+//! How many connections may be open, and what becomes of one too many.
+//!
+//! One beyond the limit is answered 503, so that its client tries again or elsewhere, unless it asks
+//! for health or metrics. There is space for a few such connections. Beyond these, a connection is
+//! closed at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
+
+/// How many connections beyond the limit are answered at a time.
+const REFUSALS: usize = 256;
+/// When this part of all connections is left, idle ones are closed.
+const SCARCE_PART: usize = 16;
+/// How often that may happen.
+const RECLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts the connections.
+pub(super) struct ConnectionLimit {
+    regular: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    max: usize,
+    open: Gauge,
+    refused: Counter,
+    /// Notified when connections are scarce.
+    scarce: Arc<Notify>,
+    reclaimed_at: Option<Instant>,
+}
+
+/// The right of one connection to be open.
+pub(super) struct Admission {
+    is_regular: bool,
+    scarce: Arc<Notify>,
+    open: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl ConnectionLimit {
+    pub(super) fn new(max: usize) -> Self {
+        let max = max.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            regular: Arc::new(Semaphore::new(max)),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+            max,
+            open: metrics::gauge!(CONNECTIONS),
+            refused: metrics::counter!(CONNECTIONS_REFUSED),
+            scarce: Arc::default(),
+            reclaimed_at: None,
+        }
+    }
+
+    /// Admits one more connection; none where it is to be closed at once.
+    pub(super) fn admit(&mut self) -> Option<Admission> {
+        let regular = self.regular.clone().try_acquire_owned().ok();
+        if self.regular.available_permits() <= self.max / SCARCE_PART {
+            self.reclaim();
+        }
+        let is_regular = regular.is_some();
+        if !is_regular {
+            self.refused.increment(1);
+        }
+        let permit = regular.or_else(|| self.refusals.clone().try_acquire_owned().ok())?;
+        self.open.increment(1.0);
+        Some(Admission {
+            is_regular,
+            scarce: self.scarce.clone(),
+            open: self.open.clone(),
+            _permit: permit,
+        })
+    }
+
+    /// Has connections closed that have been idle for a while, so that others get theirs.
+    fn reclaim(&mut self) {
+        let now = Instant::now();
+        if self
+            .reclaimed_at
+            .is_none_or(|before| now - before >= RECLAIM_INTERVAL)
+        {
+            self.reclaimed_at = Some(now);
+            self.scarce.notify_waiters();
+        }
+    }
+}
+
+impl Admission {
+    /// Whether it is within the limit.
+    pub(super) fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
+    /// Notified when connections are scarce.
+    pub(super) fn scarce(&self) -> Arc<Notify> {
+        self.scarce.clone()
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
+    }
+}
