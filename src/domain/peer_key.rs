@@ -20,16 +20,22 @@ impl PeerKey {
     /// # Errors
     /// [`KeyTooLarge`]: the three ids together are larger than an index entry of Postgres can be.
     pub fn new(user_id: UserId, room_id: RoomId, peer_id: PeerId) -> Result<Self, KeyTooLarge> {
-        let bytes = user_id.as_str().len() + room_id.as_str().len() + peer_id.as_str().len();
+        let key = Self {
+            user_id,
+            room_id,
+            peer_id,
+        };
+        let bytes = key.size();
         if bytes > MAX_KEY_BYTES {
             Err(KeyTooLarge { bytes })
         } else {
-            Ok(Self {
-                user_id,
-                room_id,
-                peer_id,
-            })
+            Ok(key)
         }
+    }
+
+    /// The size of its ids, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.user_id.as_str().len() + self.room_id.as_str().len() + self.peer_id.as_str().len()
     }
 }
 

@@ -172,16 +172,27 @@ impl Report {
         }
     }
 
-    /// The size of its metadata and tracks, in bytes.
+    /// The size of all texts in it, in bytes.
     pub fn size(&self) -> usize {
-        match self {
+        let labels = |labels: [&Option<Label>; 2]| -> usize {
+            labels.into_iter().flatten().map(Label::size).sum()
+        };
+        let content = match self {
             Self::Observed(observation) | Self::Restored { observation, .. } => {
                 let tracks = observation.tracks.as_ref();
-                observation.metadata.len() + tracks.map_or(0, |tracks| tracks.as_str().len())
+                observation.metadata.len()
+                    + tracks.map_or(0, |tracks| tracks.as_str().len())
+                    + labels([&observation.name, &observation.role])
             }
-            Self::Event(event) => event.metadata.as_ref().map_or(0, Metadata::len),
+            Self::Event(event) => {
+                let reason = event.presence.ended.as_ref().map(|end| &end.reason);
+                event.metadata.as_ref().map_or(0, Metadata::len)
+                    + labels([&event.name, &event.role])
+                    + labels([&event.presence.session_id, reason.unwrap_or(&None)])
+            }
             Self::Restoring { .. } | Self::NotRestored { .. } => 0,
-        }
+        };
+        self.key().size() + content
     }
 }
 
@@ -194,5 +205,58 @@ impl From<Observation> for Report {
 impl From<EventReport> for Report {
     fn from(event: EventReport) -> Self {
         Self::Event(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{End, EndKind, PeerId, RoomId, UserId};
+
+    #[test]
+    fn the_size_counts_every_text() {
+        let key = PeerKey::new(
+            UserId::parse("user-7").unwrap(),
+            RoomId::parse("cave").unwrap(),
+            PeerId::parse("p").unwrap(),
+        )
+        .unwrap();
+        let at = chrono::DateTime::from_timestamp(1_800_000_000, 0)
+            .unwrap()
+            .into();
+        let mark = RestoreMark {
+            at,
+            change: crate::domain::ChangeId::from_uuid(Uuid::nil()),
+            changed_at: at,
+            answered_at: None,
+        };
+        let restoring = Report::Restoring {
+            key: key.clone(),
+            mark,
+        };
+        assert_eq!(restoring.size(), 11);
+        let event = EventReport {
+            metadata: Some(Metadata::from_text("x".repeat(1_000))),
+            name: Some(Label::new("seven")),
+            role: Some(Label::new("player")),
+            presence: Presence {
+                connected_since: None,
+                session_id: Some(Label::new("session")),
+                ended: Some(End {
+                    at,
+                    kind: EndKind::Left,
+                    reason: Some(Label::new("bored")),
+                }),
+            },
+            ..EventReport::new(key.clone(), EventKind::Leave, at)
+        };
+        assert_eq!(Report::from(event).size(), 11 + 1_000 + 5 + 6 + 7 + 5);
+        let observation = Observation {
+            name: Some(Label::new("seven")),
+            role: Some(Label::new("player")),
+            tracks: Some(crate::domain::Tracks::from_canonical("{}")),
+            ..Observation::new(key, at, Source::Peer, Metadata::from_text("hp 71"))
+        };
+        assert_eq!(Report::from(observation).size(), 11 + 5 + 5 + 6 + 2);
     }
 }

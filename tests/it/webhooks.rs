@@ -169,6 +169,35 @@ async fn bytes_that_are_not_utf8_cost_their_own_field_only() {
     assert_eq!(state["presence"]["status"], "dropped");
 }
 
+/// A label is stored up to 256 characters, and never fails an event.
+#[tokio::test]
+async fn texts_of_any_size_are_cut() {
+    let world = World::new().await;
+    let app = world.replica(Setup::with_webhooks()).await;
+    let long = "⚔".repeat(6_000);
+    let mut join = join_event("peer-1", 0, "{\"hp\":71}");
+    for field in ["session_id", "user_name", "role"] {
+        join["data"][field] = long.clone().into();
+    }
+    send_event(&app, &join).await.expect(200);
+    let state = saved_state(&app).await;
+    let cut = "⚔".repeat(256);
+    assert_eq!([&state["name"], &state["role"]], [&cut, &cut]);
+    assert_eq!(state["presence"]["status"], "connected");
+    let mut close = join_event("peer-1", 0, "");
+    close["type"] = "session.close.success".into();
+    close["data"] = serde_json::json!({
+        "room_id": join["data"]["room_id"], "session_id": long, "session_stopped_at": "2026-12-01T12:00:30Z",
+    });
+    send_event(&app, &close).await.expect(200);
+    assert_eq!(status(&app).await, "ended");
+    let mut leave = leave_event("peer-1", 0, 40, &long, "");
+    leave["data"]["session_id"] = long.into();
+    send_event(&app, &leave).await.expect(200);
+    let presence = saved_state(&app).await["presence"].clone();
+    assert_eq!([&presence["status"], &presence["reason"]], ["left", &cut]);
+}
+
 #[tokio::test]
 async fn without_a_database_100ms_gets_a_503_and_so_sends_the_event_again() {
     let world = World::new().await;

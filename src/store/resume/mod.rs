@@ -48,8 +48,11 @@ impl Batch for ResumeBatch {
     const NAME: &'static str = "resume";
     const SKIPS_ABANDONED: bool = true;
 
-    fn size(_: &ResumeQuery) -> usize {
-        0
+    fn size(query: &ResumeQuery) -> usize {
+        let room_id = query.room_id.as_ref().map_or(0, |id| id.as_str().len());
+        let excluded = query.exclude_peer_id.as_ref();
+        let excluded = excluded.map_or(0, |id| id.as_str().len());
+        query.user_id.as_str().len() + room_id + excluded
     }
 
     async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {

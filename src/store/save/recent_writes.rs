@@ -111,7 +111,6 @@ impl Inner {
 
 /// About what an entry takes, in bytes.
 fn weight(key: &PeerKey, state: &PeerState) -> usize {
-    let ids = key.user_id.as_str().len() + key.room_id.as_str().len() + key.peer_id.as_str().len();
     let length = |label: &Option<Label>| label.as_ref().map_or(0, |label| label.as_str().len());
     let name = state
         .current
@@ -128,7 +127,7 @@ fn weight(key: &PeerKey, state: &PeerState) -> usize {
         .tracks
         .as_ref()
         .map_or(0, |tracks: &Tracks| tracks.as_str().len());
-    ENTRY_BYTES + ids + labels + tracks + metadata
+    ENTRY_BYTES + key.size() + labels + tracks + metadata
 }
 
 #[cfg(test)]
