@@ -52,5 +52,6 @@ EXPOSE 8100
 
 FROM runtime AS production
 COPY --from=build /rejoin /usr/local/bin/rejoin
+# Whether it is live. It is not ready while the database is away, which a restart would not change.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s CMD ["rejoin", "healthcheck"]
 CMD ["serve"]

@@ -95,11 +95,11 @@ impl From<HmsError> for Failure {
             HmsError::RoomNotActive | HmsError::PeerNotFound => Exit::NothingFound,
             HmsError::Unauthorized
             | HmsError::RateLimited { .. }
-            | HmsError::Timeout
+            | HmsError::Timeout(_)
             | HmsError::Unavailable(_)
             | HmsError::BadResponse(_) => Exit::Upstream,
         };
-        Self::new(exit, error.to_string())
+        Self::new(exit, error.with_causes())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 
@@ -38,7 +39,12 @@ impl Timestamp {
 
     /// Whole seconds from `earlier` to this instant; 0 when `earlier` is later.
     pub fn seconds_since(self, earlier: Self) -> u64 {
-        (self.0 - earlier.0).num_seconds().max(0).unsigned_abs()
+        self.since(earlier).as_secs()
+    }
+
+    /// The time from `earlier` to this instant; none when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        (self.0 - earlier.0).to_std().unwrap_or_default()
     }
 
     /// This instant plus `delta`, or itself where that would leave the calendar.

@@ -23,9 +23,10 @@ pub enum HmsError {
         /// How long the gate stays closed from now.
         retry_after: Duration,
     },
-    /// The budget was used up while waiting for an answer.
+    /// The budget was used up while waiting for an answer. Where an attempt had failed before, this
+    /// is what the last one failed with.
     #[error("100ms did not answer in time")]
-    Timeout,
+    Timeout(#[source] Option<TransientError>),
     /// Attempts failed until no more of them, or no more of the budget, were left; this is what the
     /// last of them failed with.
     #[error("100ms is unavailable")]
@@ -43,7 +44,7 @@ impl HmsError {
             Self::PeerNotFound => ProblemCode::PeerNotFound,
             Self::Unauthorized => ProblemCode::UpstreamUnauthorized,
             Self::RateLimited { .. } => ProblemCode::UpstreamRateLimited,
-            Self::Timeout => ProblemCode::UpstreamTimeout,
+            Self::Timeout(_) => ProblemCode::UpstreamTimeout,
             Self::Unavailable(_) => ProblemCode::UpstreamUnavailable,
             Self::BadResponse(_) => ProblemCode::UpstreamBadResponse,
         }
@@ -57,12 +58,12 @@ impl HmsError {
             | Self::PeerNotFound
             | Self::Unauthorized
             | Self::RateLimited { .. } => true,
-            Self::Timeout | Self::Unavailable(_) | Self::BadResponse(_) => false,
+            Self::Timeout(_) | Self::Unavailable(_) | Self::BadResponse(_) => false,
         }
     }
 
-    /// The message followed by those of its causes, for the log.
-    pub(super) fn with_causes(&self) -> String {
+    /// The message followed by those of its causes, for the log and for commands.
+    pub fn with_causes(&self) -> String {
         with_causes(self)
     }
 }

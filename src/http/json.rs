@@ -137,11 +137,6 @@ impl ResumeJson {
         self.presence.status == StatusJson::Dropped
     }
 
-    /// Whole seconds since the state was last observed.
-    pub(crate) fn age_seconds(&self) -> u64 {
-        self.age_seconds
-    }
-
     /// What webhooks say in this answer: the part of it that changes without a new snapshot.
     pub(crate) fn presence(&self) -> (&PresenceJson, &[ConnectedPeerJson]) {
         (&self.presence, &self.connected_peers)

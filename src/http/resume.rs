@@ -1,5 +1,7 @@
 //! Resume: reads the saved state of a user. Never asks 100ms.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -28,7 +30,8 @@ pub(crate) struct ResumeFilter {
     /// Not of this peer. For games whose client sets default metadata when it joins: the new peer.
     #[param(value_type = Option<String>)]
     exclude_peer_id: Option<PeerId>,
-    /// Only if the peer was last observed with it at most this many seconds ago.
+    /// Only if the peer was last observed with it at most this many seconds ago, and not a
+    /// moment longer.
     max_age: Option<u64>,
     /// Only if the peer of the saved state dropped.
     only: Option<Only>,
@@ -75,12 +78,14 @@ pub(crate) async fn get(
             "No metadata is saved for this user.",
         ));
     };
-    let snapshot_id = state.snapshot_id;
-    let resume = ResumeJson::new(state, service.now());
+    let (snapshot_id, now) = (state.snapshot_id, service.now());
+    let age = now.since(state.last_observed_at);
+    let resume = ResumeJson::new(state, now);
     let etag = etag(snapshot_id, &resume);
-    if let Some(max) = filter.max_age.filter(|max| resume.age_seconds() > *max) {
+    let is_too_old = |max: &u64| age > Duration::from_secs(*max);
+    if let Some(max) = filter.max_age.filter(is_too_old) {
         count("too-old");
-        let age = resume.age_seconds();
+        let age = age.as_secs_f64();
         let detail = format!(
             "The saved metadata was last observed {age} seconds ago, and max_age is {max}."
         );
@@ -94,11 +99,7 @@ pub(crate) async fn get(
         ));
     }
     count("hit");
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a histogram needs no exact ages"
-    )]
-    metrics::histogram!(RESUME_AGE_SECONDS).record(resume.age_seconds() as f64);
+    metrics::histogram!(RESUME_AGE_SECONDS).record(age);
     let known = is_known(&headers, &etag);
     let caching = [
         (header::ETAG, etag),

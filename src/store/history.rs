@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use sqlx::{PgConnection, query_file_as};
 use uuid::Uuid;
 
@@ -53,10 +53,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Reads what `Display` writes.
+    /// Reads what `Display` writes. Nothing is observed outside of the years 0 to 9999, which
+    /// Postgres can store.
     pub fn parse(text: &str) -> Option<Self> {
         let (micros, id) = text.split_once('_')?;
-        let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        let at = DateTime::from_timestamp_micros(micros.parse().ok()?)
+            .filter(|at| (0..=9_999).contains(&at.year()))?;
         Some(Self {
             first_observed_at: at.into(),
             id: Uuid::try_parse(id).ok()?,

@@ -98,7 +98,7 @@ struct Serving {
     log: BufReader<ChildStderr>,
     said: String,
     /// Goes last.
-    _database: Database,
+    database: Option<Database>,
 }
 
 impl Serving {
@@ -120,7 +120,7 @@ impl Serving {
             program,
             log,
             said: String::new(),
-            _database: database,
+            database: Some(database),
         };
         while !serving.said.contains("listening on http://") {
             let read = serving.log.read_line(&mut serving.said).unwrap();
@@ -463,25 +463,30 @@ async fn the_limit_of_open_files_follows_the_limit_of_connections() {
 }
 
 #[tokio::test]
-async fn the_healthcheck_tells_whether_the_service_is_ready() {
-    let serving = Serving::start(&[]).await;
-    let ask = |address: &str| {
-        rejoin(&["healthcheck"])
+async fn the_healthcheck_asks_whether_the_service_is_live_or_ready() {
+    let mut serving = Serving::start(&[]).await;
+    let ask = |arguments: &[&str], address: &str| {
+        rejoin(&[&["healthcheck"], arguments].concat())
             .env("REJOIN_LISTEN", address)
             .output()
             .unwrap()
     };
-    let ready = ask(serving.address());
-    assert_eq!(
-        ready.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&ready.stderr)
-    );
-    let nobody = ask("127.0.0.1:1");
+    let said = |output: Output| String::from_utf8(output.stderr).unwrap();
+    for arguments in [&[][..], &["--ready"]] {
+        let healthy = ask(arguments, serving.address());
+        assert_eq!(healthy.status.code(), Some(0), "{}", said(healthy));
+    }
+    let nobody = ask(&[], "127.0.0.1:1");
     assert_eq!(nobody.status.code(), Some(1));
     assert_eq!(
-        String::from_utf8(nobody.stderr).unwrap(),
-        "error: the service on 127.0.0.1:1 does not answer\n"
+        said(nobody),
+        "error: the service on 127.0.0.1:1 does not answer: Connection refused (os error 111)\n"
     );
+    // Without its database the service is live: another process would not be ready either.
+    drop(serving.database.take());
+    assert_eq!(ask(&[], serving.address()).status.code(), Some(0));
+    let unready = ask(&["--ready"], serving.address());
+    assert_eq!(unready.status.code(), Some(1));
+    let said = said(unready);
+    assert!(said.contains("is not ready (503"), "{said}");
 }

@@ -111,11 +111,15 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Fetched<Answer>, HmsError> {
         let (mut retries, mut renewed) = (0, false);
+        let mut last_failure: Option<TransientError> = None;
+        let is_update = request.method == Method::POST;
         // An attempt of an update that got no answer may have taken effect. Then a refusal of the
         // next one is not the whole truth.
-        let mut lost: Option<TransientError> = None;
-        let refused = |error: HmsError, lost: Option<TransientError>| match lost {
-            Some(lost) if error.is_refusal() => HmsError::Unavailable(lost),
+        let after = |error: HmsError, last_failure: Option<TransientError>| match last_failure {
+            Some(lost) if is_update && error.is_refusal() => HmsError::Unavailable(lost),
+            last_failure if matches!(error, HmsError::Timeout(_)) => {
+                HmsError::Timeout(last_failure)
+            }
             _ => error,
         };
         loop {
@@ -123,15 +127,17 @@ impl Transport {
                 Ok(Fetched {
                     value: Answer::NotFound,
                     ..
-                }) if lost.is_some() => return Err(refused(HmsError::PeerNotFound, lost)),
+                }) if is_update && last_failure.is_some() => {
+                    return Err(after(HmsError::PeerNotFound, last_failure));
+                }
                 Ok(fetched) => {
                     self.gate.succeeded(Instant::now());
                     return Ok(fetched);
                 }
-                Err(AttemptError::Final(error)) => return Err(refused(error, lost)),
+                Err(AttemptError::Final(error)) => return Err(after(error, last_failure)),
                 Err(AttemptError::Unauthorized(token)) => {
                     if renewed || self.tokens.renew(&token).is_none() {
-                        return Err(refused(HmsError::Unauthorized, lost));
+                        return Err(after(HmsError::Unauthorized, last_failure));
                     }
                     renewed = true;
                 }
@@ -141,9 +147,7 @@ impl Transport {
                     if retries == MAX_RETRIES || Instant::now() + pause >= deadline {
                         return Err(HmsError::Unavailable(error));
                     }
-                    if request.method == Method::POST {
-                        lost = Some(error);
-                    }
+                    last_failure = Some(error);
                     sleep(pause).await;
                     retries += 1;
                 }
@@ -157,7 +161,7 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Fetched<Answer>, AttemptError> {
         self.check_gate()?;
-        let timed_out = |_| AttemptError::Final(HmsError::Timeout);
+        let timed_out = |_| AttemptError::Final(HmsError::Timeout(None));
         let _permit = timeout_at(deadline, self.permits.acquire())
             .await
             .map_err(timed_out)?;

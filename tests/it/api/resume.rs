@@ -157,7 +157,7 @@ async fn a_state_can_be_too_old() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "x");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.advance(Duration::from_millis(60_999));
+    world.clock.advance(Duration::from_secs(60));
     let aged = app
         .get("/v1/users/player-7/resume?max_age=60")
         .await
@@ -172,7 +172,7 @@ async fn a_state_can_be_too_old() {
     assert_json_snapshot!(old.json(), {".request_id" => "(random)"}, @r#"
     {
       "code": "saved-metadata-too-old",
-      "detail": "The saved metadata was last observed 61 seconds ago, and max_age is 60.",
+      "detail": "The saved metadata was last observed 60.001 seconds ago, and max_age is 60.",
       "request_id": "(random)",
       "status": 404,
       "title": "The saved metadata is too old",

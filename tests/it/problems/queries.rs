@@ -37,6 +37,11 @@ async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
         "cursor=",
         "cursor=1_2",
         "cursor=99999999999999999999_01a23179-de00-7cbd-8ef0-1974a219aeff",
+        "cursor=9223372036854775807_01a23179de007cbd8ef01974a219aeff",
+        "cursor=-9223372036854775808_01a23179de007cbd8ef01974a219aeff",
+        "cursor=8210266876800000000_01a23179de007cbd8ef01974a219aeff",
+        "cursor=-8334601228800000000_01a23179de007cbd8ef01974a219aeff",
+        "cursor=253402300800000000_01a23179de007cbd8ef01974a219aeff",
         "max_age=1",
     ];
     let room = [
@@ -105,18 +110,10 @@ async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
                 .expect(200);
         }
     }
-    let farthest = i64::MAX;
-    for cursor in [
-        format!("{farthest}_01a23179de007cbd8ef01974a219aeff"),
-        "-62135596800000000_01a23179de007cbd8ef01974a219aeff".into(),
-    ] {
-        let answer = app
-            .get(&format!("/v1/users/u/snapshots?cursor={cursor}"))
-            .await;
-        assert!(
-            [200, 400].contains(&answer.status.as_u16()),
-            "{cursor}: {}",
-            answer.text
-        );
+    for cursor in ["0", "-62135596800000000", "253402300799999999"] {
+        let cursor = format!("{cursor}_01a23179de007cbd8ef01974a219aeff");
+        app.get(&format!("/v1/users/u/snapshots?cursor={cursor}"))
+            .await
+            .expect(200);
     }
 }

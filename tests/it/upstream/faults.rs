@@ -9,6 +9,7 @@ use rejoin::domain::{Clock, Timestamp};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::support::logs;
 
 #[tokio::test]
 async fn a_transient_failure_is_retried() {
@@ -56,6 +57,44 @@ async fn a_refused_connection_is_unavailable_and_the_error_says_so() {
     let cause = cause.to_string();
     assert!(cause.starts_with("Connection refused"), "{cause}");
     assert!(!format!("{error:?}").contains(PEER), "{error:?}");
+}
+
+/// Each cause is in the log; the answer to a client does not quote it.
+#[tokio::test]
+async fn a_failed_connection_is_logged_with_its_cause() {
+    // Speaks HTTP, and no TLS.
+    let server = Scripted::answers([Answer::new(500, "")]).await;
+    let tls = format!("https://127.0.0.1:{}", server.port);
+    for (base, causes) in [
+        ("http://127.0.0.1:1", &["Connection refused"][..]),
+        ("http://nowhere.invalid", &["dns error", "lookup"]),
+        (tls.as_str(), &["tls", "InvalidContentType"]),
+    ] {
+        logs::capture();
+        let config = ClientConfig::new(base.parse().unwrap(), Credentials::token("ready"));
+        let error = fetch_peer(&Client::new(config).unwrap()).await.unwrap_err();
+        let logged = logs::captured();
+        let warned = logged.lines().find(|line| line.contains("WARN"));
+        let warned = warned.unwrap_or_else(|| panic!("{base}: {logged}"));
+        assert!(
+            causes.iter().any(|cause| warned.contains(cause)),
+            "{base}: {warned}"
+        );
+        assert_eq!(error.to_string(), "100ms is unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_is_logged_with_the_failure_before_it() {
+    let server = Scripted::answers([Answer::gone(), Answer::hang()]).await;
+    logs::capture();
+    let result = fetch_peer(&impatient_client(&server)).await;
+    assert_eq!(code(result), ProblemCode::UpstreamTimeout);
+    let logged = logs::captured();
+    assert!(
+        logged.contains("100ms did not answer in time: error sending request"),
+        "{logged}"
+    );
 }
 
 #[tokio::test]
