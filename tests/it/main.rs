@@ -17,6 +17,7 @@ mod exact;
 mod expectations;
 mod failures;
 mod ghosts;
+mod migrations;
 mod partitions;
 mod problems;
 mod restores;

@@ -1,0 +1,93 @@
+//! Migrations: what they may do to a database that is in use.
+
+use std::fs;
+use std::path::Path;
+
+/// The last of those from before the rule. What they block is in `migrations/README.md`.
+const LAST_WITHOUT_RULE: &str = "20261125000001_restores.sql";
+
+/// Why a migration may keep readers waiting, if it may.
+fn complaint(sql: &str) -> Option<&'static str> {
+    let is_comment = |line: &&str| line.trim_start().starts_with("--");
+    let code: String = sql
+        .lines()
+        .filter(|line| !is_comment(line))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>()
+        .to_uppercase();
+    let statements = code.split(';').filter(|text| !text.trim().is_empty());
+    if sql.starts_with("-- no-transaction") {
+        let is_concurrent = code.contains(" CONCURRENTLY ");
+        return (statements.count() != 1 || !is_concurrent)
+            .then_some("without a transaction there is one statement, which is CONCURRENTLY");
+    }
+    let Some(timeout) = code.find("SET LOCK_TIMEOUT") else {
+        return Some("it sets no lock_timeout");
+    };
+    if code[..timeout].contains(';') {
+        return Some("lock_timeout is not set first");
+    }
+    statements
+        .map(str::trim)
+        .find_map(|statement| builds_index(statement, &code))
+}
+
+fn builds_index(statement: &str, code: &str) -> Option<&'static str> {
+    let is_index = ["CREATE INDEX ", "CREATE UNIQUE INDEX ", "DROP INDEX "]
+        .iter()
+        .any(|start| statement.starts_with(start));
+    let table = statement
+        .split_once(" ON ")
+        .map(|(_, rest)| rest.split([' ', '(']).next().unwrap_or_default());
+    let is_new = table.is_some_and(|table| code.contains(&format!("CREATE TABLE {table} ")));
+    (is_index && !is_new).then_some(
+        "it builds or drops an index of a table in use; do so CONCURRENTLY, in a file of its own",
+    )
+}
+
+#[test]
+fn new_migrations_keep_nobody_waiting() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut checked = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.ends_with(".sql") && name > LAST_WITHOUT_RULE {
+            let complaint = complaint(&fs::read_to_string(&path).unwrap());
+            assert_eq!(complaint, None, "{name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn what_the_rule_refuses() {
+    for (sql, is_refused) in [
+        ("SET lock_timeout = '5s';\nALTER TABLE t ADD c text;", false),
+        ("ALTER TABLE t ADD c text;", true),
+        ("ALTER TABLE t ADD c text;\nSET lock_timeout = '5s';", true),
+        (
+            "-- SET lock_timeout = '5s';\nALTER TABLE t ADD c text;",
+            true,
+        ),
+        ("SET lock_timeout = '5s';\nCREATE INDEX i ON t (c);", true),
+        ("SET lock_timeout = '5s';\nDROP INDEX i;", true),
+        (
+            "SET lock_timeout = '5s';\nCREATE TABLE t (\n c text);\nCREATE INDEX i ON t (c);",
+            false,
+        ),
+        (
+            "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON t (c);",
+            false,
+        ),
+        ("-- no-transaction\nDROP INDEX CONCURRENTLY i;", false),
+        ("-- no-transaction\nCREATE INDEX i ON t (c);", true),
+        (
+            "-- no-transaction\nDROP INDEX CONCURRENTLY i;\nCREATE INDEX CONCURRENTLY j ON t (c);",
+            true,
+        ),
+    ] {
+        assert_eq!(complaint(sql).is_some(), is_refused, "{sql}");
+    }
+}
