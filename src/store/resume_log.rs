@@ -2,7 +2,7 @@
 //! for each change.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query, query_file};
+use sqlx::{PgConnection, query_as, query_file};
 use uuid::Uuid;
 
 use super::connections::Statement;
@@ -14,7 +14,7 @@ use crate::domain::{
 
 impl Store {
     /// Claims the saved state of `record`, and returns whose it is now: the claimant's, or that of
-    /// whoever was first.
+    /// whoever was first. None where the user was erased meanwhile.
     ///
     /// # Errors
     /// [`StoreError`]; after `Unavailable` it may have been claimed, and claiming it again is
@@ -23,7 +23,7 @@ impl Store {
         &self,
         record: ResumeRecord,
         claimant: Claimant,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<Option<Claim>, StoreError> {
         self.restores.execute(ClaimState { record, claimant }).await
     }
 
@@ -98,9 +98,9 @@ struct ClaimState {
 }
 
 impl Statement for ClaimState {
-    type Output = Claim;
+    type Output = Option<Claim>;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Claim, sqlx::Error> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<Option<Claim>, sqlx::Error> {
         let columns = RecordColumns::of(&self.record);
         query_file!(
             "src/store/queries/add_claim.sql",
@@ -120,19 +120,28 @@ impl Statement for ClaimState {
         )
         .execute(&mut *connection)
         .await?;
-        let row = query!(
+        let row = query_as!(
+            ClaimRow,
             r#"SELECT claimed_by AS "claimed_by!", at FROM resumes
                WHERE user_id = $1 AND change = $2 AND kind = 'claim'"#,
             columns.user_id,
             columns.change
         )
-        .fetch_one(connection)
+        .fetch_optional(connection)
         .await?;
-        Ok(Claim {
-            claimed_by: Claimant::parse(&row.claimed_by).map_err(rows::corrupt)?,
-            claimed_at: row.at.into(),
-        })
+        let claim = |row: ClaimRow| {
+            Ok(Claim {
+                claimed_by: Claimant::parse(&row.claimed_by).map_err(rows::corrupt)?,
+                claimed_at: row.at.into(),
+            })
+        };
+        row.map(claim).transpose()
     }
+}
+
+struct ClaimRow {
+    claimed_by: String,
+    at: DateTime<Utc>,
 }
 
 struct RecordRestore {

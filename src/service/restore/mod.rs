@@ -201,6 +201,7 @@ impl Service {
         claimant: &Claimant,
     ) -> Result<Claim, RestoreError> {
         let claim = self.store.claim(record.clone(), claimant.clone()).await?;
+        let claim = claim.ok_or(RestoreError::NothingSaved)?;
         if claim.claimed_by != *claimant {
             count_claim("already-claimed");
             return Err(RestoreError::AlreadyClaimed(claim));

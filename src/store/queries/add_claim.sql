@@ -12,5 +12,12 @@
 INSERT INTO resumes (
     user_id, id, kind, at, change, snapshot_id, from_room_id, from_peer_id, to_room_id,
     to_peer_id, automatic, requested_by, claimed_by, dropped_at, outcome)
-VALUES ($1, $2, 'claim', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'claimed')
+SELECT $1, $2::uuid, 'claim', $3::timestamptz, $4::uuid, $5::uuid, $6, $7, $8, $9, $10::boolean,
+       $11, $12, $13::timestamptz, 'claimed'
+FROM (
+    -- Of a user who was erased meanwhile, nothing is written. The lock waits for an erasure under way.
+    SELECT FROM peers
+    WHERE user_id = $1 AND room_id = coalesce($6, $8) AND peer_id = coalesce($7, $9)
+    FOR KEY SHARE
+) AS peer
 ON CONFLICT DO NOTHING

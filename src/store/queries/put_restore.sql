@@ -19,7 +19,14 @@ WITH finished AS (
 INSERT INTO resumes AS r (
     user_id, id, kind, at, change, snapshot_id, from_room_id, from_peer_id, to_room_id,
     to_peer_id, automatic, requested_by, dropped_at, outcome, problem)
-VALUES ($1, $2, 'restore', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+SELECT $1, $2::uuid, 'restore', $3::timestamptz, $4::uuid, $5::uuid, $6, $7, $8, $9, $10::boolean,
+       $11, $12::timestamptz, $13, $14
+FROM (
+    -- Of a user who was erased meanwhile, nothing is written. The lock waits for an erasure under way.
+    SELECT FROM peers
+    WHERE user_id = $1 AND room_id = coalesce($6, $8) AND peer_id = coalesce($7, $9)
+    FOR KEY SHARE
+) AS peer
 ON CONFLICT (user_id, id) DO UPDATE
 SET at = excluded.at, change = excluded.change, snapshot_id = excluded.snapshot_id,
     from_room_id = excluded.from_room_id, from_peer_id = excluded.from_peer_id,

@@ -30,11 +30,11 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::peer_write::PeerWrite;
 pub use self::peer_write::Saved;
-use self::rebuild::{Rebuild, RebuildOutcome};
+use self::rebuild::Rebuild;
 use self::recent_writes::RecentWrites;
 use self::round::SaveRound;
 pub(super) use self::straggler::STRAGGLERS;
-use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason};
+use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason, Waited};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::Database;
@@ -100,12 +100,13 @@ impl SaveBatch {
                     pending: &pending,
                 };
                 let mut locked = self.database.execute(&locked).await?;
+                let mut reason = WaitReason::Locked;
                 if locked.is_empty() {
-                    // It is a peer that somebody else inserts. Each waits for itself.
+                    reason = WaitReason::Inserted;
                     locked.clone_from(&pending);
                 }
                 for index in locked {
-                    progress[index].get_or_insert(Progress::Waits(WaitReason::Locked));
+                    progress[index].get_or_insert(Progress::Waits(reason));
                 }
             }
             overtaken = outcome.overtaken;
@@ -120,30 +121,32 @@ impl SaveBatch {
     }
 
     /// Saves one report, however long it has to wait for its peer.
-    async fn save_patiently(&self, report: &Report) -> Result<Option<Saved>, StoreError> {
+    async fn save_patiently(
+        &self,
+        report: &Report,
+        mut reason: WaitReason,
+    ) -> Result<Waited, StoreError> {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let progress = self.save(&[report]).await?.remove(0);
-            match progress {
-                Progress::Saved(saved) => return Ok(saved),
-                Progress::Waits(WaitReason::Locked) => {
-                    self.database.execute(&WaitForPeer(report.key())).await?;
-                }
-                Progress::Waits(WaitReason::OutOfOrder) => {
+        while Instant::now() <= deadline {
+            let outcome = match reason {
+                WaitReason::Inserted => Waited::Ready,
+                WaitReason::Locked => self.database.execute(&WaitForPeer(report.key())).await?,
+                WaitReason::OutOfOrder => {
                     let rules = &self.rules;
-                    let rebuild = Rebuild { report, rules };
-                    let outcome = self.database.execute(&rebuild).await?;
-                    if let RebuildOutcome::Saved(saved) = outcome {
-                        return Ok(saved);
-                    }
+                    self.database.execute(&Rebuild { report, rules }).await?
                 }
+            };
+            if !matches!(outcome, Waited::Ready) {
+                return Ok(outcome);
             }
-            if Instant::now() > deadline {
-                return Err(StoreError::Overloaded {
-                    retry_after: RETRY_AFTER,
-                });
+            match self.save(&[report]).await?.remove(0) {
+                Progress::Saved(saved) => return Ok(Waited::Saved(saved)),
+                Progress::Waits(next) => reason = next,
             }
         }
+        Err(StoreError::Overloaded {
+            retry_after: RETRY_AFTER,
+        })
     }
 
     /// Answers a ticket as soon as it is saved, in a task of its own.
@@ -155,16 +158,25 @@ impl SaveBatch {
         let batch = Arc::clone(self);
         tokio::spawn(async move {
             let _permit = batch.stragglers.permit(reason).await;
+            let mut reason = reason;
             while let Some(ticket) = batch.stragglers.next(&key) {
-                let saved = batch.save_patiently(&ticket.item).await;
-                let error = saved.as_ref().err().cloned();
-                ticket.answer(saved);
-                // The others of this peer have waited as long.
-                while let Some(error) = &error
-                    && let Some(ticket) = batch.stragglers.next(&key)
-                {
-                    ticket.answer(Err(error.clone()));
+                let waited = batch.save_patiently(&ticket.item, reason).await;
+                if let Ok(Waited::Saved(saved)) = waited {
+                    ticket.answer(Ok(saved));
+                    reason = WaitReason::Locked;
+                    continue;
                 }
+                // The others of this peer have waited as long.
+                let mut unsaved = Some(ticket);
+                while let Some(ticket) = unsaved {
+                    let answer = match &waited {
+                        Err(error) => Err(error.clone()),
+                        Ok(_) => Ok(Saved::just_before_erasure(&ticket.item)),
+                    };
+                    ticket.answer(answer);
+                    unsaved = batch.stragglers.next(&key);
+                }
+                return;
             }
         });
     }

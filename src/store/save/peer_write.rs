@@ -15,6 +15,18 @@ pub struct Saved {
     pub changed: bool,
 }
 
+impl Saved {
+    /// The answer for a report of a peer that was erased: as if it had been saved just before, so
+    /// that nothing of it is left.
+    pub(super) fn just_before_erasure(report: &Report) -> Option<Self> {
+        let observation = report.observation()?;
+        Some(Self {
+            snapshot: Snapshot::first(&observation),
+            changed: true,
+        })
+    }
+}
+
 /// The current row of a baseline, whose content was observed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Extension {

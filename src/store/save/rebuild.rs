@@ -12,6 +12,7 @@ use super::baseline::{Baseline, VersionedState};
 use super::columns::RowColumns;
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
+use super::straggler::Waited;
 use super::write::write_peers;
 use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
 use crate::store::connections::Statement;
@@ -28,18 +29,10 @@ pub(super) struct Rebuild<'a> {
     pub(super) rules: &'a Rules,
 }
 
-/// What came of it.
-pub(super) enum RebuildOutcome {
-    /// It is saved.
-    Saved(Option<Saved>),
-    /// By now it is not out of order any more, or the peer is not there.
-    InOrder,
-}
-
 impl Statement for Rebuild<'_> {
-    type Output = RebuildOutcome;
+    type Output = Waited;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<RebuildOutcome, sqlx::Error> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
         let mut transaction = connection.begin().await?;
         let outcome = self.rebuild(&mut transaction).await?;
         transaction.commit().await?;
@@ -48,15 +41,15 @@ impl Statement for Rebuild<'_> {
 }
 
 impl Rebuild<'_> {
-    async fn rebuild(&self, connection: &mut PgConnection) -> Result<RebuildOutcome, sqlx::Error> {
+    async fn rebuild(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
         let key = self.report.key();
         lock_peer(connection, key).await?;
         let stored = read_peers(connection, &[key]).await?.remove(key);
         let Some(VersionedState { mut state, version }) = stored else {
-            return Ok(RebuildOutcome::InOrder);
+            return Ok(Waited::Erased);
         };
         if state.clone().apply(self.report, self.rules) != Effect::OutOfOrder {
-            return Ok(RebuildOutcome::InOrder);
+            return Ok(Waited::Ready);
         }
         let before = state.clone();
         let (rows, complete) = read_rows(connection, key).await?;
@@ -84,7 +77,7 @@ impl Rebuild<'_> {
         if peer_writes[0].restore_requested_at.is_some() {
             queue_restore_jobs(connection, &peer_writes).await?;
         }
-        Ok(RebuildOutcome::Saved(saved))
+        Ok(Waited::Saved(saved))
     }
 
     /// The row that holds the observation of the report, or where it is none of its own, the

@@ -208,15 +208,21 @@ async fn write_new_states(
     } else {
         write_peers(connection, &changed).await?
     };
-    let overtaken = peer_writes
-        .iter()
-        .filter(|peer_write| result.overtaken.contains(&peer_write.version))
-        .map(|peer_write| peer_write.key.clone())
-        .collect();
     let is_settled = |peer_write: &PeerWrite| match &peer_write.new_state {
         Some(_) => result.written.binary_search(&peer_write.version).is_ok(),
         None => peer_write.from_read,
     };
-    let settled = peer_writes.into_iter().filter(is_settled).collect();
+    // It was there when it was read, or when the statement began.
+    let is_overtaken = |peer_write: &PeerWrite| {
+        let was_read = peer_write.from_read && peer_write.baseline_version.is_some();
+        was_read || result.overtaken.contains(&peer_write.version)
+    };
+    let (settled, others): (Vec<PeerWrite>, Vec<PeerWrite>) =
+        peer_writes.into_iter().partition(is_settled);
+    let overtaken = others
+        .into_iter()
+        .filter(is_overtaken)
+        .map(|peer_write| peer_write.key)
+        .collect();
     Ok((settled, overtaken))
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sqlx::{PgConnection, query_file, query_scalar};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::SaveBatch;
+use super::{SaveBatch, Saved};
 use crate::domain::{PeerKey, Report};
 use crate::store::batch::Ticket;
 use crate::store::connections::Statement;
@@ -22,8 +22,20 @@ pub(in crate::store) const STRAGGLERS: usize = 2 * PERMITS;
 pub(super) enum WaitReason {
     /// Somebody else has locked its peer.
     Locked,
+    /// Somebody else is inserting its peer.
+    Inserted,
     /// It is out of order: the rows of its peer are rebuilt.
     OutOfOrder,
+}
+
+/// What came of the wait of one report.
+pub(super) enum Waited {
+    /// It is saved.
+    Saved(Option<Saved>),
+    /// It may be saved like any other.
+    Ready,
+    /// Its peer was erased meanwhile, and the report with it.
+    Erased,
 }
 
 /// The reports that wait, by peer. Those of one peer wait in one task.
@@ -79,7 +91,7 @@ impl Stragglers {
     /// Waits until it may take a connection.
     pub(super) async fn permit(&self, reason: WaitReason) -> Option<SemaphorePermit<'_>> {
         let permits = match reason {
-            WaitReason::Locked => &self.locked,
+            WaitReason::Locked | WaitReason::Inserted => &self.locked,
             WaitReason::OutOfOrder => &self.out_of_order,
         };
         permits.acquire().await.ok()
@@ -120,14 +132,14 @@ impl Statement for LockedPeers<'_> {
     }
 }
 
-/// Waits until nobody else has locked a peer.
+/// Waits until nobody else has locked a peer that is there.
 pub(super) struct WaitForPeer<'a>(pub(super) &'a PeerKey);
 
 impl Statement for WaitForPeer<'_> {
-    type Output = ();
+    type Output = Waited;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        query_scalar!(
+    async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
+        let version = query_scalar!(
             "SELECT version FROM peers WHERE user_id = $1 AND room_id = $2 AND peer_id = $3 \
              FOR UPDATE",
             self.0.user_id.as_str(),
@@ -136,7 +148,7 @@ impl Statement for WaitForPeer<'_> {
         )
         .fetch_optional(connection)
         .await?;
-        Ok(())
+        Ok(version.map_or(Waited::Erased, |_| Waited::Ready))
     }
 }
 

@@ -3,6 +3,7 @@
 mod clients;
 mod connections;
 mod database;
+mod erasure;
 mod isolation;
 mod overload;
 mod process;
