@@ -79,7 +79,7 @@ impl App {
         });
         let restore_worker = config
             .restores
-            .map(|policy| RestoreWorker::new(service.clone(), policy, timeout, wake));
+            .map(|policy| RestoreWorker::new(&service, policy, timeout, wake));
         let drop_reasons = config.webhooks.drop_reasons;
         let webhooks = WebhookReceiver {
             store: store.clone(),

@@ -47,11 +47,12 @@ fn sources() -> Vec<Source> {
         let path = file.strip_prefix(&folder).unwrap().to_owned();
         let first = path.components().next().unwrap().as_os_str();
         let module = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
-        let lines = text
+        let lines: Vec<&str> = text
             .lines()
-            .filter(|line| !line.trim_start().starts_with("//"));
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         Source {
-            code: lines.map(|line| format!("{line}\n")).collect(),
+            code: lines.join("\n"),
             lines_without_tests: text
                 .lines()
                 .take_while(|line| *line != "#[cfg(test)]")

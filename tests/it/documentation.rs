@@ -166,8 +166,9 @@ fn every_page_and_decision_is_in_its_index() {
         let folder = Path::new(ROOT).join(folder);
         let index = fs::read_to_string(folder.join("README.md")).unwrap();
         for entry in fs::read_dir(&folder).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".md") && name != "README.md" {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.extension().is_some_and(|extension| extension == "md") && name != "README.md" {
                 assert!(index.contains(&format!("]({name})")), "{name}");
             }
         }

@@ -9,12 +9,8 @@ const LAST_WITHOUT_RULE: &str = "20261125000001_restores.sql";
 /// Why a migration may keep readers waiting, if it may.
 fn complaint(sql: &str) -> Option<&'static str> {
     let is_comment = |line: &&str| line.trim_start().starts_with("--");
-    let code: String = sql
-        .lines()
-        .filter(|line| !is_comment(line))
-        .map(|line| format!("{line}\n"))
-        .collect::<String>()
-        .to_uppercase();
+    let lines: Vec<&str> = sql.lines().filter(|line| !is_comment(line)).collect();
+    let code = lines.join("\n").to_uppercase();
     let statements = code.split(';').filter(|text| !text.trim().is_empty());
     if sql.starts_with("-- no-transaction") {
         let is_concurrent = code.contains(" CONCURRENTLY ");
@@ -52,7 +48,8 @@ fn new_migrations_keep_nobody_waiting() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        if name.ends_with(".sql") && name > LAST_WITHOUT_RULE {
+        let is_migration = path.extension().is_some_and(|extension| extension == "sql");
+        if is_migration && name > LAST_WITHOUT_RULE {
             let complaint = complaint(&fs::read_to_string(&path).unwrap());
             assert_eq!(complaint, None, "{name}");
             checked += 1;

@@ -81,7 +81,7 @@ impl RestoreWorker {
     /// A worker for this service, whose calls to 100ms take at most `upstream_timeout`. `wake` is
     /// notified of new jobs, and of leaves.
     pub fn new(
-        service: Service,
+        service: &Service,
         policy: RestorePolicy,
         upstream_timeout: Duration,
         wake: Arc<Notify>,

@@ -100,6 +100,10 @@ async fn every_query_runs_as_the_reader_and_finds_something() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "each query of the page, one after the other"
+)]
 async fn the_answers_are_the_ones_promised() {
     let roles = Roles::new().await;
     odd_rows::save(&roles.store("rejoin_service")).await;

@@ -157,7 +157,7 @@ async fn a_state_can_be_too_old() {
     let (world, app) = World::with_app().await;
     world.join("player-7", "peer-1", "x");
     app.snapshot("peer-1").await.expect(201);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     let aged = app
         .get("/v1/users/player-7/resume?max_age=60")
         .await

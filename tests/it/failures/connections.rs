@@ -93,9 +93,9 @@ async fn one_connection_too_many_is_told_to_come_back_and_may_ask_for_health_and
     assert!(live.starts_with("HTTP/1.1 200"), "{live}");
     let metrics = answer(&app, METRICS).await;
     let value = |name: &str| -> f64 {
-        let line = metrics.lines().find(|line| line.starts_with(name));
-        let line = line.unwrap_or_else(|| panic!("{name}: {metrics}"));
-        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+        let sample = metrics.lines().find(|line| line.starts_with(name));
+        let sample = sample.unwrap_or_else(|| panic!("{name}: {metrics}"));
+        sample.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
     assert!(value("rejoin_connections ") >= 4.0, "{metrics}");
     assert!(

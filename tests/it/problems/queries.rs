@@ -4,6 +4,7 @@ use super::problem;
 use crate::support::world::World;
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "tables of query strings")]
 async fn parameters_that_are_unknown_repeated_or_nonsense_are_refused() {
     let (world, app) = World::with_app().await;
     let resume = [
