@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,9 @@ use crate::keys::KeyRing;
 use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
+
+/// How often the peers of ended sessions are looked for, whichever replica was told of the end.
+const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]
@@ -43,6 +47,8 @@ pub struct AppConfig {
 /// The application.
 pub struct App {
     store: Store,
+    /// Whether webhooks report it.
+    presence: bool,
     clock: Clock,
     routers: Routers,
     restore_worker: Option<RestoreWorker>,
@@ -98,6 +104,7 @@ impl App {
         });
         Ok(Self {
             store,
+            presence: store_config.presence,
             clock,
             routers,
             restore_worker,
@@ -131,7 +138,7 @@ impl App {
     }
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, the upkeep
-    /// of the metrics, and once a day the partitions of the coming months. Wait for the returned
+    /// of the metrics, the marks of peers whose session ended, and once a day the partitions of the coming months. Wait for the returned
     /// tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
@@ -140,6 +147,9 @@ impl App {
         }
         let upkeep = telemetry::keep_metrics_small(telemetry::metrics(), shutdown.clone());
         chores.spawn(upkeep);
+        if self.presence {
+            chores.spawn(end_peers(self.store.clone(), shutdown.clone()));
+        }
         chores.spawn(prepare_partitions_daily(
             self.store.clone(),
             self.clock.clone(),
@@ -147,6 +157,27 @@ impl App {
         ));
         chores.close();
         chores
+    }
+}
+
+/// Marks peers that ended with their session, when a session ends and regularly.
+async fn end_peers(store: Store, shutdown: CancellationToken) {
+    let mut regularly = tokio::time::interval(END_PEERS_INTERVAL);
+    regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let due = async || {
+        tokio::select! {
+            () = store.session_ended() => {}
+            _ = regularly.tick() => {}
+        }
+    };
+    let mut due = due;
+    while shutdown.run_until_cancelled(due()).await.is_some() {
+        if let Err(error) = store.end_peers().await {
+            tracing::warn!(
+                error = %error.with_sources(),
+                "could not mark the peers of ended sessions; they are read with each resume meanwhile"
+            );
+        }
     }
 }
 

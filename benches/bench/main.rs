@@ -49,6 +49,9 @@ fn main() {
         if is_wanted("growth") {
             resume::growth(&server).await;
         }
+        if is_wanted("presence") {
+            resume::presence(&server).await;
+        }
         if is_wanted("saves") {
             saves::against_pgbench(&server).await;
         }

@@ -150,3 +150,69 @@ async fn add_many_peers(database: &Database) {
         .await;
     database.execute("VACUUM ANALYZE peers").await;
 }
+
+/// How many users [`add_dead_peers`] changes.
+const DEAD_USERS: u32 = 10;
+
+/// What presence costs where webhooks are on, with peers that ended only with their session.
+pub(crate) async fn presence(server: &Server) {
+    println!("\n# resume with webhooks on, against off");
+    for dead in [1, 10_000] {
+        let database = server.database().await;
+        database.fill(USERS).await;
+        add_dead_peers(&database, dead).await;
+        let (off, on) = (
+            Service::batched(&database.url),
+            Service::with_webhooks(&database.url),
+        );
+        // It marks the dead peers meanwhile.
+        let unmarked = "SELECT count(*) FROM peers WHERE connected_since IS NOT NULL AND NOT ended_with_session";
+        while database.count(unmarked).await > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        database.execute("VACUUM ANALYZE peers").await;
+        for connections in [1, 64] {
+            let (mut with, mut without) = (0.0, 0.0);
+            for round in 0..12 {
+                let on_first = round % 2 == 0;
+                for is_on in [on_first, !on_first] {
+                    let (service, rate) = if is_on {
+                        (&on, &mut with)
+                    } else {
+                        (&off, &mut without)
+                    };
+                    *rate += resumes_of(service, connections, DEAD_USERS, MEASUREMENT / 10)
+                        .await
+                        .per_second
+                        / 12.0;
+                }
+            }
+            at_least(
+                &format!("{dead} dead peers for each user, {connections} connections"),
+                with,
+                without,
+                "/s",
+                1.0 / 1.25,
+            );
+        }
+        drop((off, on));
+        database.remove().await;
+    }
+}
+
+/// Adds so many peers that ended with their session, and have no state, to each of the first users.
+async fn add_dead_peers(database: &Database, count: u32) {
+    database
+        .execute(&format!(
+            "INSERT INTO peers (user_id, room_id, peer_id, version, snapshot_id, source, metadata_raw, joined_at,
+                                first_observed_at, last_observed_at, connected_since, session_id)
+             SELECT 'user-' || u, 'arena-' || n % 100, 'dead-' || n, 1, gen_random_uuid(), 'webhook', '', t.at, t.at, t.at,
+                    t.at, 'session-' || n % 1000
+             FROM generate_series(1, {DEAD_USERS}) AS u, generate_series(1, {count}) AS n,
+                  LATERAL (SELECT now() - interval '1 hour' - n * interval '1 s' AS at) AS t;
+             INSERT INTO session_ends (room_id, session_id, ended_at)
+             SELECT DISTINCT room_id, session_id, now() - interval '1 hour' FROM peers WHERE connected_since IS NOT NULL"
+        ))
+        .await;
+    database.execute("VACUUM ANALYZE peers").await;
+}

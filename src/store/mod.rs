@@ -33,17 +33,17 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::Notify;
 
 use self::batch::Batcher;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT, Statement};
 pub use self::error::{StoreError, UnavailableReason};
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
-use self::presence::EndSession;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 pub use self::save::Saved;
 use self::save::{STRAGGLERS, SaveBatch};
-use crate::domain::{Label, Observation, Report, RoomId, Rules, SavedState, Timestamp};
+use crate::domain::{Observation, Report, Rules, SavedState};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
 /// more connection.
@@ -96,6 +96,8 @@ pub struct Store {
     resumes: Arc<Batcher<ResumeBatch>>,
     histories: BoundedExecutor,
     session_ends: BoundedExecutor,
+    /// Notified when a session ends through this replica.
+    session_ended: Arc<Notify>,
     /// Restores and claims.
     restores: BoundedExecutor,
     background: BoundedExecutor,
@@ -127,6 +129,7 @@ impl Store {
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, config)),
             histories: executor(),
             session_ends: executor(),
+            session_ended: Arc::default(),
             restores: executor(),
             background: executor(),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
@@ -192,24 +195,6 @@ impl Store {
     pub async fn resume(&self, query: ResumeQuery) -> Result<Option<SavedState>, StoreError> {
         let user_id = query.user_id.clone();
         self.resumes.submit(user_id.as_str(), query).await
-    }
-
-    /// Saves the end of a session, or of a room, for all of its peers that are not observed later.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn end_session(
-        &self,
-        room_id: &RoomId,
-        session_id: Option<&Label>,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let end_session = EndSession {
-            room_id: room_id.clone(),
-            session_id: session_id.cloned(),
-            at,
-        };
-        self.session_ends.execute(end_session).await
     }
 
     /// A page of history, newest first. Its cost grows with the page and the months stored; with

@@ -1,87 +1,109 @@
-//! Presence: read with a resume, and the ends of sessions that webhooks report.
+//! Presence: as rows of a resume say it, and the ends of sessions that webhooks report.
+//!
+//! An end of a session is one row. What is read counts it for every peer that it covers. In the
+//! background these peers are marked, so that they need not be read any more to know who is
+//! connected.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, query_file};
 
 use super::connections::Statement;
-use super::rows;
-use crate::domain::{
-    ConnectedPeer, Label, PeerId, PeerKey, PeerPresence, Presence, RoomId, Timestamp, UserPresence,
-};
+use super::{Store, StoreError, rows};
+use crate::domain::{ConnectedPeer, Label, PeerId, Presence, RoomId, Timestamp, UserPresence};
 
-/// For each of these peers its presence and the connected peers of its user, in order.
-pub(super) async fn read_presence(
-    connection: &mut PgConnection,
-    keys: &[PeerKey],
-) -> Result<Vec<UserPresence>, sqlx::Error> {
-    let user_ids: Vec<&str> = keys.iter().map(|key| key.user_id.as_str()).collect();
-    let mut presences: Vec<UserPresence> = keys.iter().map(|_| UserPresence::default()).collect();
-    for (ordinality, presence) in presence_of_peers(&mut *connection, &user_ids, keys).await? {
-        rows::at_ordinality(&mut presences, ordinality)?.peer = presence;
-    }
-    for (ordinality, peer) in connected_peers(connection, &user_ids).await? {
-        rows::at_ordinality(&mut presences, ordinality)?
-            .connected_peers
-            .push(peer);
-    }
-    Ok(presences)
+/// How many peers are marked in one statement, which locks them.
+const MAX_PEERS: i64 = 500;
+/// How many ends of sessions are checked in one statement.
+const MAX_SESSION_ENDS: i64 = 100;
+
+/// The columns of a resume that describe presence; all null where none is read.
+pub(super) struct PresenceRow {
+    pub(super) connected_since: Option<DateTime<Utc>>,
+    pub(super) ended_at: Option<DateTime<Utc>>,
+    pub(super) end_kind: Option<String>,
+    pub(super) end_reason: Option<String>,
+    pub(super) session_ended_at: Option<DateTime<Utc>>,
+    pub(super) live_room_ids: Option<Vec<String>>,
+    pub(super) live_peer_ids: Option<Vec<String>>,
+    pub(super) live_joined_at: Option<Vec<Option<DateTime<Utc>>>>,
 }
 
-async fn presence_of_peers(
-    connection: &mut PgConnection,
-    user_ids: &[&str],
-    keys: &[PeerKey],
-) -> Result<Vec<(i64, PeerPresence)>, sqlx::Error> {
-    let room_ids: Vec<&str> = keys.iter().map(|key| key.room_id.as_str()).collect();
-    let peer_ids: Vec<&str> = keys.iter().map(|key| key.peer_id.as_str()).collect();
-    let presence_rows = query_file!(
-        "src/store/queries/presence_of_peers.sql",
-        user_ids as &[&str],
-        &room_ids as &[&str],
-        &peer_ids as &[&str]
-    )
-    .fetch_all(connection)
-    .await?;
-    presence_rows
-        .into_iter()
-        .map(|row| {
-            let presence = Presence {
-                connected_since: row.connected_since.map(Into::into),
-                session_id: None,
-                ended: rows::end(row.ended_at, row.end_kind.as_deref(), row.end_reason)?,
-            };
-            let session_ended_at = row.session_ended_at.map(Into::into);
-            Ok((row.ord, presence.status(session_ended_at)))
+impl PresenceRow {
+    pub(super) fn into_presence(self) -> Result<UserPresence, sqlx::Error> {
+        let presence = Presence {
+            connected_since: self.connected_since.map(Into::into),
+            session_id: None,
+            ended: rows::end(self.ended_at, self.end_kind.as_deref(), self.end_reason)?,
+        };
+        let connected_peers = self
+            .live_room_ids
+            .unwrap_or_default()
+            .iter()
+            .zip(self.live_peer_ids.unwrap_or_default())
+            .zip(self.live_joined_at.unwrap_or_default())
+            .map(|((room_id, peer_id), joined_at)| {
+                Ok(ConnectedPeer {
+                    peer_id: PeerId::parse(&peer_id).map_err(rows::corrupt)?,
+                    room_id: RoomId::parse(room_id).map_err(rows::corrupt)?,
+                    joined_at: joined_at.map(Into::into),
+                })
+            })
+            .collect::<Result<_, sqlx::Error>>()?;
+        Ok(UserPresence {
+            peer: presence.status(self.session_ended_at.map(Into::into)),
+            connected_peers,
         })
-        .collect()
+    }
 }
 
-/// The connected peers of each of these users, those that joined last first.
-async fn connected_peers(
-    connection: &mut PgConnection,
-    user_ids: &[&str],
-) -> Result<Vec<(i64, ConnectedPeer)>, sqlx::Error> {
-    let peer_rows = query_file!("src/store/queries/connected_peers.sql", user_ids as &[&str])
-        .fetch_all(connection)
-        .await?;
-    peer_rows
-        .into_iter()
-        .map(|row| {
-            let peer = ConnectedPeer {
-                peer_id: PeerId::parse(&row.peer_id).map_err(rows::corrupt)?,
-                room_id: RoomId::parse(&row.room_id).map_err(rows::corrupt)?,
-                joined_at: row.joined_at.map(Into::into),
-            };
-            Ok((row.ord, peer))
-        })
-        .collect()
+impl Store {
+    /// Saves the end of a session, or of a room, for all of its peers that do not join later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_session(
+        &self,
+        room_id: &RoomId,
+        session_id: Option<&Label>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let end_session = EndSession {
+            room_id: room_id.clone(),
+            session_id: session_id.cloned(),
+            at,
+        };
+        self.session_ends.execute(end_session).await?;
+        self.session_ended.notify_one();
+        Ok(())
+    }
+
+    /// Completes when a session has ended through this replica since the last call.
+    pub async fn session_ended(&self) {
+        self.session_ended.notified().await;
+    }
+
+    /// Marks the peers that ended with their session, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_peers(&self) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        loop {
+            let (peers, session_ends) = self.background.execute(EndPeers).await?;
+            ended += peers.unsigned_abs();
+            if peers < MAX_PEERS && session_ends < MAX_SESSION_ENDS {
+                return Ok(ended);
+            }
+        }
+    }
 }
 
 /// Saves the end of a session, or of whichever session the room had. The latest reported end
 /// counts.
-pub(super) struct EndSession {
-    pub(super) room_id: RoomId,
-    pub(super) session_id: Option<Label>,
-    pub(super) at: Timestamp,
+struct EndSession {
+    room_id: RoomId,
+    session_id: Option<Label>,
+    at: Timestamp,
 }
 
 impl Statement for EndSession {
@@ -97,5 +119,24 @@ impl Statement for EndSession {
         .execute(connection)
         .await?;
         Ok(())
+    }
+}
+
+/// Marks some of the peers that ended with their session.
+struct EndPeers;
+
+impl Statement for EndPeers {
+    /// How many peers were marked, and how many ends of sessions were checked.
+    type Output = (i64, i64);
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<(i64, i64), sqlx::Error> {
+        let counts = query_file!(
+            "src/store/queries/end_peers.sql",
+            MAX_PEERS,
+            MAX_SESSION_ENDS
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok((counts.peers, counts.session_ends))
     }
 }

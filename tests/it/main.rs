@@ -19,6 +19,7 @@ mod failures;
 mod ghosts;
 mod migrations;
 mod partitions;
+mod presence;
 mod problems;
 mod restores;
 mod rule_settings;

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::postgres;
+use crate::support::store::store;
+
 /// The last of those from before the rule. What they block is in `migrations/README.md`.
 const LAST_WITHOUT_RULE: &str = "20261125000001_restores.sql";
 
@@ -86,5 +89,41 @@ fn what_the_rule_refuses() {
         ),
     ] {
         assert_eq!(complaint(sql).is_some(), is_refused, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_whose_build_was_interrupted_is_built_again() {
+    let database = postgres::database().await;
+    let pool = database.pool().await;
+    for statement in [
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid IN (
+             SELECT oid FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check'))",
+        "DELETE FROM _sqlx_migrations WHERE version >= 20261126000031 AND version <= 20261126000033",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let store = store(database.url());
+    store.migrate().await.unwrap();
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    let all = "SELECT count(*) FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check')";
+    for (query, expected) in [(invalid, 0), (all, 3)] {
+        let count: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        assert_eq!(count, expected, "{query}");
+    }
+}
+
+#[test]
+fn every_index_that_is_built_concurrently_can_be_built_again() {
+    let schema = include_str!("../../src/store/schema.rs");
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap() {
+        let sql = fs::read_to_string(entry.unwrap().path()).unwrap();
+        if let Some((_, rest)) = sql.split_once("\nCREATE INDEX CONCURRENTLY ") {
+            let name = rest
+                .strip_prefix("IF NOT EXISTS ")
+                .expect("it may run twice");
+            let name = name.split(' ').next().unwrap();
+            assert!(schema.contains(&format!("\"{name}\"")), "{name}");
+        }
     }
 }

@@ -62,7 +62,10 @@ WITH new_state AS MATERIALIZED (
         restored_change = n.restored_change, restored_changed_at = n.restored_changed_at,
         restored_answered_at = n.restored_answered_at, change_id = n.change_id,
         change_observed_at = n.change_observed_at, other_metadata_at = n.other_metadata_at,
-        preceded_at = n.preceded_at, join_metadata = n.join_metadata
+        preceded_at = n.preceded_at, join_metadata = n.join_metadata,
+        ended_with_session = peers.ended_with_session
+            AND (peers.session_id, peers.connected_since, peers.joined_at)
+                IS NOT DISTINCT FROM (n.session_id, n.connected_since, n.joined_at)
     FROM new_state n
     WHERE (peers.user_id, peers.room_id, peers.peer_id) >= (n.user_id, n.room_id, n.peer_id)
       AND (peers.user_id, peers.room_id, peers.peer_id) <= (n.user_id, n.room_id, n.peer_id)

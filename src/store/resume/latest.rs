@@ -5,7 +5,8 @@ use sqlx::{PgConnection, query_file_as};
 use uuid::Uuid;
 
 use super::ResumeQuery;
-use crate::domain::{PeerId, RoomId, SavedState, UserPresence};
+use crate::domain::{PeerId, RoomId, SavedState};
+use crate::store::presence::PresenceRow;
 use crate::store::rows;
 
 struct Row {
@@ -22,11 +23,29 @@ struct Row {
     role: Option<String>,
     joined_at: Option<DateTime<Utc>>,
     last_observed_at: DateTime<Utc>,
+    connected_since: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    end_kind: Option<String>,
+    end_reason: Option<String>,
+    session_ended_at: Option<DateTime<Utc>>,
+    live_room_ids: Option<Vec<String>>,
+    live_peer_ids: Option<Vec<String>>,
+    live_joined_at: Option<Vec<Option<DateTime<Utc>>>>,
 }
 
 impl Row {
     fn into_state(self) -> Result<SavedState, sqlx::Error> {
         let key = rows::key(&self.user_id, &self.room_id, &self.peer_id)?;
+        let presence = PresenceRow {
+            connected_since: self.connected_since,
+            ended_at: self.ended_at,
+            end_kind: self.end_kind,
+            end_reason: self.end_reason,
+            session_ended_at: self.session_ended_at,
+            live_room_ids: self.live_room_ids,
+            live_peer_ids: self.live_peer_ids,
+            live_joined_at: self.live_joined_at,
+        };
         let metadata = rows::metadata(self.metadata_raw)?;
         let changed_at = self.changed_at.into();
         Ok(SavedState {
@@ -39,7 +58,7 @@ impl Row {
             role: rows::label(self.role),
             joined_at: self.joined_at.map(Into::into),
             last_observed_at: self.last_observed_at.into(),
-            presence: UserPresence::default(),
+            presence: presence.into_presence()?,
         })
     }
 }
@@ -72,9 +91,11 @@ pub(super) async fn latest_state(
 }
 
 /// One state for each query, in order: one statement for those without a room, one for the others.
+/// Reads presence in the same statements where it is wanted.
 pub(super) async fn latest_states(
     connection: &mut PgConnection,
     queries: &[&ResumeQuery],
+    presence: bool,
 ) -> Result<Vec<Option<SavedState>>, sqlx::Error> {
     let mut states: Vec<Option<SavedState>> = queries.iter().map(|_| None).collect();
     let (in_room, anywhere): (Vec<usize>, Vec<usize>) =
@@ -84,7 +105,7 @@ pub(super) async fn latest_states(
             continue;
         }
         let selected: Vec<&ResumeQuery> = indices.iter().map(|&index| queries[index]).collect();
-        for row in latest_rows(connection, &selected).await? {
+        for row in latest_rows(connection, &selected, presence).await? {
             let index = *rows::at_ordinality(&mut indices, row.ord)?;
             states[index] = Some(row.into_state()?);
         }
@@ -96,6 +117,7 @@ pub(super) async fn latest_states(
 async fn latest_rows(
     connection: &mut PgConnection,
     queries: &[&ResumeQuery],
+    presence: bool,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let user_ids: Vec<&str> = queries.iter().map(|query| query.user_id.as_str()).collect();
     let excluded: Vec<Option<&str>> = queries
@@ -106,24 +128,48 @@ async fn latest_rows(
         .iter()
         .filter_map(|query| query.room_id.as_ref().map(RoomId::as_str))
         .collect();
-    if room_ids.is_empty() {
-        query_file_as!(
-            Row,
-            "src/store/queries/resume_many.sql",
-            &user_ids as &[&str],
-            &excluded as &[Option<&str>]
-        )
-        .fetch_all(connection)
-        .await
-    } else {
-        query_file_as!(
-            Row,
-            "src/store/queries/resume_many_in_room.sql",
-            &user_ids as &[&str],
-            &excluded as &[Option<&str>],
-            &room_ids as &[&str]
-        )
-        .fetch_all(connection)
-        .await
+    match (room_ids.is_empty(), presence) {
+        (true, false) => {
+            query_file_as!(
+                Row,
+                "src/store/queries/resume_many.sql",
+                &user_ids as &[&str],
+                &excluded as &[Option<&str>]
+            )
+            .fetch_all(connection)
+            .await
+        }
+        (true, true) => {
+            query_file_as!(
+                Row,
+                "src/store/queries/resume_with_presence.sql",
+                &user_ids as &[&str],
+                &excluded as &[Option<&str>]
+            )
+            .fetch_all(connection)
+            .await
+        }
+        (false, false) => {
+            query_file_as!(
+                Row,
+                "src/store/queries/resume_many_in_room.sql",
+                &user_ids as &[&str],
+                &excluded as &[Option<&str>],
+                &room_ids as &[&str]
+            )
+            .fetch_all(connection)
+            .await
+        }
+        (false, true) => {
+            query_file_as!(
+                Row,
+                "src/store/queries/resume_with_presence_in_room.sql",
+                &user_ids as &[&str],
+                &excluded as &[Option<&str>],
+                &room_ids as &[&str]
+            )
+            .fetch_all(connection)
+            .await
+        }
     }
 }

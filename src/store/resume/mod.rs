@@ -10,8 +10,7 @@ use self::latest::{latest_state, latest_states};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::{Database, Statement};
-use super::presence::read_presence;
-use crate::domain::{PeerId, PeerKey, RoomId, SavedState, UserId};
+use crate::domain::{PeerId, RoomId, SavedState, UserId};
 
 /// Which saved state is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,32 +94,9 @@ impl Statement for Resume<'_> {
     type Output = Vec<Option<SavedState>>;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
-        let mut states = match self.queries {
-            [query] => vec![latest_state(connection, query).await?],
-            queries => latest_states(connection, queries).await?,
-        };
-        if self.presence {
-            add_presence(connection, &mut states).await?;
+        match self.queries {
+            [query] if !self.presence => Ok(vec![latest_state(connection, query).await?]),
+            queries => latest_states(connection, queries, self.presence).await,
         }
-        Ok(states)
     }
-}
-
-async fn add_presence(
-    connection: &mut PgConnection,
-    states: &mut [Option<SavedState>],
-) -> Result<(), sqlx::Error> {
-    let keys: Vec<PeerKey> = states
-        .iter()
-        .flatten()
-        .map(|state| state.key.clone())
-        .collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let presences = read_presence(connection, &keys).await?;
-    for (state, presence) in states.iter_mut().flatten().zip(presences) {
-        state.presence = presence;
-    }
-    Ok(())
 }

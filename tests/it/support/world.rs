@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) webhooks: WebhookArgs,
     pub(crate) restores: RestoreArgs,
     pub(crate) max_connections: usize,
+    /// Whether the work runs that no request waits for. It does wherever states are restored.
+    pub(crate) has_chores: bool,
 }
 
 impl Default for Setup {
@@ -60,6 +62,7 @@ impl Default for Setup {
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
             max_connections: 10_000,
+            has_chores: false,
         }
     }
 }
@@ -152,7 +155,7 @@ impl World {
         let stop = CancellationToken::new();
         // Only where the scenario is about them: a short test can end while they open a connection,
         // and Postgres then waits for that one before it drops the database.
-        if restores.is_some() {
+        if restores.is_some() || setup.has_chores {
             drop(app.start_chores(stop.clone()));
         }
         let config = ServerConfig {
