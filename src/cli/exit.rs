@@ -1,4 +1,4 @@
-//! How a command ends. The codes are for scripts: they tell apart what a job should do next.
+//! How a command ends. The codes are for scripts: each says what a job should do next.
 
 use std::fmt;
 use std::process::ExitCode;

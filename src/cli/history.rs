@@ -23,10 +23,10 @@ pub(super) struct Args {
     /// Only of peers in this room
     #[arg(long, value_name = "ROOM_ID")]
     room: Option<RoomId>,
-    /// Only what was first seen from this time on
+    /// Only what was first observed from this time on
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Only what was first seen before this time
+    /// Only what was first observed before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// What was in force at this time, one row for each peer
@@ -106,8 +106,8 @@ fn table(rows: &[Snapshot]) -> String {
         .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header([
-        "first seen",
-        "last seen",
+        "first observed",
+        "last observed",
         "room",
         "peer",
         "role",

@@ -13,10 +13,10 @@ const EXAMPLES: &str = "Examples:
   rejoin snapshot --room 627cda81ab4f3b56a077dc33 --user player-7
   rejoin snapshot --room 627cda81ab4f3b56a077dc33 --peer 1038fa72-9345-4651-beab-436f9242ebf4
 
-Prints the snapshots as JSON, one a line for a room. Exit codes: 0 kept, 1 the peer cannot be kept, 2 a bad argument or
+Prints the snapshots as JSON, one per line for a room. Exit codes: 0 saved, 1 the peer cannot be stored, 2 a bad argument or
 setting, 3 nothing found, 4 100ms failed, 5 the database failed.";
 
-/// Fetch peers from 100ms now and keep their metadata
+/// Fetch peers from 100ms now and save their metadata
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -66,7 +66,7 @@ async fn room(service: &Service, room: &RoomId, user: Option<&UserId>) -> Result
     let RoomSnapshot { saved, skipped, .. } = taken?;
     let changed = saved.iter().filter(|saved| saved.changed).count();
     eprintln!(
-        "{} peers kept, {changed} of them changed; {} skipped",
+        "{} peers saved, {changed} of them changed; {} skipped",
         saved.len(),
         skipped.len()
     );

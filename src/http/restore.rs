@@ -17,7 +17,7 @@ use crate::service::{RestoreRequest, RestoreResult, Service};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RestoreBody {
-    /// Only a state of this room; and where `peer_id` is. Without it, the peer is looked for where it was last seen, else
+    /// Only a state of this room; and where `peer_id` is. Without it, the peer is looked for where it was last observed, else
     /// where the state is from.
     #[schema(value_type = Option<String>)]
     room_id: Option<RoomId>,

@@ -1,7 +1,7 @@
 //! What callers prove themselves with: API keys, and the secrets of webhooks.
 //!
 //! The service knows only SHA-256 digests of them, and compares them in constant time: see
-//! [`digest`]. Which request needs what is decided in [`crate::http`].
+//! `digest`. Which request needs what is decided in [`crate::http`].
 
 mod api_key;
 mod digest;

@@ -13,7 +13,7 @@ use crate::support::program::{Program, Upstream};
 
 const SAMPLE: &str = include_str!("../../.env.sample");
 
-/// Stands in every secret here, and must not be seen anywhere.
+/// Stands in every secret here, and must not appear anywhere.
 const SECRET: &str = "hunter2";
 
 /// The digest of a key, as it stands in an entry.
@@ -71,7 +71,7 @@ fn sample() -> BTreeMap<&'static str, &'static str> {
     sample
 }
 
-/// The variables of `rejoin serve`, with the default that its help tells. The log's are no flags.
+/// The variables of `rejoin serve`, with the default that its help names. The log's are no flags.
 fn known() -> BTreeMap<String, Option<String>> {
     let help = String::from_utf8(rejoin(&["serve", "--help"]).output().unwrap().stdout).unwrap();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -113,7 +113,7 @@ fn acknowledged(known: &Known) -> Vec<String> {
         let left = own_end(known, &key).map(|(at, _)| at);
         for field in ["first_observed_at", "last_observed_at"] {
             let at = time(&acked.row[field]).expect("a time");
-            // What a leave said is taken back where its join, told later, says the same.
+            // What a leave said is taken back where its join, which arrives later, says the same.
             if Some(at) != left {
                 look(
                     format!("a snapshot's {field}"),
@@ -195,7 +195,7 @@ fn runs(known: &Known) -> Vec<String> {
             for pair in known.rows_of(*user, key).windows(2) {
                 let same = (&pair[0].metadata, &pair[0].role, &pair[0].name)
                     == (&pair[1].metadata, &pair[1].role, &pair[1].name);
-                // Whether the first tracks that are told are other content is left open.
+                // Whether the first mention of tracks is other content is left open.
                 let same = same && (pair[0].has_tracks || !pair[1].has_tracks);
                 let left = own_end(known, key).is_some_and(|(at, _)| at == pair[1].first);
                 if pair[1].first < pair[0].last {
@@ -364,16 +364,16 @@ fn unexplained(known: &Known, join: &crate::dispatcher::Event) -> Option<String>
     }
     let of_other =
         |other: &Key| other.0 == key.0 && *other != key && known.user_of(other) == Some(user);
-    let told = known
+    let reported = known
         .events
         .iter()
         .filter(|event| of_other(&key_of(&event.value["data"])));
-    let told = told.filter(|event| {
+    let reported = reported.filter(|event| {
         event.value["data"]["user_data"]
             .as_str()
             .is_some_and(|text| !text.is_empty())
     });
-    let told = told
+    let reported = reported
         .filter(|event| {
             event
                 .acked
@@ -381,11 +381,11 @@ fn unexplained(known: &Known, join: &crate::dispatcher::Event) -> Option<String>
                 .is_some_and(|span| span.done < first.sent)
         })
         .count();
-    let seen = known
+    let observed = known
         .acked_rows
         .iter()
         .filter(|acked| of_other(&key_of(&acked.row)) && acked.span.done < first.sent);
-    let seen = seen
+    let observed = observed
         .filter(|acked| {
             acked.row["metadata_raw"]
                 .as_str()
@@ -396,14 +396,14 @@ fn unexplained(known: &Known, join: &crate::dispatcher::Event) -> Option<String>
         .resumes
         .iter()
         .any(|row| row.automatic && row.to.as_ref() == Some(&key));
-    (told + seen > 0 && !explained).then(|| {
+    (reported + observed > 0 && !explained).then(|| {
         let has = known.present.get(&key);
         let rows: Vec<_> = known.resumes.iter().filter(|row| row.automatic).map(|row| (&row.to, &row.outcome)).collect();
         format!("{key:?} of user-{user} joined empty while a state was saved, has {has:?}, and no row of resumes is of it: {rows:?}")
     })
 }
 
-/// Nothing from before an erasure is stored, but what was told or asked again.
+/// Nothing from before an erasure is stored, but what was sent or asked again.
 fn erased(known: &Known) -> Vec<String> {
     let mut wrong = Vec::new();
     for (user, span) in &known.erased {

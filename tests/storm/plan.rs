@@ -60,7 +60,7 @@ pub(crate) enum Action {
     DatabaseSlow(u64, u64),
     /// Its connections hang for ever, new ones work.
     DatabaseStrand,
-    /// Every backend is told to go, as in a restart; nobody gets in meanwhile.
+    /// Every backend has to go, as in a restart; nobody gets in meanwhile.
     DatabaseRestart(u64),
     /// A backend is killed: the server recovers from the log.
     DatabaseCrash,
@@ -147,7 +147,7 @@ impl fmt::Display for Action {
 struct Cast {
     rng: Rng,
     steps: Vec<Step>,
-    /// The peers of each user that were not seen to end, the newest last.
+    /// The peers of each user of which no end was reported, the newest last.
     present: Vec<Vec<PeerName>>,
     numbers: usize,
     values: usize,

@@ -103,11 +103,11 @@ impl World {
                 ));
             }
         }
-        let told = async || {
+        let delivered = async || {
             self.sim.pending_deliveries() == 0
                 && !self.sim.state().to_string().contains("\"ghost_until\":\"")
         };
-        within(Duration::from_secs(5), told).await;
+        within(Duration::from_secs(5), delivered).await;
         sleep(Duration::from_millis(100)).await;
         if !self.dispatcher.deliver_outstanding(60).await {
             return Err(Unsettled(
@@ -151,11 +151,11 @@ impl World {
     /// Takes snapshots of all rooms, so that all is known.
     async fn last_look(&self) -> Result<(), Unsettled> {
         for room in 0..2 {
-            let seen = async || {
+            let recovered = async || {
                 let answer = self.snapshot(room, room).await;
                 answer.is_some_and(|status| status == 200 || status == 404)
             };
-            if !within(RECOVERY, seen).await {
+            if !within(RECOVERY, recovered).await {
                 return Err(Unsettled(
                     "recovers",
                     "a room cannot be fetched after the faults".to_owned(),

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::support::world::{Replica, Setup, World};
 
-/// Five rows a second apart: `a0 b0 a1 b1 a2`, of peer `a` in the cave and `b` in the tower; each seen for half a second.
-async fn told() -> (World, Replica) {
+/// Five rows a second apart: `a0 b0 a1 b1 a2`, of peer `a` in the cave and `b` in the tower; each observed for half a second.
+async fn with_history() -> (World, Replica) {
     let (world, app) = World::with_app().await;
     for (room, peer) in [("cave", "a"), ("tower", "b")] {
         world.join_in(room, "player-7", peer, "");
@@ -55,7 +55,7 @@ fn metadata(page: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn history_is_newest_first_and_can_be_filtered() {
-    let (_world, app) = told().await;
+    let (_world, app) = with_history().await;
     assert_json_snapshot!(page(&app, "?limit=1").await, @r#"
     {
       "next_cursor": "1796126404000000_01a23179eda079b6b5deaada9dda06f5",
@@ -110,7 +110,7 @@ async fn history_is_newest_first_and_can_be_filtered() {
 
 #[tokio::test]
 async fn at_gives_what_was_in_force() {
-    let (_world, app) = told().await;
+    let (_world, app) = with_history().await;
     let cases: &[(&str, &[&str])] = &[
         ("11:59:59.999999Z", &[]),
         ("12:00:00Z", &["a0"]),
@@ -148,7 +148,7 @@ async fn at_gives_what_was_in_force() {
 #[tokio::test]
 async fn the_pages_have_every_row_exactly_once() {
     let (world, app) = World::with_app().await;
-    // Rows of one instant, of several peers, which only their ids tell apart; and rows that arrive between the pages.
+    // Rows of one instant, of several peers, which differ in their ids only; and rows that arrive between the pages.
     for peer in 0..7 {
         world.join("player-7", &format!("peer-{peer}"), "0");
     }
@@ -172,19 +172,19 @@ async fn the_pages_have_every_row_exactly_once() {
         .clone();
     assert_eq!(all.len(), 21);
     for limit in [1, 2, 3, 7, 20, 21, 22, 500] {
-        let (mut seen, mut query) = (Vec::new(), format!("?limit={limit}"));
+        let (mut pages, mut query) = (Vec::new(), format!("?limit={limit}"));
         loop {
             let page = page(&app, &query).await;
             let rows = page["snapshots"].as_array().unwrap();
             assert!(rows.len() <= limit);
-            seen.extend(rows.iter().cloned());
+            pages.extend(rows.iter().cloned());
             let Some(cursor) = page["next_cursor"].as_str() else {
                 break;
             };
             assert_eq!(rows.len(), limit);
             query = format!("?limit={limit}&cursor={cursor}");
         }
-        assert_eq!(seen, all, "limit {limit}");
+        assert_eq!(pages, all, "limit {limit}");
     }
 
     let first = page(&app, "?limit=10").await;

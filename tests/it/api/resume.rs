@@ -66,7 +66,7 @@ async fn a_known_state_is_not_sent_again() {
     );
     assert!(first.header("cache-control").contains("no-cache"));
 
-    // Seen again: the same state, though its age is another.
+    // Observed again: the same state, though its age differs.
     world.clock.advance(Duration::from_secs(5));
     app.snapshot("peer-1").await.expect(200);
     let list = format!("\"x\", W/\"y,z\" ,{strong}");
@@ -186,7 +186,7 @@ async fn a_state_can_be_too_old() {
         .await
         .expect(200);
 
-    // Seen again unchanged: fresh again.
+    // Observed again unchanged: fresh again.
     app.snapshot("peer-1").await.expect(200);
     app.get("/v1/users/player-7/resume?max_age=0")
         .await

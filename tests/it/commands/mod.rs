@@ -97,7 +97,7 @@ async fn snapshot_keeps_a_peer_a_user_or_a_room() {
     assert_eq!(peers, ["peer-1", "peer-2"]);
     assert!(
         room.err
-            .contains("2 peers kept, 0 of them changed; 1 skipped"),
+            .contains("2 peers saved, 0 of them changed; 1 skipped"),
         "{}",
         room.err
     );
@@ -122,11 +122,11 @@ async fn the_exit_codes_of_snapshot_tell_apart_what_went_wrong() {
     let peer = ["--room", ROOM, "--peer", "peer-1"];
     let with = |more: &[&'static str]| [&room[..], more].concat();
 
-    let kept = snapshot(&database, &upstream, &with(&["--peer", "nobody's"]), &[])
+    let failed = snapshot(&database, &upstream, &with(&["--peer", "nobody's"]), &[])
         .await
         .expect(1);
     assert_eq!(
-        kept.err,
+        failed.err,
         "error: the peer has no user_id, so its metadata cannot be stored for a user\n"
     );
     snapshot(

@@ -210,7 +210,7 @@ async fn connections_of_slow_clients_are_closed_and_delay_no_other_client() {
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let _idle = join_all((0..200).map(|_| connect(&app))).await;
-    let kept = kept_alive(&app).await;
+    let connection = kept_alive(&app).await;
 
     let half_a_head = "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rej";
     let half_a_body = snapshot_of("peer-1").replace(
@@ -246,7 +246,7 @@ async fn connections_of_slow_clients_are_closed_and_delay_no_other_client() {
         );
     }
     // Between requests a client may wait for longer than for a head.
-    answers_again(kept).await;
+    answers_again(connection).await;
 }
 
 /// A connection on which a request was answered.

@@ -149,7 +149,7 @@ async fn a_fault_of_ours_says_nothing_of_the_inside() {
             answer.text
         );
     }
-    // The room as a whole answers; each peer says why it was not kept.
+    // The room as a whole answers; each peer says why it was not stored.
     let room = app.snapshot_room().await.expect(200).json();
     assert_eq!(
         (&room["snapshots"][0], &room["skipped"][0]["code"]),
@@ -195,8 +195,8 @@ async fn more_than_the_queue_takes_is_overload() {
         assert_eq!(refused.header("retry-after"), "1");
     }
     lock.commit().await.unwrap();
-    while let Some(kept) = requests.join_next().await {
-        kept.unwrap().expect(201);
+    while let Some(answer) = requests.join_next().await {
+        answer.unwrap().expect(201);
     }
 }
 

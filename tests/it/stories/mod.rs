@@ -1,28 +1,28 @@
 //! Small stories that must come out right in every order of arrival, also doubled, and split over two replicas.
 //!
-//! Each is told over HTTP to a real service: webhooks as 100ms writes them, and answers of a scripted 100ms at the time
-//! that the story says. `story` is the shape of `stories.json`, `variants` makes more of each kind, `telling` tells them.
+//! Each is sent over HTTP to a real service: webhooks as 100ms writes them, and answers of a scripted 100ms at the time
+//! that the story says. `story` is the shape of `stories.json`, `variants` makes more of each kind, `playback` plays them.
 
+mod playback;
 mod story;
-mod telling;
 mod variants;
 
 use std::fmt::Write;
 
+use playback::{Audience, Way};
 use story::{Order, Story};
-use telling::{Audience, Way};
 
 /// Stories that cannot come out right yet, and why.
 const NOT_YET: &[(&str, &str)] = &[];
 
-/// In how many orders a variant is told at most.
+/// In how many orders a variant is played at most.
 const ORDERS_OF_A_VARIANT: usize = 3;
 
-/// A story with more orders than this is told in one way in each of them, and not in every way.
+/// A story with more orders than this is played in one way in each of them, and not in every way.
 const ORDERS_IN_EVERY_WAY: usize = 6;
 
-/// Tells each story in its orders, in each way; fails with all that came out wrong.
-async fn told(stories: Vec<Story>, most_orders: usize) {
+/// Plays each story in its orders, in each way; fails with all that came out wrong.
+async fn play(stories: Vec<Story>, most_orders: usize) {
     let audience = Audience::new().await;
     let mut wrong = String::new();
     for story in stories {
@@ -43,14 +43,14 @@ async fn told(stories: Vec<Story>, most_orders: usize) {
 }
 
 async fn outcome(audience: &Audience, story: &Story, most_orders: usize) -> Result<(), String> {
-    let (mut tellings, mut wrong, mut first) = (0, 0, String::new());
+    let (mut playbacks, mut wrong, mut first) = (0, 0, String::new());
     let orders = story.orders(most_orders);
     let every_way = most_orders == usize::MAX && orders.len() <= ORDERS_IN_EVERY_WAY;
     for (number, order) in orders.iter().enumerate() {
         let one = [Way::ALL[number % Way::ALL.len()]];
         for way in if every_way { &Way::ALL[..] } else { &one } {
-            tellings += 1;
-            if let Err(why) = audience.tell(story, order, *way).await {
+            playbacks += 1;
+            if let Err(why) = audience.play(story, order, *way).await {
                 wrong += 1;
                 if wrong == 1 {
                     let _ = write!(first, "{} {way:?}: {why}", in_words(order));
@@ -60,7 +60,7 @@ async fn outcome(audience: &Audience, story: &Story, most_orders: usize) -> Resu
     }
     match wrong {
         0 => Ok(()),
-        _ => Err(format!("{wrong} of {tellings}; first {first}")),
+        _ => Err(format!("{wrong} of {playbacks}; first {first}")),
     }
 }
 
@@ -72,13 +72,13 @@ fn in_words(order: &Order) -> String {
 #[tokio::test]
 async fn the_stories_come_out_right_in_every_order() {
     let stories = story::read(include_str!("../stories.json"));
-    told(stories, usize::MAX).await;
+    play(stories, usize::MAX).await;
 }
 
 #[tokio::test]
 async fn more_stories_come_out_right_in_every_order() {
     let stories = story::read(include_str!("../more_stories.json"));
-    told(stories, usize::MAX).await;
+    play(stories, usize::MAX).await;
 }
 
 #[tokio::test]
@@ -86,5 +86,5 @@ async fn variants_of_the_stories_come_out_right() {
     let stories = story::read(include_str!("../stories.json")).into_iter();
     let more = story::read(include_str!("../more_stories.json"));
     let variants = stories.chain(more).flat_map(|story| variants::of(&story));
-    told(variants.collect(), ORDERS_OF_A_VARIANT).await;
+    play(variants.collect(), ORDERS_OF_A_VARIANT).await;
 }

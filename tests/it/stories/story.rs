@@ -1,4 +1,4 @@
-//! The shape of a story, and the orders in which it can be told.
+//! The shape of a story, and the orders in which it can be played.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer};
@@ -15,7 +15,7 @@ pub(super) struct Story {
     orders: Orders,
     pub(super) steps: Vec<Step>,
     pub(super) expect: Expect,
-    /// How many of the steps are always told first, as they stand.
+    /// How many of the steps always come first, as they stand.
     #[serde(skip)]
     pub(super) fixed: usize,
 }
@@ -113,7 +113,7 @@ pub(super) fn read(json: &str) -> Vec<Story> {
 }
 
 impl Story {
-    /// The orders in which it is told; of more than `most`, some that are spread over all.
+    /// The orders in which it is played; of more than `most`, some that are spread over all.
     pub(super) fn orders(&self, most: usize) -> Vec<Order> {
         let given: Order = (0..self.steps.len()).collect();
         if self.orders == Orders::Given {

@@ -20,7 +20,7 @@ const CHANGES: [(&str, Change); 8] = [
     ("another room", another_room),
     ("an older state", older_state),
     ("another drop", another_drop),
-    ("a role that is told", role_told),
+    ("a role that is reported", role_reported),
     ("answers for the room", answers_for_room),
 ];
 
@@ -166,7 +166,7 @@ fn another_drop(story: &mut Story) -> Option<()> {
 }
 
 /// An event of the first peer's role, which says nothing of its metadata.
-fn role_told(story: &mut Story) -> Option<()> {
+fn role_reported(story: &mut Story) -> Option<()> {
     let first = webhooks(story).find(|webhook| webhook.r#type == "peer.join.success")?;
     let Some(Time::Seconds(joined)) = first.joined_at else {
         return None;

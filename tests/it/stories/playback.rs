@@ -1,4 +1,4 @@
-//! Tells a story to two replicas, and compares what they then say of the user.
+//! Plays a story to two replicas, and compares what they then answer about the user.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,8 +27,8 @@ pub(super) enum Way {
 impl Way {
     pub(super) const ALL: [Self; 4] = [Self::Once, Self::Split, Self::Doubled, Self::Replayed];
 
-    /// Which steps are told, each through which replica.
-    fn tellings(self, order: &Order) -> Vec<(usize, usize)> {
+    /// Which steps are sent, each to which replica.
+    fn deliveries(self, order: &Order) -> Vec<(usize, usize)> {
         let steps = order.iter().copied();
         match self {
             Self::Once => steps.map(|step| (step, 0)).collect(),
@@ -49,13 +49,13 @@ pub(super) struct Audience {
     /// What 100ms answers to the next request.
     answer: Arc<Mutex<String>>,
     _hms: Scripted,
-    tellings: AtomicU32,
+    playbacks: AtomicU32,
     epoch: DateTime<Utc>,
     now: DateTime<Utc>,
 }
 
-/// One telling of a story: everything in it is of rooms and a user of its own.
-struct Telling<'a> {
+/// One playback of a story: everything in it is of rooms and a user of its own.
+struct Playback<'a> {
     audience: &'a Audience,
     number: u32,
 }
@@ -81,28 +81,28 @@ impl Audience {
             replicas,
             answer,
             _hms: hms,
-            tellings: AtomicU32::new(0),
+            playbacks: AtomicU32::new(0),
             epoch: now - TimeDelta::days(1),
             now,
         }
     }
 
-    /// Tells it in this order and way, and says what came out wrong.
-    pub(super) async fn tell(&self, story: &Story, order: &Order, way: Way) -> Result<(), String> {
-        let number = self.tellings.fetch_add(1, Ordering::Relaxed);
-        let telling = Telling {
+    /// Plays it in this order and way, and returns what came out wrong.
+    pub(super) async fn play(&self, story: &Story, order: &Order, way: Way) -> Result<(), String> {
+        let number = self.playbacks.fetch_add(1, Ordering::Relaxed);
+        let playback = Playback {
             audience: self,
             number,
         };
-        for (step, replica) in way.tellings(order) {
+        for (step, replica) in way.deliveries(order) {
             let replica = &self.replicas[replica];
             match &story.steps[step] {
-                Step::Webhook(webhook) => telling.webhook(replica, webhook).await?,
-                Step::Rest(answer) => telling.answer(replica, answer).await?,
+                Step::Webhook(webhook) => playback.webhook(replica, webhook).await?,
+                Step::Rest(answer) => playback.answer(replica, answer).await?,
             }
         }
         for replica in &self.replicas {
-            telling.compare(replica, &story.expect).await?;
+            playback.compare(replica, &story.expect).await?;
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Audience {
     }
 }
 
-impl Telling<'_> {
+impl Playback<'_> {
     fn user(&self) -> String {
         format!("user-{}", self.number)
     }
