@@ -16,12 +16,18 @@ use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
+use crate::metrics::CLOCK_OFFSET_SECONDS;
 use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver};
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
 
 /// How often the peers of ended sessions are looked for, whichever replica was told of the end.
 const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the clock is compared with Postgres's.
+const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
+/// A greater difference is worth a warning.
+const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(2);
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]
@@ -138,7 +144,7 @@ impl App {
     }
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, the upkeep
-    /// of the metrics, the marks of peers whose session ended, and once a day the partitions of the coming months. Wait for the returned
+    /// of the metrics, the marks of peers whose session ended, the comparison of clocks, and once a day the partitions of the coming months. Wait for the returned
     /// tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
@@ -150,6 +156,11 @@ impl App {
         if self.presence {
             chores.spawn(end_peers(self.store.clone(), shutdown.clone()));
         }
+        chores.spawn(compare_clocks(
+            self.store.clone(),
+            self.clock.clone(),
+            shutdown.clone(),
+        ));
         chores.spawn(prepare_partitions_daily(
             self.store.clone(),
             self.clock.clone(),
@@ -176,6 +187,28 @@ async fn end_peers(store: Store, shutdown: CancellationToken) {
             tracing::warn!(
                 error = %error.with_sources(),
                 "could not mark the peers of ended sessions; they are read with each resume meanwhile"
+            );
+        }
+    }
+}
+
+/// Compares this clock with Postgres's: the order of observations depends on it.
+async fn compare_clocks(store: Store, clock: Clock, shutdown: CancellationToken) {
+    let mut regularly = tokio::time::interval(CLOCK_INTERVAL);
+    while shutdown
+        .run_until_cancelled(regularly.tick())
+        .await
+        .is_some()
+    {
+        // Where the database is away, requests log that.
+        let Ok(offset) = store.compare_clock(&clock).await else {
+            continue;
+        };
+        ::metrics::gauge!(CLOCK_OFFSET_SECONDS).set(offset.seconds);
+        if offset.exceeds(MAX_CLOCK_OFFSET) {
+            tracing::warn!(
+                seconds = offset.seconds,
+                "the clock of this replica differs from Postgres's; run NTP on both"
             );
         }
     }

@@ -22,7 +22,7 @@
 //! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores | `domain`, `backoff`, `metrics`, `hms`, `store` |
 //! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `metrics`, `keys`, `hms`, `store`, `service` |
 //! | [`server`] | connections, their limit, and graceful shutdown | `metrics` |
-//! | [`app`] | the application, built from its settings | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http` |
+//! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http` |
 //! | [`cli`] | the commands, and the demo | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server`, `app` |
 //!
 //! # Invariants

@@ -15,6 +15,7 @@ pub(crate) const RESTORES: &str = "rejoin_restores_total";
 pub(crate) const CLAIMS: &str = "rejoin_claims_total";
 pub(crate) const DROP_TO_RESUME_SECONDS: &str = "rejoin_drop_to_resume_seconds";
 pub(crate) const WEBHOOKS: &str = "rejoin_webhooks_total";
+pub(crate) const CLOCK_OFFSET_SECONDS: &str = "rejoin_clock_offset_seconds";
 pub(crate) const CONNECTIONS: &str = "rejoin_connections";
 pub(crate) const CONNECTIONS_REFUSED: &str = "rejoin_connections_refused_total";
 
@@ -67,6 +68,10 @@ pub(crate) const ALL: &[Metric] = &[
         AGES,
     ),
     counter(WEBHOOKS, "Webhook events of 100ms, by type and outcome."),
+    gauge(
+        CLOCK_OFFSET_SECONDS,
+        "How far the clock of this process is ahead of Postgres's.",
+    ),
     gauge(CONNECTIONS, "Connections of clients that are open."),
     counter(
         CONNECTIONS_REFUSED,

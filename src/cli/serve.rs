@@ -95,9 +95,9 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
             "no API keys are set: whoever reaches this loopback address may call everything"
         );
     }
+    server::allow_connections(max_connections);
     let bound = listener.local_addr().map_err(Failure::other)?;
     tracing::info!("listening on http://{bound}");
-    server::allow_connections(max_connections);
     let config = ServerConfig {
         app: app.router(),
         when_full: app.router_when_full(),

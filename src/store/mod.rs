@@ -8,6 +8,7 @@
 //! | `presence`, `peers` | connected peers and ends of sessions; look-ups of single peers |
 //! | `restore_jobs` | the queue of automatic restores |
 //! | `resume_log` | the log of restores and claims |
+//! | `clock` | the clock of this replica, compared with Postgres's |
 //! | `schema` | migrations and partitions |
 //! | `batch` | group commit: batches without a timer, bounded queues |
 //! | `connections` | the pool, and how statements run on connections that may die |
@@ -17,6 +18,7 @@
 //! was written on the condition that the primary is as expected.
 
 mod batch;
+mod clock;
 mod connections;
 mod error;
 mod history;
@@ -36,6 +38,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 
 use self::batch::Batcher;
+pub use self::clock::ClockOffset;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT, Statement};
 pub use self::error::{StoreError, UnavailableReason};
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};

@@ -1,6 +1,7 @@
 //! Failures around the service, and what it does meanwhile and afterwards.
 
 mod clients;
+mod clocks;
 mod connections;
 mod database;
 mod erasure;

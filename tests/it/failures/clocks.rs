@@ -1,0 +1,59 @@
+//! A replica whose clock is wrong.
+
+use crate::support::logs;
+use crate::support::postgres;
+use crate::support::program::{Program, Upstream};
+use crate::support::wait::until;
+use crate::support::world::{Replica, Setup, World};
+
+/// A metric; none until it is measured.
+async fn metric(app: &Replica, name: &str) -> Option<f64> {
+    let metrics = app.get("/metrics").await.expect(200).text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().parse().unwrap())
+}
+
+async fn offset(app: &Replica) -> Option<f64> {
+    metric(app, "rejoin_clock_offset_seconds ").await
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_from_postgres_is_measured_and_logged() {
+    logs::capture();
+    let world = World::new().await;
+    let setup = Setup {
+        has_chores: true,
+        ..Setup::default()
+    };
+    // The clock of a world is not the machine's.
+    let app = world.replica(setup).await;
+    until("the difference is logged", async || {
+        let logged = logs::captured();
+        logs::capture();
+        logged.contains("the clock of this replica differs from Postgres's")
+    })
+    .await;
+    let offset = offset(&app).await.expect("it was measured before");
+    assert!(offset.abs() > 2.0, "{offset}");
+    // Postgres would wait for a connection that is being opened, before it drops the database.
+    until("no other work is left", async || {
+        let busy = r#"rejoin_database_connections{state="busy"} "#;
+        metric(&app, busy).await == Some(0.0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_right_is_measured() {
+    let (upstream, database) = (Upstream::start().await, postgres::database().await);
+    let program = Program::serve(database.url(), &upstream).await;
+    let app = program.app();
+    until("the clocks are compared", async || {
+        offset(&app).await.is_some()
+    })
+    .await;
+    let offset = offset(&app).await.unwrap();
+    assert!(offset.abs() < 2.0, "{offset}");
+    let (_, said) = program.stop().await;
+    assert!(!said.contains("the clock of this replica"), "{said}");
+}
