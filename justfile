@@ -20,7 +20,7 @@ lint:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
     cargo deny --workspace check licenses bans sources
 
-# The benchmarks: all, or some of resume, growth, saves, snapshot, webhooks, restore and process.
+# The benchmarks: all, or some of resume, growth, presence, saves, snapshot, webhooks, restore and process.
 bench *names:
     cargo bench --bench bench -- {{ names }}
 

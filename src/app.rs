@@ -183,11 +183,15 @@ async fn end_peers(store: Store, shutdown: CancellationToken) {
     };
     let mut due = due;
     while shutdown.run_until_cancelled(due()).await.is_some() {
-        if let Err(error) = store.end_peers().await {
-            tracing::warn!(
+        match store.end_peers().await {
+            Ok(0) => {}
+            Ok(peers) => tracing::debug!(peers, "marked the peers of ended sessions"),
+            Err(error @ StoreError::Refused(_)) => tracing::warn!(
                 error = %error.with_sources(),
                 "could not mark the peers of ended sessions; they are read with each resume meanwhile"
-            );
+            ),
+            // The database is away, which requests log.
+            Err(_) => {}
         }
     }
 }

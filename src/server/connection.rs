@@ -36,7 +36,12 @@ pub(super) fn connect(
     } else {
         (REFUSED_HEAD_TIMEOUT, REFUSED_HEAD_TIMEOUT)
     };
-    let (stream, timer) = watch_heads(stream, head_timeout, admission.scarce());
+    let (stream, timer) = watch_heads(
+        stream,
+        head_timeout,
+        admission.scarce(),
+        admission.head_budget(),
+    );
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let service = TowerToHyperService::new(app.map_request(

@@ -2,10 +2,13 @@
 //!
 //! hyper has one timeout from the end of a request to the head of the next. A client may keep a
 //! connection for long without using it, but once it has begun a head it has to finish it soon. So
-//! hyper gets a timer of ours, which learns from the stream when a head begins.
+//! hyper gets a timer of ours, which learns from the stream when a head begins. The stream also
+//! limits how much all connections together hold of heads that are not complete.
 
+use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -20,25 +23,72 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long it may be idle where connections are scarce.
 const SCARCE_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// When the head that the connection waits for began; none before that.
+/// How much of its head each connection may send in any case, in bytes: more than most clients do.
+const FREE_HEAD_BYTES: usize = 8 << 10;
+/// How much all unfinished heads may have beyond that together, in bytes.
+const MAX_HEADS_BYTES: usize = 64 << 20;
+
+/// What all connections hold of unfinished heads, in bytes.
+#[derive(Debug, Clone)]
+pub(super) struct HeadBudget {
+    held: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl Default for HeadBudget {
+    fn default() -> Self {
+        Self {
+            held: Arc::default(),
+            max: MAX_HEADS_BYTES,
+        }
+    }
+}
+
+/// The head that a connection waits for.
+#[derive(Debug)]
+struct Head {
+    /// When its first byte arrived.
+    began: Option<Instant>,
+    /// How much of it has arrived, in bytes.
+    bytes: usize,
+    /// What of that counts in the budget.
+    held: usize,
+    budget: HeadBudget,
+}
+
+impl Head {
+    fn new(budget: HeadBudget) -> Self {
+        Self {
+            began: None,
+            bytes: 0,
+            held: 0,
+            budget,
+        }
+    }
+
+    /// Counts bytes of it; false where all heads are too large together.
+    fn receive(&mut self, bytes: usize) -> bool {
+        self.began.get_or_insert_with(Instant::now);
+        self.bytes += bytes;
+        let more = self.bytes.saturating_sub(FREE_HEAD_BYTES) - self.held;
+        self.held += more;
+        let all = self.budget.held.fetch_add(more, Ordering::Relaxed) + more;
+        more == 0 || all <= self.budget.max
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+/// What the stream and the timer of a connection share; no head while a request is answered.
 #[derive(Debug, Clone, Default)]
-struct HeadBegan(Arc<Mutex<Option<Instant>>>);
+struct CurrentHead(Arc<Mutex<Option<Arc<Mutex<Head>>>>>);
 
-impl HeadBegan {
-    fn at(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, at: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-
-    fn record(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(Instant::now);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A stream and the timer of its connection.
@@ -46,20 +96,22 @@ pub(super) fn watch_heads<S>(
     stream: S,
     head_timeout: Duration,
     scarce: Arc<Notify>,
+    budget: HeadBudget,
 ) -> (WatchedStream<S>, HeadTimer) {
-    let began = HeadBegan::default();
+    let head = CurrentHead::default();
     let timer = HeadTimer {
-        began: began.clone(),
+        head: head.clone(),
         head_timeout,
         scarce,
+        budget,
     };
-    (WatchedStream { stream, began }, timer)
+    (WatchedStream { stream, head }, timer)
 }
 
-/// Records when the first byte of a head arrives.
+/// Counts what arrives of a head.
 pub(super) struct WatchedStream<S> {
     stream: S,
-    began: HeadBegan,
+    head: CurrentHead,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
@@ -67,11 +119,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.began.record();
+        let bytes = buffer.filled().len() - before;
+        let head = lock(&self.head.0).clone();
+        if bytes > 0
+            && let Some(head) = head
+            && !lock(&head).receive(bytes)
+        {
+            let why = "the unfinished heads of all connections are too large together";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, why)));
         }
         Poll::Ready(Ok(()))
     }
@@ -82,29 +140,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -116,9 +168,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
 /// The timer of one connection. hyper starts it when it begins to wait for a head, and for nothing
 /// else.
 pub(super) struct HeadTimer {
-    began: HeadBegan,
+    head: CurrentHead,
     head_timeout: Duration,
     scarce: Arc<Notify>,
+    budget: HeadBudget,
 }
 
 impl Timer for HeadTimer {
@@ -127,10 +180,11 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        // What was read until now belongs to an earlier request.
-        self.began.set(None);
+        let head = Arc::new(Mutex::new(Head::new(self.budget.clone())));
+        *lock(&self.head.0) = Some(head.clone());
         Box::pin(HeadSleep {
-            began: self.began.clone(),
+            current: self.head.clone(),
+            head,
             head_timeout: self.head_timeout,
             has_begun: false,
             idle_since: Instant::now(),
@@ -141,9 +195,11 @@ impl Timer for HeadTimer {
     }
 }
 
-/// Ends when the head is overdue, or the connection was idle for too long.
+/// Ends when the head is overdue, or the connection was idle for too long. hyper drops it when the
+/// head is complete.
 struct HeadSleep {
-    began: HeadBegan,
+    current: CurrentHead,
+    head: Arc<Mutex<Head>>,
     head_timeout: Duration,
     has_begun: bool,
     idle_since: Instant,
@@ -154,13 +210,21 @@ struct HeadSleep {
 
 impl Sleep for HeadSleep {}
 
+impl Drop for HeadSleep {
+    fn drop(&mut self) {
+        // Unless hyper waits for the next one already.
+        lock(&self.current.0).take_if(|current| Arc::ptr_eq(current, &self.head));
+    }
+}
+
 impl Future for HeadSleep {
     type Output = ();
 
     /// hyper polls this after each read that does not complete the head.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if !self.has_begun {
-            if let Some(began) = self.began.at() {
+            let began = lock(&self.head).began;
+            if let Some(began) = began {
                 self.has_begun = true;
                 let deadline = began + self.head_timeout;
                 self.sleep.as_mut().reset(deadline.into());
@@ -183,4 +247,54 @@ impl HeadSleep {
         }
         false
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    fn watched(budget: &HeadBudget) -> (DuplexStream, WatchedStream<DuplexStream>, HeadTimer) {
+        let (client, server) = tokio::io::duplex(1 << 20);
+        let timeout = Duration::from_secs(10);
+        let (stream, timer) = watch_heads(server, timeout, Arc::default(), budget.clone());
+        (client, stream, timer)
+    }
+
+    async fn pass(
+        client: &mut DuplexStream,
+        stream: &mut WatchedStream<DuplexStream>,
+        bytes: usize,
+    ) -> io::Result<()> {
+        client.write_all(&vec![b'x'; bytes]).await.unwrap();
+        stream.read_exact(&mut vec![0; bytes]).await.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn unfinished_heads_have_a_common_budget() {
+        let budget = HeadBudget {
+            max: 64 << 10,
+            ..HeadBudget::default()
+        };
+        let (mut client, mut stream, timer) = watched(&budget);
+        let (mut other, mut other_stream, other_timer) = watched(&budget);
+        let head = timer.sleep(IDLE_TIMEOUT);
+        pass(&mut client, &mut stream, 72 << 10).await.unwrap();
+        let other_head = other_timer.sleep(IDLE_TIMEOUT);
+        let small = pass(&mut other, &mut other_stream, FREE_HEAD_BYTES).await;
+        small.unwrap();
+        // The head is complete: what follows is its body, of any size.
+        drop(head);
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        pass(&mut client, &mut stream, 500 << 10).await.unwrap();
+        pass(&mut other, &mut other_stream, 60 << 10).await.unwrap();
+        let next_head = timer.sleep(IDLE_TIMEOUT);
+        pass(&mut client, &mut stream, 72 << 10).await.unwrap_err();
+        drop((stream, timer, next_head));
+        drop((other_stream, other_timer, other_head));
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+    }
+
+    const _: () = assert!(IDLE_TIMEOUT.as_secs() > 75);
 }

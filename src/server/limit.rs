@@ -11,6 +11,7 @@ use metrics::{Counter, Gauge};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::idle::HeadBudget;
 use crate::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
 
 /// How many connections beyond the limit are answered at a time.
@@ -30,12 +31,14 @@ pub(super) struct ConnectionLimit {
     /// Notified when connections are scarce.
     scarce: Arc<Notify>,
     reclaimed_at: Option<Instant>,
+    head_budget: HeadBudget,
 }
 
 /// The right of one connection to be open.
 pub(super) struct Admission {
     is_regular: bool,
     scarce: Arc<Notify>,
+    head_budget: HeadBudget,
     open: Gauge,
     _permit: OwnedSemaphorePermit,
 }
@@ -51,6 +54,7 @@ impl ConnectionLimit {
             refused: metrics::counter!(CONNECTIONS_REFUSED),
             scarce: Arc::default(),
             reclaimed_at: None,
+            head_budget: HeadBudget::default(),
         }
     }
 
@@ -69,6 +73,7 @@ impl ConnectionLimit {
         Some(Admission {
             is_regular,
             scarce: self.scarce.clone(),
+            head_budget: self.head_budget.clone(),
             open: self.open.clone(),
             _permit: permit,
         })
@@ -91,6 +96,11 @@ impl Admission {
     /// Whether it is within the limit.
     pub(super) fn is_regular(&self) -> bool {
         self.is_regular
+    }
+
+    /// What unfinished heads may have together.
+    pub(super) fn head_budget(&self) -> HeadBudget {
+        self.head_budget.clone()
     }
 
     /// Notified when connections are scarce.
