@@ -23,10 +23,11 @@ pub(super) struct PresenceRow {
     pub(super) end_kind: Option<String>,
     pub(super) end_reason: Option<String>,
     pub(super) session_ended_at: Option<DateTime<Utc>>,
-    pub(super) live_room_ids: Option<Vec<String>>,
-    pub(super) live_peer_ids: Option<Vec<String>>,
-    pub(super) live_joined_at: Option<Vec<Option<DateTime<Utc>>>>,
+    pub(super) live: Option<Vec<LivePeer>>,
 }
+
+/// The room, the id and the time of the join of a connected peer.
+pub(super) type LivePeer = (String, String, Option<DateTime<Utc>>);
 
 impl PresenceRow {
     pub(super) fn into_presence(self) -> Result<UserPresence, sqlx::Error> {
@@ -36,15 +37,13 @@ impl PresenceRow {
             ended: rows::end(self.ended_at, self.end_kind.as_deref(), self.end_reason)?,
         };
         let connected_peers = self
-            .live_room_ids
+            .live
             .unwrap_or_default()
-            .iter()
-            .zip(self.live_peer_ids.unwrap_or_default())
-            .zip(self.live_joined_at.unwrap_or_default())
-            .map(|((room_id, peer_id), joined_at)| {
+            .into_iter()
+            .map(|(room_id, peer_id, joined_at)| {
                 Ok(ConnectedPeer {
                     peer_id: PeerId::parse(&peer_id).map_err(rows::corrupt)?,
-                    room_id: RoomId::parse(room_id).map_err(rows::corrupt)?,
+                    room_id: RoomId::parse(&room_id).map_err(rows::corrupt)?,
                     joined_at: joined_at.map(Into::into),
                 })
             })

@@ -220,7 +220,7 @@ async fn dead_peers_are_marked_and_not_read() {
         sqlx::query(set).execute(&mut *connection).await.unwrap();
     }
     let statement = include_str!("../../src/store/queries/resume_with_presence.sql")
-        .replace(": Vec<Option<DateTime<Utc>>>", "");
+        .replace(": Vec<LivePeer>", "");
     let prepare = format!("PREPARE resume(text[], text[]) AS {statement}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(prepare))
         .execute(&mut *connection)

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ResumeQuery;
 use crate::domain::{PeerId, RoomId, SavedState};
-use crate::store::presence::PresenceRow;
+use crate::store::presence::{LivePeer, PresenceRow};
 use crate::store::rows;
 
 struct Row {
@@ -28,9 +28,7 @@ struct Row {
     end_kind: Option<String>,
     end_reason: Option<String>,
     session_ended_at: Option<DateTime<Utc>>,
-    live_room_ids: Option<Vec<String>>,
-    live_peer_ids: Option<Vec<String>>,
-    live_joined_at: Option<Vec<Option<DateTime<Utc>>>>,
+    live: Option<Vec<LivePeer>>,
 }
 
 impl Row {
@@ -42,9 +40,7 @@ impl Row {
             end_kind: self.end_kind,
             end_reason: self.end_reason,
             session_ended_at: self.session_ended_at,
-            live_room_ids: self.live_room_ids,
-            live_peer_ids: self.live_peer_ids,
-            live_joined_at: self.live_joined_at,
+            live: self.live,
         };
         let metadata = rows::metadata(self.metadata_raw)?;
         let changed_at = self.changed_at.into();
