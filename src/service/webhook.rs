@@ -124,6 +124,7 @@ impl WebhookReceiver {
                 self.store
                     .end_session(&room_id, session_id.as_ref(), at)
                     .await?;
+                self.wake_restores();
                 Ok(WebhookOutcome::Stored)
             }
             WebhookEvent::WithoutUser => Ok(WebhookOutcome::NoUser),
@@ -171,12 +172,16 @@ impl WebhookReceiver {
         };
         self.store.report(report.into()).await?;
         // A join queues a restore, and a leave makes those due that wait for it.
-        if let Some(restores) = &self.restores
-            && !matches!(event.kind, PeerEventKind::RoleChanged)
-        {
-            restores.wake.notify_one();
+        if !matches!(event.kind, PeerEventKind::RoleChanged) {
+            self.wake_restores();
         }
         Ok(outcome)
+    }
+
+    fn wake_restores(&self) {
+        if let Some(restores) = &self.restores {
+            restores.wake.notify_one();
+        }
     }
 
     /// What the event says of the presence of its peer.

@@ -1,6 +1,6 @@
 //! Look-ups of single peers.
 
-use sqlx::{PgConnection, query_scalar};
+use sqlx::{PgConnection, query_file, query_scalar};
 
 use super::connections::Statement;
 use super::{Store, StoreError, rows};
@@ -15,6 +15,15 @@ impl Store {
     pub async fn was_restored_to(&self, key: &PeerKey) -> Result<bool, StoreError> {
         let key = key.clone();
         self.restores.execute(WasRestoredTo { key }).await
+    }
+
+    /// Whether an end of this peer, or of its session, was reported.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_ended(&self, key: &PeerKey) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.restores.execute(HasEnded { key }).await
     }
 
     /// The room in which a user's peer was observed last; none where it never was.
@@ -59,6 +68,26 @@ impl Statement for WasRestoredTo {
     }
 }
 
+struct HasEnded {
+    key: PeerKey,
+}
+
+impl Statement for HasEnded {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let row = query_file!(
+            "src/store/queries/has_ended.sql",
+            self.key.user_id.as_str(),
+            self.key.room_id.as_str(),
+            self.key.peer_id.as_str()
+        )
+        .fetch_optional(connection)
+        .await?;
+        Ok(row.is_some_and(|row| row.has_ended))
+    }
+}
+
 struct RoomOfPeer {
     user_id: UserId,
     peer_id: PeerId,
@@ -69,7 +98,7 @@ impl Statement for RoomOfPeer {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Option<RoomId>, sqlx::Error> {
         let room_id = query_scalar!(
-            "SELECT room_id FROM peers WHERE user_id = $1 AND peer_id = $2
+            "SELECT room_id FROM peers WHERE (SELECT rejoin_require_primary()) AND user_id = $1 AND peer_id = $2
              ORDER BY last_observed_at DESC LIMIT 1",
             self.user_id.as_str(),
             self.peer_id.as_str()

@@ -97,8 +97,8 @@ impl Store {
     }
 }
 
-/// Saves the end of a session, or of whichever session the room had. The latest reported end
-/// counts.
+/// Saves the end of a session, or of whichever session the room had, and makes the restore jobs due
+/// that wait in the room. The latest reported end counts.
 struct EndSession {
     room_id: RoomId,
     session_id: Option<Label>,

@@ -9,16 +9,6 @@ use crate::plan::{Action, user_id};
 use crate::reference::{allowed, own_end, statuses};
 use crate::world::WINDOW_MS;
 
-/// The invariants that cannot hold yet, and why. The others fail the run.
-pub(crate) const NOT_YET: &[(&str, &str)] = &[
-    ("resume", "REJOIN_GHOST is not a setting yet"),
-    (
-        "jobs",
-        "a job whose new peer has ended may wait for two minutes more",
-    ),
-    ("restores", "a job that still waits has no row yet"),
-];
-
 /// A replica needs no more than this after a story, in MiB.
 const MAX_RESIDENT_MIB: u64 = 160;
 /// The connections of a replica to the database.

@@ -224,10 +224,19 @@ fn dated(
 
 /// The change where it is what was restored to the peer: it keeps the time of the change of the peer that it came from.
 fn restored(known: &Known, user: usize, change: &Change, earlier: &[&Row]) -> Option<Change> {
-    if change.metadata.is_empty() || known.set_by_player(&change.key, &change.metadata) {
+    if change.metadata.is_empty() {
         return None;
     }
     let last = sent_last(known, &change.key, &change.metadata)?;
+    if known.set_by_player(&change.key, &change.metadata) {
+        // Sent back to the peer that made it: what is there is that state, or was set once more.
+        let made = earlier.iter().find(|row| row.metadata == change.metadata)?;
+        return Some(Change {
+            low: made.first.min(change.low),
+            restored_at: Some(last),
+            ..change.clone()
+        });
+    }
     // With a change of its own between, what was restored before that is found again as the player's.
     let own_before = earlier.iter().any(|row| !row.metadata.is_empty());
     let keys: BTreeSet<&Key> = known.rows[&user].iter().map(|row| &row.key).collect();

@@ -42,6 +42,8 @@ pub struct NewPeer<'a> {
     pub key: &'a PeerKey,
     /// Whether it has metadata at 100ms; none as long as it has not been fetched.
     pub has_metadata: Option<bool>,
+    /// Whether it has ended: it left, dropped or was removed, or its session is over.
+    pub has_ended: bool,
     /// Whether 100ms may be asked for the user's other peers in the room.
     pub may_check_ghosts: bool,
 }
@@ -68,8 +70,8 @@ pub enum Decision {
 impl RestorePolicy {
     /// Decides what to do about a new peer, given the user's saved state.
     ///
-    /// Only what cannot change any more is final: a peer that left or was removed, and an end at
-    /// its own time outside the window. With [`RestoreWhen::Always`] nothing is before the ghosts
+    /// Only what cannot change any more is final: a new peer that has ended, a peer that left or was
+    /// removed, and an end at its own time outside the window. With [`RestoreWhen::Always`] nothing is before the ghosts
     /// were checked.
     pub fn decide(
         &self,
@@ -79,6 +81,9 @@ impl RestorePolicy {
     ) -> Decision {
         if state.is_some_and(|state| state.key == *new_peer.key) {
             return Decision::AlreadyThere;
+        }
+        if new_peer.has_ended {
+            return Decision::GiveUp(GiveUpReason::PeerEnded);
         }
         let judged = match state {
             Some(state) => self.judge(state, new_peer.key, now),
@@ -217,6 +222,7 @@ mod tests {
         let new_peer = NewPeer {
             key: &key("new"),
             has_metadata: Some(has_metadata),
+            has_ended: false,
             may_check_ghosts: true,
         };
         policy(when).decide(Some(state), new_peer, now)
@@ -227,6 +233,7 @@ mod tests {
         let new_peer = NewPeer {
             key: &key("new"),
             has_metadata: None,
+            has_ended: false,
             may_check_ghosts: may_check,
         };
         policy(when).decide(state, new_peer, at(70))
@@ -354,6 +361,7 @@ mod tests {
         let itself = NewPeer {
             key: &old,
             has_metadata: Some(true),
+            has_ended: false,
             may_check_ghosts: true,
         };
         let state = state(Status::Connected);
@@ -397,6 +405,39 @@ mod tests {
                 "{peer}, {has}, {overwrite}"
             );
         }
+    }
+
+    #[test]
+    fn a_new_peer_that_has_ended_gets_nothing() {
+        for state in [
+            None,
+            Some(state(Status::Dropped)),
+            Some(state(Status::Connected)),
+        ] {
+            for has_metadata in [None, Some(false), Some(true)] {
+                let new_peer = NewPeer {
+                    key: &key("new"),
+                    has_metadata,
+                    has_ended: true,
+                    may_check_ghosts: true,
+                };
+                for when in [RestoreWhen::Dropped, RestoreWhen::Always] {
+                    assert_eq!(
+                        policy(when).decide(state.as_ref(), new_peer, at(70)),
+                        Decision::GiveUp(GiveUpReason::PeerEnded)
+                    );
+                }
+            }
+        }
+        let of_itself = NewPeer {
+            key: &key("old"),
+            has_metadata: None,
+            has_ended: true,
+            may_check_ghosts: true,
+        };
+        let state = state(Status::Dropped);
+        let decision = policy(RestoreWhen::Dropped).decide(Some(&state), of_itself, at(70));
+        assert_eq!(decision, Decision::AlreadyThere);
     }
 
     #[test]
@@ -448,6 +489,7 @@ mod tests {
             let new_peer = NewPeer {
                 key: &key("new"),
                 has_metadata: Some(false),
+                has_ended: false,
                 may_check_ghosts: true,
             };
             let decision = policy.decide(Some(&state), new_peer, at(70));

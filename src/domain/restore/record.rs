@@ -108,6 +108,8 @@ pub enum GiveUpReason {
     Kicked,
     /// The state's peer ended too long ago.
     OutsideWindow,
+    /// The new peer has ended itself.
+    PeerEnded,
 }
 
 impl GiveUpReason {
@@ -120,6 +122,7 @@ impl GiveUpReason {
             Self::Left => "left",
             Self::Kicked => "kicked",
             Self::OutsideWindow => "outside-window",
+            Self::PeerEnded => "peer-ended",
         }
     }
 }
@@ -265,6 +268,7 @@ mod tests {
             (GiveUpReason::Left, "left"),
             (GiveUpReason::Kicked, "kicked"),
             (GiveUpReason::OutsideWindow, "outside-window"),
+            (GiveUpReason::PeerEnded, "peer-ended"),
         ] {
             let outcome = RestoreOutcome::GaveUp(reason);
             assert_eq!(

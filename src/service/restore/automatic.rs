@@ -142,10 +142,12 @@ impl Service {
             room_id: room_id.cloned(),
             ..ResumeQuery::of_user(&job.key.user_id)
         };
-        let state = self.resume(query).await?;
+        let (state, has_ended) =
+            tokio::try_join!(self.resume(query), self.store.has_ended(&job.key))?;
         let new_peer = NewPeer {
             key: &job.key,
             has_metadata,
+            has_ended,
             may_check_ghosts: job.ghost_checks < MAX_GHOST_CHECKS,
         };
         let decision = policy.decide(state.as_ref(), new_peer, self.now());

@@ -147,6 +147,24 @@ async fn the_end_of_the_session_is_not_the_end_of_the_wait_for_the_drop() {
     until_the_state_is_back(&world).await;
 }
 
+/// The clock of the world stands still, so that the job is not due by itself.
+#[tokio::test]
+async fn the_end_of_the_new_peer_ends_its_job() {
+    let left = leave_event("new", 10, 11, "left", "");
+    let mut close = join_event("new", 10, "");
+    close["type"] = "session.close.success".into();
+    close["data"]["session_stopped_at"] = "2026-12-01T12:00:11Z".into();
+    for end in [left, close] {
+        let (world, app) = without_deliveries(RestoreArgs::at("dropped")).await;
+        back_before_the_leave(&world, &app).await;
+        send_event(&app, &end).await.expect(200);
+        let pool = world.database.pool().await;
+        wait::until("the job is over", async || jobs(&pool).await == 0).await;
+        let gave_up = json!(["restore", "new", "gave-up", "peer-ended"]);
+        assert_eq!(rows(&world).await, [gave_up]);
+    }
+}
+
 /// Every attempt fails for 12 s. That uses up none of the looks at the ghost, whose state is known
 /// only from such a look until its leave is reported.
 #[tokio::test]
