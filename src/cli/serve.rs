@@ -81,7 +81,11 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;
-    if !args.no_migrate {
+    let migrates = !args.no_migrate;
+    app.check_database(migrates)
+        .await
+        .map_err(Failure::database)?;
+    if migrates {
         app.migrate().await.map_err(Failure::database)?;
     }
     let listener = TcpListener::bind(address).await.map_err(|error| {

@@ -5,8 +5,31 @@ use std::str::FromStr;
 use clap::Args;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
+use url::Url;
 
 use super::{ConfigError, secret_text};
+
+/// The parameters of the URL that sqlx knows.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// Where the database is.
 #[derive(Args, Debug, Clone, Default)]
@@ -43,9 +66,78 @@ impl DatabaseArgs {
         {
             return Err(wrong());
         }
+        check_parameters(url)?;
         // The parser's own message could quote the password.
-        PgConnectOptions::from_str(url)
-            .map(|options| options.application_name("rejoin"))
-            .map_err(|_| wrong())
+        let options = PgConnectOptions::from_str(url).map_err(|_| wrong())?;
+        let options = options.application_name("rejoin");
+        // The brackets of an IPv6 address belong to the URL.
+        let address = options.get_host().strip_prefix('[');
+        Ok(
+            match address.and_then(|address| address.strip_suffix(']')) {
+                Some(address) => options.clone().host(address),
+                None => options,
+            },
+        )
+    }
+}
+
+/// Refuses what sqlx would ignore, and log with its value.
+fn check_parameters(url: &str) -> Result<(), ConfigError> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    if hosts.contains(',') {
+        return Err(ConfigError::should_be(
+            "DATABASE_URL",
+            "the URL of one host, that of the primary (a name or a proxy that follows it)",
+        ));
+    }
+    let Ok(url) = Url::parse(url) else {
+        return Ok(());
+    };
+    for (key, _) in url.query_pairs() {
+        let is_known = PARAMETERS.contains(&&*key) || key.starts_with("options[");
+        if is_known {
+            continue;
+        }
+        if key == "target_session_attrs" {
+            return Err(ConfigError::should_be(
+                "DATABASE_URL",
+                "without target_session_attrs, since rejoin itself uses a primary only",
+            ));
+        }
+        // What is no name may be a part of the password that was not encoded.
+        let is_name = key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
+        return Err(if is_name && key.len() <= 32 {
+            ConfigError(format!("DATABASE_URL has the unknown parameter {key}."))
+        } else {
+            ConfigError(
+                "DATABASE_URL has an unknown parameter after its `?`; in a user name or a password, write %3F for ?."
+                    .to_owned(),
+            )
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(url: &str) -> String {
+        let options = DatabaseArgs::at(url.into()).options().unwrap();
+        options.get_host().to_owned()
+    }
+
+    #[test]
+    fn an_address_of_ipv6_loses_its_brackets() {
+        assert_eq!(host("postgres://u:p@[::1]:5433/rejoin"), "::1");
+        assert_eq!(host("postgres://u:p@db.example:5433/rejoin"), "db.example");
+        assert_eq!(
+            host("postgres://u:a%2Cb@127.0.0.1/rejoin?sslmode=disable"),
+            "127.0.0.1"
+        );
     }
 }

@@ -100,7 +100,7 @@ impl ListenArgs {
                         "REJOIN_API_KEYS_FILE should name a file that can be read, but: {error}."
                     ))
                 })?;
-                KeyRing::parse(&text)
+                KeyRing::parse(text.trim_start_matches('\u{feff}'))
                     .map_err(|error| unusable("REJOIN_API_KEYS_FILE", error.to_string()))?
             }
         };

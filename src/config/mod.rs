@@ -46,14 +46,24 @@ pub(crate) fn variable(name: &str) -> Result<String, ConfigError> {
 /// The text of a setting, if it is set.
 fn text(value: Option<&String>) -> Option<&str> {
     value
-        .map(|text| text.trim())
+        .map(|text| unquoted(text))
         .filter(|text| !text.is_empty())
+}
+
+/// The text without what editors and `--env-file` leave around it: a byte order mark, white space,
+/// and a pair of quotes.
+fn unquoted(text: &str) -> &str {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
+        .map_or(text, str::trim)
 }
 
 /// The text of a secret setting, if it is set.
 fn secret_text(value: Option<&SecretString>) -> Option<&str> {
     value
-        .map(|secret| secret.expose_secret().trim())
+        .map(|secret| unquoted(secret.expose_secret()))
         .filter(|text| !text.is_empty())
 }
 
@@ -62,4 +72,28 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn what_editors_and_env_files_leave_around_a_text_is_removed() {
+        for (given, text) in [
+            (" x ", "x"),
+            ("\"x\"", "x"),
+            ("' x '", "x"),
+            ("\u{feff}x", "x"),
+            ("\u{feff} \"x\" ", "x"),
+            ("\"\"", ""),
+            // Only a pair can be meant as quotes.
+            ("\"x", "\"x"),
+            ("\"x'", "\"x'"),
+            ("\"", "\""),
+            ("x\"y\"", "x\"y\""),
+        ] {
+            assert_eq!(unquoted(given), text, "{given:?}");
+        }
+    }
 }

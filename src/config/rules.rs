@@ -46,7 +46,8 @@ impl RulesArgs {
                 ));
             }
         };
-        let empty = text(self.empty_metadata.as_ref()).unwrap_or_default();
+        // As it is, since the quotes of a JSON string belong to it.
+        let empty = self.empty_metadata.as_deref().unwrap_or_default().trim();
         let empty = json_texts(empty).ok_or_else(|| {
             ConfigError::should_be(
                 "REJOIN_EMPTY_METADATA",

@@ -11,6 +11,9 @@ use super::{ConfigError, list, secret_text, text};
 use crate::hms::webhook::DROP_REASONS;
 use crate::keys::WebhookSecrets;
 
+/// The shortest secret. What is shorter is most likely a part of one that has a comma in it.
+const MIN_SECRET_BYTES: usize = 8;
+
 /// The settings of webhooks, as given.
 #[derive(Args, Debug, Clone, Default)]
 pub struct WebhookArgs {
@@ -63,10 +66,11 @@ impl WebhookArgs {
         let secrets = secret_text(self.webhook_secrets.as_ref());
         let is_set = secrets.is_some();
         let secrets: Vec<&str> = list(secrets.unwrap_or_default()).collect();
-        if secrets.is_empty() && is_set {
+        let is_short = |secret: &&str| secret.len() < MIN_SECRET_BYTES;
+        if (secrets.is_empty() && is_set) || secrets.iter().any(is_short) {
             return Err(ConfigError::should_be(
                 "REJOIN_WEBHOOK_SECRETS",
-                "secrets, separated by commas",
+                "secrets of at least 8 characters without commas, separated by commas",
             ));
         }
         let drop_reasons: BTreeSet<String> = match text(self.drop_reasons.as_ref()) {

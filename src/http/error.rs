@@ -14,7 +14,7 @@ pub(crate) use crate::domain::ProblemCode as Code;
 use crate::domain::Unstorable;
 use crate::hms::HmsError;
 use crate::service::{RestoreError, SnapshotError};
-use crate::store::StoreError;
+use crate::store::{StoreError, UnavailableReason};
 
 /// The status and the title of a code.
 pub(crate) fn status_and_title(code: Code) -> (StatusCode, &'static str) {
@@ -227,13 +227,20 @@ impl From<HmsError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(ref reason) => {
                 tracing::warn!(error = %error.with_sources(), "database unavailable");
-                Self::new(
-                    Code::DatabaseUnavailable,
-                    "The database is unavailable. Try again shortly.",
-                )
-                .retry_after(Duration::from_secs(1))
+                let detail = match reason {
+                    UnavailableReason::ReadOnly => {
+                        "The database server is read-only. Try again shortly.".to_owned()
+                    }
+                    UnavailableReason::SchemaOutdated(migration) => {
+                        format!(
+                            "The database lacks the migration {migration}: run `rejoin migrate`."
+                        )
+                    }
+                    _ => "The database is unavailable. Try again shortly.".to_owned(),
+                };
+                Self::new(Code::DatabaseUnavailable, detail).retry_after(Duration::from_secs(1))
             }
             StoreError::Overloaded { retry_after } => Self::new(
                 Code::Overloaded,

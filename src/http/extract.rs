@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::error::{ApiError, Code};
 
 /// The largest body of a request that needs none, in bytes.
-const MAX_BODY: usize = 64 << 10;
+pub(super) const MAX_BODY: usize = 64 << 10;
 /// How much of a larger one is read before it is refused: who sends no more gets to read the answer, where closing the
 /// connection on unread bytes would reset it.
 const MAX_READ: usize = 8 << 20;
@@ -132,13 +132,14 @@ pub(crate) async fn whole_body(request: Request, max: usize) -> Result<Vec<u8>, 
 async fn read(body: Body, max: usize) -> Result<Vec<u8>, ApiError> {
     let mut size = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
-    if size <= MAX_READ {
+    let max_read = MAX_READ.max(max);
+    if size <= max_read {
         size = 0;
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| ApiError::invalid("The body could not be read."))?;
             size += chunk.len();
-            if size > MAX_READ {
+            if size > max_read {
                 break;
             }
             if size <= max {

@@ -7,12 +7,14 @@ use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Code, Problem};
-use super::extract::whole_body;
+use super::extract::{MAX_BODY, whole_body};
 use crate::keys::WebhookSecrets;
 use crate::service::{WebhookError, WebhookReceiver};
 
-/// The largest event that is accepted, in bytes.
-const MAX_EVENT_BYTES: usize = 1 << 20;
+/// The largest event that is accepted at least, in bytes.
+const MIN_EVENT_LIMIT: usize = 1 << 20;
+/// How many bytes of JSON one byte of metadata takes at most: `\u001f`.
+const MAX_ESCAPED_BYTES: usize = 6;
 
 /// What the webhook path needs; absent if no secrets are set.
 pub struct WebhookApi {
@@ -20,6 +22,14 @@ pub struct WebhookApi {
     pub secrets: WebhookSecrets,
     /// What stores the events.
     pub webhooks: WebhookReceiver,
+}
+
+impl WebhookApi {
+    /// The largest event that is accepted, in bytes. An event with the largest metadata fits.
+    fn event_limit(&self) -> usize {
+        let metadata = self.webhooks.storage_policy.max_metadata_bytes;
+        MIN_EVENT_LIMIT.max(MAX_ESCAPED_BYTES * metadata + MAX_BODY)
+    }
 }
 
 /// Receive an event of 100ms.
@@ -30,7 +40,7 @@ pub struct WebhookApi {
     post,
     path = "/v1/webhooks/100ms",
     tag = "webhook",
-    request_body(content = Value, description = "An event as 100ms sends it, at most 1 MiB."),
+    request_body(content = Value, description = "An event as 100ms sends it. At most 1 MiB, or six times the largest metadata where that is more."),
     responses(
         (status = 200, description = "The event is stored durably, or has nothing to store."),
         (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
@@ -51,7 +61,7 @@ pub(crate) async fn take(
         let detail = format!("Send the webhook's secret in the header `{header}`.");
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
-    let body = whole_body(request, MAX_EVENT_BYTES).await?;
+    let body = whole_body(request, api.event_limit()).await?;
     match api.webhooks.receive(&body).await {
         Ok(_) => Ok(Json(json!({"status": "ok"}))),
         Err(WebhookError::NotAnEvent(error)) => Err(ApiError::invalid(error.to_string())),

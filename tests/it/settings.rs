@@ -198,9 +198,32 @@ async fn the_sample_lacks_the_credentials_alone() {
 
 /// What is changed in [`GOOD`] settings, and the sentence that it leads to.
 const BAD: &[(&[(&str, &str)], &str)] = &[
+    (&[("REJOIN_WEBHOOK_SECRETS", " , ")], WEBHOOK_SECRETS),
     (
-        &[("REJOIN_WEBHOOK_SECRETS", " , ")],
-        "REJOIN_WEBHOOK_SECRETS should be secrets, separated by commas.",
+        &[("REJOIN_WEBHOOK_SECRETS", "a,hunter2-and-the-rest")],
+        WEBHOOK_SECRETS,
+    ),
+    (
+        &[("DATABASE_URL", "postgres://u:12?hunter2@localhost/rejoin")],
+        "DATABASE_URL has an unknown parameter after its `?`; in a user name or a password, write %3F for ?.",
+    ),
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://localhost/rejoin?sslpassword=hunter2",
+        )],
+        "DATABASE_URL has the unknown parameter sslpassword.",
+    ),
+    (
+        &[("DATABASE_URL", "postgres://a:5432,b:5432/rejoin")],
+        "DATABASE_URL should be the URL of one host, that of the primary (a name or a proxy that follows it).",
+    ),
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://localhost/rejoin?target_session_attrs=primary",
+        )],
+        "DATABASE_URL should be without target_session_attrs, since rejoin itself uses a primary only.",
     ),
     (
         &[("REJOIN_WEBHOOK_HEADER", "x secret")],
@@ -347,6 +370,7 @@ const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.
 const MAX_CONNECTIONS: &str = "REJOIN_MAX_CONNECTIONS should be a number from 1 to 1000000.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
+const WEBHOOK_SECRETS: &str = "REJOIN_WEBHOOK_SECRETS should be secrets of at least 8 characters without commas, separated by commas.";
 const GHOST: &str = "REJOIN_GHOST should be a duration from 0s to 1h such as 60s.";
 const WINDOW: &str = "REJOIN_RESTORE_WINDOW should be a duration from 1s to 30days such as 10m.";
 const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key \

@@ -98,6 +98,27 @@ async fn a_leave_is_final_whatever_is_observed_after_it() {
 }
 
 #[tokio::test]
+async fn the_largest_metadata_fits_however_it_is_escaped() {
+    let world = World::new().await;
+    let app = world.replica(Setup::with_webhooks()).await;
+    // Each character takes six bytes in JSON.
+    let largest = "\u{1f}".repeat(262_144);
+    let event = join_event("peer-1", 0, &largest);
+    assert!(event.to_string().len() > 1_500_000);
+    send_event(&app, &event).await.expect(200);
+    assert_eq!(app.resumed_metadata("player-7").await, largest);
+
+    // What is larger is not stored, but the peer is known to be connected.
+    let larger = "x".repeat(262_145);
+    send_event(&app, &join_event("peer-2", 5, &larger))
+        .await
+        .expect(200);
+    let state = app.resume("player-7").await.expect(200).json();
+    assert_eq!(state["peer_id"], "peer-1");
+    assert_eq!(state["connected_peers"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_webhook_needs_a_secret_and_json() {
     let world = World::new().await;
     let app = world.replica(Setup::with_webhooks()).await;
@@ -120,7 +141,7 @@ async fn a_webhook_needs_a_secret_and_json() {
         .expect(200);
     let not_json = send_webhook(&app, WEBHOOK_SECRET, "not json").await;
     problem(not_json, 400, "invalid-request");
-    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(2 << 20));
     let too_large = send_webhook(&app, WEBHOOK_SECRET, large).await;
     problem(too_large, 413, "payload-too-large");
     for odd in [
