@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use axum::Router;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
@@ -76,7 +77,7 @@ impl App {
         let rules = store_config.rules;
         let (clock, storage_policy) = (config.clock, config.storage_policy);
         let timeout = config.upstream.timeout;
-        let hms = hms_client(config.upstream, clock.clone())?;
+        let hms = hms_client(config.upstream, storage_policy, clock.clone())?;
         let service = Service::new(
             hms,
             store.clone(),
@@ -115,6 +116,24 @@ impl App {
             routers,
             restore_worker,
         })
+    }
+
+    /// Logs which server the database is on.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or does not answer although it must.
+    pub async fn check_database(&self, must_answer: bool) -> anyhow::Result<()> {
+        match self.store.server().await {
+            Ok(server) => {
+                tracing::info!("{server}");
+                server.check()
+            }
+            Err(error) if must_answer => bail!(error.with_sources().to_string()),
+            Err(error) => {
+                tracing::warn!(error = %error.with_sources(), "the database does not answer yet");
+                Ok(())
+            }
+        }
     }
 
     /// Brings the schema of the database up to date.
@@ -241,7 +260,7 @@ pub fn service(
     rules: Rules,
     clock: Clock,
 ) -> anyhow::Result<Service> {
-    let hms = hms_client(upstream, clock.clone())?;
+    let hms = hms_client(upstream, storage_policy, clock.clone())?;
     let store = store(database, rules.clone());
     Ok(Service::new(hms, store, clock, storage_policy, rules))
 }
@@ -260,15 +279,23 @@ pub fn store(database: PgConnectOptions, rules: Rules) -> Store {
     )
 }
 
-fn hms_client(upstream: Upstream, clock: Clock) -> anyhow::Result<Client> {
+fn hms_client(
+    upstream: Upstream,
+    storage_policy: StoragePolicy,
+    clock: Clock,
+) -> anyhow::Result<Client> {
     let Upstream {
         base_url,
         credentials,
         timeout,
     } = upstream;
+    let defaults = ClientConfig::new(base_url, credentials);
+    // A byte of metadata takes up to six in JSON.
+    let largest_peer = 6 * storage_policy.max_metadata_bytes + (1 << 20);
     Ok(Client::new(ClientConfig {
         timeout,
         clock,
-        ..ClientConfig::new(base_url, credentials)
+        peer_body_limit: defaults.peer_body_limit.max(largest_peer),
+        ..defaults
     })?)
 }

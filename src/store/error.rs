@@ -34,6 +34,13 @@ pub enum UnavailableReason {
     /// The connection broke, or the server cannot run statements now.
     #[error("the statement was interrupted")]
     Interrupted(#[source] Arc<sqlx::Error>),
+    /// The server accepts no writes: it is a standby, or a primary that was demoted. What it would
+    /// answer may be older than what was acknowledged.
+    #[error("the server is read-only: it is a standby, or a primary that was demoted")]
+    ReadOnly,
+    /// The schema is older than this program needs.
+    #[error("the schema lacks the migration {0}: run `rejoin migrate`")]
+    SchemaOutdated(String),
     /// The answer did not come in time.
     #[error("no answer within {0:?}")]
     AnswerTimeout(Duration),
@@ -57,7 +64,9 @@ impl From<UnavailableReason> for StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) {
+        if code_of(&error).is_some_and(|code| code == READ_ONLY) {
+            UnavailableReason::ReadOnly.into()
+        } else if is_outage(&error) {
             UnavailableReason::Interrupted(Arc::new(error)).into()
         } else {
             Self::Refused(Arc::new(error))
@@ -94,14 +103,31 @@ pub(super) fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the connection is of no use any more, and so most likely all that are idle: it broke, or
+/// its server goes down or became read-only. A full server or a lock says nothing about the others.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    match code_of(error) {
+        Some(code) => code.starts_with("08") || code.starts_with("57P") || code == READ_ONLY,
+        None => is_outage(error),
+    }
+}
+
+/// The server became read-only.
+const READ_ONLY: &str = "25006";
+
 /// Classes 08 (connection), 40 (deadlock and other rollbacks), 53 (resources) and 57P (shutdown,
-/// start-up), 25006 (the primary became read-only) and 57014 (statement timeout).
+/// start-up). What the server's own limits end: statements (57014), locks that are not to be had
+/// (55P03), idle transactions (25P03) and long ones (25P04).
 fn is_outage_code(code: &str) -> bool {
     ["08", "40", "53", "57P"]
         .iter()
         .any(|class| code.starts_with(class))
-        || code == "25006"
-        || code == "57014"
+        || [READ_ONLY, "57014", "55P03", "25P03", "25P04"].contains(&code)
+}
+
+fn code_of(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
 }
 
 #[cfg(test)]

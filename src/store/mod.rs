@@ -10,6 +10,7 @@
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
 //! | `schema` | migrations and partitions |
+//! | `readiness` | whether a save would work, and which server it would go to |
 //! | `batch` | group commit: batches without a timer, bounded queues |
 //! | `connections` | the pool, and how statements run on connections that may die |
 //! | `queries/*.sql` | the long statements, as a DBA can read and `EXPLAIN (GENERIC_PLAN)` them |
@@ -24,6 +25,7 @@ mod error;
 mod history;
 mod peers;
 mod presence;
+mod readiness;
 mod restore_jobs;
 mod resume;
 mod resume_log;
@@ -32,16 +34,18 @@ mod save;
 mod schema;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
 
 use self::batch::Batcher;
 pub use self::clock::ClockOffset;
-use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT, Statement};
+use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::error::{StoreError, UnavailableReason};
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
+pub use self::readiness::Server;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 pub use self::save::Saved;
@@ -105,6 +109,8 @@ pub struct Store {
     restores: BoundedExecutor,
     background: BoundedExecutor,
     pings: BoundedExecutor,
+    /// Whether it was found that the schema is current. It stays so.
+    schema_is_current: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -136,6 +142,7 @@ impl Store {
             restores: executor(),
             background: executor(),
             pings: BoundedExecutor::new(database.clone(), 1, not_answered),
+            schema_is_current: Arc::default(),
             database,
         }
     }
@@ -209,26 +216,8 @@ impl Store {
         self.histories.execute(query.clone()).await
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// [`StoreError`] where it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.pings.execute(Ping).await
-    }
-
     /// The number of connections: all, and those in use.
     pub fn connections(&self) -> (u32, u32) {
         self.database.connections()
-    }
-}
-
-struct Ping;
-
-impl Statement for Ping {
-    type Output = ();
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        sqlx::Connection::ping(connection).await
     }
 }

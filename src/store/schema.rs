@@ -1,9 +1,10 @@
-//! The schema: migrations, and the partitions of the coming months.
+//! The schema: migrations, which of them are missing, and the partitions of the coming months.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, query};
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::{Connection, PgConnection, query, query_as};
 
 use super::connections::Statement;
 use super::{Store, StoreError};
@@ -11,15 +12,18 @@ use crate::domain::Timestamp;
 
 /// How many coming months have a partition: enough to outlast any restart.
 const MONTHS_AHEAD: i32 = 2;
-
 /// The indexes that migrations build concurrently.
 const CONCURRENT_INDEXES: [&str; 3] = ["peers_live", "peers_live_in_room", "session_ends_to_check"];
 /// How often a replica asks whether another has finished its migrations.
 const MIGRATOR_POLL: Duration = Duration::from_millis(100);
 
+fn migrator() -> Migrator {
+    sqlx::migrate!("./migrations")
+}
+
 impl Store {
     /// Brings the schema up to date. Any number of replicas may do so at once: they wait for each
-    /// other.
+    /// other. Where nothing is missing, it writes nothing, so that a read-only server will do.
     ///
     /// A schema that is newer than this binary is left as it is, so that the previous version can
     /// run beside its successor.
@@ -27,14 +31,15 @@ impl Store {
     /// # Errors
     /// What the database reported.
     pub async fn migrate(&self) -> anyhow::Result<()> {
-        let mut migrator = sqlx::migrate!("./migrations");
         let mut connection = self.database.connect().await?;
-        wait_for_other_migrators(&mut connection).await?;
-        drop_unfinished_indexes(&mut connection).await?;
-        migrator
-            .set_ignore_missing(true)
-            .run(&mut connection)
-            .await?;
+        if !is_current(&mut connection).await? {
+            wait_for_other_migrators(&mut connection).await?;
+            drop_unfinished_indexes(&mut connection).await?;
+            migrator()
+                .set_ignore_missing(true)
+                .run(&mut connection)
+                .await?;
+        }
         Ok(connection.close().await?)
     }
 
@@ -80,6 +85,51 @@ async fn drop_unfinished_indexes(connection: &mut PgConnection) -> Result<(), sq
             .await?;
     }
     Ok(())
+}
+
+/// Whether every migration has been run, as this binary knows it.
+async fn is_current(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let applied = applied(connection).await?;
+    let is_applied = |migration: &Migration| {
+        let (version, checksum) = (migration.version, &*migration.checksum);
+        applied
+            .iter()
+            .any(|known| known.0 == version && known.1 == checksum)
+    };
+    Ok(migrator().iter().all(is_applied))
+}
+
+/// The first migration that this binary needs and the schema lacks.
+///
+/// A role that may not read which were run gets none.
+pub(super) async fn missing_migration(
+    connection: &mut PgConnection,
+) -> Result<Option<String>, sqlx::Error> {
+    let applied = match applied(connection).await {
+        Err(error) if has_code(&error, "42501") => return Ok(None),
+        applied => applied?,
+    };
+    let migrator = migrator();
+    let missing = migrator
+        .iter()
+        .find(|migration| !applied.iter().any(|known| known.0 == migration.version));
+    Ok(missing.map(|migration| format!("{} ({})", migration.version, migration.description)))
+}
+
+/// The versions and checksums of the migrations that were run.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let sql = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
+    let applied = query_as(sql).persistent(false).fetch_all(connection).await;
+    match applied {
+        // There is no such table yet.
+        Err(error) if has_code(&error, "42P01") => Ok(Vec::new()),
+        applied => applied,
+    }
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let database_error = error.as_database_error();
+    database_error.is_some_and(|error| error.code().as_deref() == Some(code))
 }
 
 struct PreparePartitions {

@@ -14,9 +14,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::{Instant, timeout_at};
 
 pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
+pub(super) use self::pool::IS_PRIMARY;
 use self::pool::{Pool, PooledConnection};
 use super::StoreError;
-use super::error::{UnavailableReason, is_outage};
+use super::error::{UnavailableReason, is_broken, is_outage};
 
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or
 /// unreachable.
@@ -53,9 +54,19 @@ impl Database {
         }
     }
 
+    /// The address of the server, as the settings name it.
+    pub(super) fn address(&self) -> String {
+        self.pool.address()
+    }
+
     /// The number of connections: all, and those in use.
     pub(super) fn connections(&self) -> (u32, u32) {
         self.pool.connections()
+    }
+
+    /// Closes all idle connections: their server is not the one to talk to any more.
+    pub(super) fn clear_idle(&self) {
+        self.pool.clear_idle();
     }
 
     /// A new connection outside the pool, without a statement timeout.
@@ -77,14 +88,16 @@ impl Database {
         let deadline = Instant::now() + STATEMENT_TIMEOUT;
         let mut attempt = 1;
         loop {
-            let mut connection = self.connection(attempt, deadline).await?;
+            let mut connection = self.connection(deadline).await?;
             match timeout_at(deadline, statement.run(connection.get_mut())).await {
                 Ok(Ok(output)) => {
                     self.pool.release(connection);
                     return Ok(output);
                 }
                 Ok(Err(error)) if is_outage(&error) => {
-                    self.pool.clear_idle();
+                    if is_broken(&error) {
+                        self.pool.clear_idle();
+                    }
                     if attempt == MAX_ATTEMPTS {
                         return Err(error.into());
                     }
@@ -99,18 +112,8 @@ impl Database {
         }
     }
 
-    /// The first attempt may use an idle connection. Further ones open a new one.
-    async fn connection(
-        &self,
-        attempt: usize,
-        deadline: Instant,
-    ) -> Result<PooledConnection, StoreError> {
-        if attempt == 1
-            && let Some(connection) = self.pool.take_idle()
-        {
-            return Ok(connection);
-        }
-        timeout_at(deadline, self.pool.open())
+    async fn connection(&self, deadline: Instant) -> Result<PooledConnection, StoreError> {
+        timeout_at(deadline, self.pool.take())
             .await
             .unwrap_or_else(|_| Err(UnavailableReason::AnswerTimeout(STATEMENT_TIMEOUT).into()))
     }

@@ -6,12 +6,14 @@
 //! timeout or a caller that stops waiting, it is closed, so that nobody gets an answer that was
 //! meant for somebody else.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::store::StoreError;
@@ -19,6 +21,9 @@ use crate::store::error::{UnavailableReason, is_outage};
 
 /// How long opening a connection may take, all attempts together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a caller waits for a new connection of its own before one that is released will do too.
+/// Not at once: under load one is always released earlier, and no second one would ever be opened.
+const OPEN_PATIENCE: Duration = Duration::from_millis(250);
 /// The pauses between these attempts.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(20),
@@ -34,6 +39,9 @@ const BACKOFF: Backoff = Backoff {
 /// for long.
 const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
                        SET jit = off; SET statement_timeout = '6s'";
+/// Whether a server accepts writes: it is neither a standby nor set to read-only.
+pub(in crate::store) const IS_PRIMARY: &str =
+    "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean";
 /// How long a connection may be idle: less than load balancers and firewalls allow.
 const MAX_IDLE: Duration = Duration::from_mins(5);
 /// How long a connection may be used, so that connections follow a primary that moves.
@@ -44,6 +52,8 @@ pub(super) struct Pool {
     options: PgConnectOptions,
     max_idle: usize,
     idle: Mutex<Vec<Idle>>,
+    /// Notified of each connection that becomes idle.
+    released: Notify,
     /// Every open connection holds a clone.
     open: Arc<()>,
 }
@@ -72,7 +82,16 @@ impl Pool {
             options,
             max_idle,
             idle: Mutex::default(),
+            released: Notify::new(),
             open: Arc::default(),
+        }
+    }
+
+    /// The address of the server.
+    pub(super) fn address(&self) -> String {
+        match self.options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
         }
     }
 
@@ -110,11 +129,39 @@ impl Pool {
         }
     }
 
-    /// A new connection with the settings of the service.
-    pub(super) async fn open(&self) -> Result<PooledConnection, StoreError> {
+    /// A connection: an idle one, else a new one. Where that takes long, since the server has no
+    /// capacity for more, whichever is there first, the new one or one that is released.
+    pub(super) async fn take(&self) -> Result<PooledConnection, StoreError> {
+        if let Some(connection) = self.take_idle() {
+            return Ok(connection);
+        }
+        let mut opening = pin!(self.open());
+        if let Ok(opened) = timeout(OPEN_PATIENCE, &mut opening).await {
+            return opened;
+        }
+        loop {
+            let released = self.released.notified();
+            if let Some(connection) = self.take_idle() {
+                return Ok(connection);
+            }
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = released => {}
+            }
+        }
+    }
+
+    /// A new connection to a server that accepts writes, with the settings of the service.
+    async fn open(&self) -> Result<PooledConnection, StoreError> {
         let mut connection = self.connect().await?;
-        let set = connection.execute(SESSION).await;
-        set.map_err(|error| UnavailableReason::Connect(Arc::new(error)))?;
+        let connect_error = |error| UnavailableReason::Connect(Arc::new(error));
+        connection.execute(SESSION).await.map_err(connect_error)?;
+        let is_primary = sqlx::query_scalar::<_, bool>(IS_PRIMARY)
+            .persistent(false)
+            .fetch_one(&mut connection);
+        if !is_primary.await.map_err(connect_error)? {
+            return Err(UnavailableReason::ReadOnly.into());
+        }
         Ok(PooledConnection {
             connection,
             opened_at: Instant::now(),
@@ -122,14 +169,12 @@ impl Pool {
         })
     }
 
-    /// The idle connection that was used last.
-    pub(super) fn take_idle(&self) -> Option<PooledConnection> {
-        let connection = self.idle().pop()?.connection;
-        if connection.opened_at.elapsed() < MAX_AGE {
-            Some(connection)
-        } else {
-            None
-        }
+    /// The idle connection that was used last. One that has been idle for too long may have been
+    /// forgotten by a firewall, which nobody learns before the statement times out.
+    fn take_idle(&self) -> Option<PooledConnection> {
+        let Idle { connection, since } = self.idle().pop()?;
+        let is_good = since.elapsed() <= MAX_IDLE && connection.opened_at.elapsed() < MAX_AGE;
+        is_good.then_some(connection)
     }
 
     /// Makes a connection available to others.
@@ -146,6 +191,8 @@ impl Pool {
                 connection,
                 since: Instant::now(),
             });
+            drop(idle);
+            self.released.notify_one();
         }
     }
 

@@ -39,5 +39,5 @@ FROM (
         LIMIT $7
     ) AS newest
 ) AS page
-WHERE coalesce(page.before, 0) < $8
+WHERE (SELECT rejoin_require_primary()) AND coalesce(page.before, 0) < $8
 ORDER BY page.first_observed_at DESC, page.id DESC

@@ -28,5 +28,5 @@ FROM (
         LIMIT $8
     ) AS newest
 ) AS page
-WHERE coalesce(page.before, 0) < $9
+WHERE (SELECT rejoin_require_primary()) AND coalesce(page.before, 0) < $9
 ORDER BY page.first_observed_at DESC, page.id DESC

@@ -12,3 +12,4 @@ CROSS JOIN LATERAL (
     WHERE peers.user_id = q.user_id AND peers.room_id = q.room_id AND peers.peer_id = q.peer_id
     LIMIT 1
 ) AS known
+WHERE (SELECT rejoin_require_primary())

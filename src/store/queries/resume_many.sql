@@ -16,3 +16,4 @@ CROSS JOIN LATERAL (
              room_id DESC
     LIMIT 1
 ) AS newest
+WHERE (SELECT rejoin_require_primary())

@@ -6,7 +6,7 @@ SELECT 1::bigint AS "ord!", user_id, room_id, peer_id, snapshot_id, metadata_raw
        NULL::timestamptz AS "connected_since?", NULL::timestamptz AS "ended_at?", NULL::text AS "end_kind?",
        NULL::text AS "end_reason?", NULL::timestamptz AS "session_ended_at?", NULL::record[] AS "live?: Vec<LivePeer>"
 FROM peers
-WHERE metadata_changed_at IS NOT NULL AND ($2::text IS NULL OR peer_id <> $2)
+WHERE (SELECT rejoin_require_primary()) AND metadata_changed_at IS NOT NULL AND ($2::text IS NULL OR peer_id <> $2)
   AND user_id = $1
 ORDER BY metadata_changed_at DESC, restored_at DESC NULLS LAST, joined_at DESC NULLS LAST, peer_id DESC,
          room_id DESC

@@ -12,7 +12,7 @@ use super::baseline::{Baseline, VersionedState};
 use super::columns::RowColumns;
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
-use super::straggler::{Waited, is_lock_timeout};
+use super::straggler::Waited;
 use super::write::write_peers;
 use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
 use crate::store::connections::Statement;
@@ -34,14 +34,7 @@ impl Statement for Rebuild<'_> {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
         let mut transaction = connection.begin().await?;
-        let outcome = match self.rebuild(&mut transaction).await {
-            // Somebody else has locked another peer of the user, which is to be dated anew.
-            Err(error) if is_lock_timeout(&error) => {
-                transaction.rollback().await?;
-                return Ok(Waited::Ready);
-            }
-            outcome => outcome?,
-        };
+        let outcome = self.rebuild(&mut transaction).await?;
         transaction.commit().await?;
         Ok(outcome)
     }

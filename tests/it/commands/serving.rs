@@ -8,6 +8,32 @@ use crate::support::temp::temp_dir;
 use crate::support::world::SECRET;
 
 #[tokio::test]
+async fn a_database_that_is_not_utf8_is_refused_in_one_sentence() {
+    let database = postgres::empty_database().await;
+    let name = format!("latin1_{}", uuid::Uuid::new_v4().simple());
+    let pool = database.pool().await;
+    let create = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(create))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let mut url = url::Url::parse(database.url()).unwrap();
+    url.set_path(&name);
+    let upstream = Upstream::start().await;
+    let ended = rejoin(&["serve"], &settings(url.as_str(), &upstream)).await;
+    let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+    sqlx::query(sqlx::AssertSqlSafe(drop))
+        .execute(&pool)
+        .await
+        .unwrap();
+    let ended = ended.expect(5);
+    let sentence = "is encoded in LATIN1, but should be in UTF8";
+    assert!(ended.err.contains(sentence), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn two_may_start_at_once_on_an_empty_database() {
     let (database, upstream) = (postgres::empty_database().await, Upstream::start().await);
     let variables = settings(database.url(), &upstream);

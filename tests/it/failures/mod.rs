@@ -7,6 +7,7 @@ mod database;
 mod erasure;
 mod isolation;
 mod overload;
+mod primary;
 mod process;
 mod replicas;
 mod upstream;

@@ -1,0 +1,133 @@
+//! Whether a save would work, and which server it would go to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, query_as, query_scalar};
+
+use super::connections::{IS_PRIMARY, Statement};
+use super::schema::missing_migration;
+use super::{Store, StoreError, UnavailableReason};
+
+/// The server of the database, and as whom the service uses it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Server {
+    /// The address.
+    #[sqlx(skip)]
+    address: String,
+    /// The version of Postgres.
+    version: String,
+    /// The database.
+    database: String,
+    /// The schema that tables without one are in.
+    schema: Option<String>,
+    /// The role.
+    role: String,
+    /// The encoding of the database.
+    encoding: String,
+    /// Whether it is a standby.
+    is_standby: bool,
+}
+
+impl Server {
+    /// Checks that the database can be used at all.
+    ///
+    /// # Errors
+    /// When it cannot store every text.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self {
+            database, encoding, ..
+        } = self;
+        anyhow::ensure!(
+            encoding == "UTF8",
+            "the database {database} is encoded in {encoding}, but should be in UTF8 \
+             (CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0)"
+        );
+        Ok(())
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            version,
+            database,
+            role,
+            ..
+        } = self;
+        let schema = self.schema.as_deref().unwrap_or("(none)");
+        let standby = if self.is_standby { " (a standby)" } else { "" };
+        write!(
+            f,
+            "Postgres {version}{standby} at {address}, database {database}, schema {schema}, role {role}"
+        )
+    }
+}
+
+impl Store {
+    /// Whether a save would work: the server answers and accepts writes, and its schema is current.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it would not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let ping = Ping {
+            schema_is_current: self.schema_is_current.clone(),
+        };
+        match self.pings.execute(ping).await? {
+            None => Ok(()),
+            Some(reason) => {
+                self.database.clear_idle();
+                Err(reason.into())
+            }
+        }
+    }
+
+    /// The server, as it describes itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn server(&self) -> Result<Server, StoreError> {
+        let mut connection = self.database.connect().await?;
+        let server: Server = query_as(
+            "SELECT current_setting('server_version') AS version, current_database()::text AS database,
+                    current_schema()::text AS schema, current_user::text AS role,
+                    current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_standby",
+        )
+        .persistent(false)
+        .fetch_one(&mut connection)
+        .await?;
+        // What was asked is answered.
+        let _ = connection.close().await;
+        let address = self.database.address();
+        Ok(Server { address, ..server })
+    }
+}
+
+struct Ping {
+    schema_is_current: Arc<AtomicBool>,
+}
+
+impl Statement for Ping {
+    /// Why a save would not work.
+    type Output = Option<UnavailableReason>;
+
+    async fn run(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<UnavailableReason>, sqlx::Error> {
+        let is_primary: bool = query_scalar(IS_PRIMARY).fetch_one(&mut *connection).await?;
+        if !is_primary {
+            return Ok(Some(UnavailableReason::ReadOnly));
+        }
+        if self.schema_is_current.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let missing = missing_migration(connection).await?;
+        self.schema_is_current
+            .store(missing.is_none(), Ordering::Relaxed);
+        Ok(missing.map(UnavailableReason::SchemaOutdated))
+    }
+}
