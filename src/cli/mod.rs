@@ -130,11 +130,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Sim(args) => sim::run(args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => Box::pin(demo::run(args)).await,
-        Command::Openapi(_) => print_out(
-            &crate::http::openapi()
-                .to_pretty_json()
-                .map_err(Failure::other)?,
-        ),
+        Command::Openapi(_) => print_out(&format!("{:#}", crate::http::openapi())),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {
             clap_complete::generate(

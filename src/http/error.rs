@@ -182,10 +182,13 @@ pub(crate) struct Problem<'a> {
     kind: &'a str,
     /// What the code means.
     title: &'a str,
+    /// The HTTP status.
+    #[schema(value_type = i32)]
     status: u16,
     /// What happened this time.
     detail: &'a str,
     /// Stable: what clients should switch on.
+    #[schema(schema_with = super::openapi::problem_code)]
     code: &'a str,
     /// Also in the `x-request-id` header and in the service's log.
     request_id: &'a str,

@@ -12,7 +12,7 @@ use crate::metrics::DATABASE_CONNECTIONS;
 use crate::service::Service;
 
 /// Check that the process answers.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "The process answers.")))]
+#[utoipa::path(get, operation_id = "getLiveness", path = "/health/live", tag = "health", responses((status = 200, description = "The process answers.")))]
 pub(crate) async fn live() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
@@ -20,6 +20,7 @@ pub(crate) async fn live() -> Json<Value> {
 /// Check that the service can serve requests: the database answers.
 #[utoipa::path(
     get,
+    operation_id = "getReadiness",
     path = "/health/ready",
     tag = "health",
     responses(
@@ -34,7 +35,7 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>,
 }
 
 /// Read the metrics in the text format of Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "All metrics of the process.", body = String)))]
+#[utoipa::path(get, operation_id = "getMetrics", path = "/metrics", tag = "health", responses((status = 200, description = "All metrics of the process.", body = String)))]
 pub(crate) async fn metrics(
     State(service): State<Service>,
     State(handle): State<PrometheusHandle>,

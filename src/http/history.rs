@@ -77,6 +77,7 @@ impl HistoryFilter {
 
 /// A page of history.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = History)]
 pub(crate) struct HistoryJson {
     /// Newest first.
     snapshots: Vec<SnapshotJson>,
@@ -88,12 +89,13 @@ pub(crate) struct HistoryJson {
 /// Read what was saved of a user, newest first.
 #[utoipa::path(
     get,
+    operation_id = "listHistory",
     path = "/v1/users/{user_id}/snapshots",
     tag = "history",
     params(("user_id" = String, Path), HistoryFilter),
     responses(
         (status = 200, description = "A page of history; empty for a user who was never observed.", body = HistoryJson),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get(

@@ -77,6 +77,7 @@ pub struct Routers {
 /// The routers of an API.
 pub fn routers(api: Api) -> Routers {
     let (router, description) = routes::routes(&api.keys).split_for_parts();
+    let description = openapi::complete(&description);
     let (operable, _) = routes::operations().split_for_parts();
     let shared = Shared(Arc::new(api));
     let all = router
@@ -101,15 +102,15 @@ pub fn routers(api: Api) -> Routers {
 }
 
 /// The description of the API.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes::routes(&Arc::default()).into_openapi()
+pub fn openapi() -> serde_json::Value {
+    openapi::complete(&routes::routes(&Arc::default()).into_openapi())
 }
 
 /// The description at `/openapi.json`, and the page of it at `/docs`.
-fn docs(description: utoipa::openapi::OpenApi) -> SwaggerUi {
+fn docs(description: serde_json::Value) -> SwaggerUi {
     // By default the page loads a badge from swagger.io, which discloses the service's address.
     SwaggerUi::new("/docs")
-        .url("/openapi.json", description)
+        .external_url_unchecked("/openapi.json", description)
         .config(Config::default().validator_url("none"))
 }
 

@@ -1,5 +1,7 @@
 //! The parts of the API's description that belong to no route: title, tags, keys and problem codes.
 
+use serde_json::{Map, Value, json};
+use utoipa::openapi::Ref;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -58,5 +60,120 @@ impl Modify for Codes {
              | code | status | meaning |\n|---|---|---|\n{}",
             rows.collect::<String>()
         ));
+    }
+}
+
+/// The schema of a problem code; [`complete`] defines it.
+pub(super) fn problem_code() -> Ref {
+    Ref::from_schema_name("ProblemCode")
+}
+
+/// Adds what holds for the whole document: the codes, the limits of ids, headers and security.
+pub(super) fn complete(openapi: &utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(openapi).expect("a description is JSON");
+    document["servers"] = json!([{"url": "/", "description": "The server of this document."}]);
+    document["components"]["securitySchemes"]["webhookSecret"] = json!({
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-rejoin-secret",
+        "description": "The secret of the webhook. REJOIN_WEBHOOK_HEADER names another header.",
+    });
+    complete_schemas(&mut document["components"]["schemas"]);
+    let paths = document["paths"].as_object_mut();
+    for (path, item) in paths.into_iter().flatten() {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            complete_operation(path, operation);
+        }
+    }
+    document
+}
+
+fn complete_schemas(schemas: &mut Value) {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    schemas["ProblemCode"] = json!({
+        "type": "string",
+        "description": "Why a request failed. Stable: what clients should switch on.",
+        "enum": codes,
+    });
+    for name in ["room_id", "peer_id"] {
+        limit_id(&mut schemas["RestoreBody"]["properties"][name]);
+    }
+    // One object: without a saved state, only these four fields are there.
+    let mut properties = schemas["Resume"]["properties"].clone();
+    let own = schemas["RestoreAnswer"]["allOf"][1]["properties"].take();
+    if let (Some(all), Value::Object(own)) = (properties.as_object_mut(), own) {
+        all.extend(own);
+    }
+    schemas["RestoreAnswer"] = json!({
+        "type": "object",
+        "description": "What was done with the saved state. The fields of the state are absent if nothing is saved.",
+        "required": ["user_id", "restored", "why", "claim"],
+        "properties": properties,
+    });
+}
+
+/// The limits that [`crate::domain::UserId`] and the other ids check.
+fn limit_id(schema: &mut Value) {
+    schema["minLength"] = json!(1);
+    schema["maxLength"] = json!(256);
+    schema["pattern"] = json!(r"^(?!\.{1,2}$)[^\u0000-\u001f\u007f-\u009f]+$");
+}
+
+fn complete_operation(path: &str, operation: &mut Value) {
+    if path.starts_with("/v1/webhooks/") {
+        operation["security"] = json!([{"webhookSecret": []}]);
+    } else if operation.get("security").is_none() {
+        operation["security"] = json!([]);
+    }
+    let parameters = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        if parameter["name"]
+            .as_str()
+            .is_some_and(|name| name.ends_with("_id"))
+        {
+            limit_id(&mut parameter["schema"]);
+        }
+    }
+    if operation["operationId"] == "restore" {
+        operation["requestBody"]["required"] = json!(false);
+    }
+    let responses = operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut);
+    for (status, response) in responses.into_iter().flatten() {
+        response["headers"]["x-request-id"] = json!({
+            "description": "Names the request in the service's log.",
+            "schema": {"type": "string"},
+        });
+        if ["default", "503"].contains(&status.as_str()) {
+            response["headers"]["Retry-After"] = json!({
+                "description": "After how many seconds to try again, where that is known.",
+                "schema": {"type": "integer", "minimum": 1},
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reference_resolves_and_every_operation_id_is_unique() {
+        let text = crate::http::openapi().to_string();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+        let mut ids = BTreeSet::new();
+        for item in document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                assert!(ids.insert(operation["operationId"].as_str().unwrap()));
+                assert!(operation["security"].is_array());
+            }
+        }
     }
 }

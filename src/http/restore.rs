@@ -14,8 +14,8 @@ use crate::domain::{Claimant, PeerId, Requester, RoomId, SkipReason, Timestamp, 
 use crate::service::{RestoreRequest, RestoreResult, Service};
 
 /// What to do with the saved state.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RestoreBody {
     /// Only a state of this room; and where `peer_id` is. Without it, the peer is looked for where it was last observed, else
     /// where the state is from.
@@ -28,13 +28,16 @@ pub(crate) struct RestoreBody {
     #[schema(value_type = Option<String>)]
     claimed_by: Option<Claimant>,
     /// Send it even if the peer has metadata, of which no account is taken. A peer that was restored once is left alone.
+    #[serde(default)]
     overwrite: bool,
     /// Send the role too.
+    #[serde(default)]
     role: bool,
 }
 
 /// The saved state, as it was found, and what was done with it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RestoreAnswer)]
 pub(crate) struct RestoreJson {
     #[serde(flatten)]
     resume: ResumeJson,
@@ -49,17 +52,16 @@ pub(crate) struct RestoreJson {
 }
 
 /// There is no state, so the peer got none.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct NothingRestored {
     user_id: String,
     restored: bool,
     why: SkipReasonJson,
-    #[schema(required)]
     claim: Option<ClaimJson>,
 }
 
 /// What came of it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum RestoreAnswer {
     /// There is a state.
@@ -103,15 +105,16 @@ impl RestoreAnswer {
 /// metadata changes.
 #[utoipa::path(
     post,
+    operation_id = "restore",
     path = "/v1/users/{user_id}/resume",
     tag = "resume",
     params(("user_id" = String, Path)),
     request_body = RestoreBody,
     responses(
-        (status = 200, description = "The saved state, and what was done with it.", body = RestoreAnswer),
+        (status = 200, description = "The saved state, and what was done with it.", body = RestoreJson),
         (status = 409, description = "Somebody else has claimed it (`already-claimed`), or the peer is another user's.",
          body = ClaimProblem, content_type = "application/problem+json"),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post(

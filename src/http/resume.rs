@@ -34,6 +34,7 @@ pub(crate) struct ResumeFilter {
     /// moment longer.
     max_age: Option<u64>,
     /// Only if the peer of the saved state dropped.
+    #[param(inline)]
     only: Option<Only>,
 }
 
@@ -51,13 +52,19 @@ pub(crate) enum Only {
 /// changes with the saved state; a request with it in `If-None-Match` gives 304.
 #[utoipa::path(
     get,
+    operation_id = "getResume",
     path = "/v1/users/{user_id}/resume",
     tag = "resume",
-    params(("user_id" = String, Path), ResumeFilter),
+    params(
+        ("user_id" = String, Path),
+        ResumeFilter,
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer: 304 if it is still current."),
+    ),
     responses(
-        (status = 200, description = "The saved state.", body = ResumeJson, headers(("etag" = String))),
-        (status = 304, description = "The saved state is the one that `If-None-Match` names."),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The saved state.", body = ResumeJson, headers(("ETag" = String, description = "Names the saved state and its presence."))),
+        (status = 304, description = "The saved state is the one that `If-None-Match` names.",
+         headers(("ETag" = String, description = "Names the saved state and its presence."))),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get(

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, Problem};
 use super::extract::{NoBody, NoFilter, Path, Query};
 use super::json::{SnapshotJson, TimeJson};
+use super::openapi::problem_code;
 use super::run_to_completion;
 use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{RoomSnapshot, Service};
@@ -16,13 +17,14 @@ use crate::service::{RoomSnapshot, Service};
 /// Fetch a peer from 100ms now and save its metadata.
 #[utoipa::path(
     post,
+    operation_id = "snapshotPeer",
     path = "/v1/rooms/{room_id}/peers/{peer_id}/snapshots",
     tag = "snapshot",
     params(("room_id" = String, Path), ("peer_id" = String, Path)),
     responses(
         (status = 200, description = "Nothing changed. The row of history that was extended.", body = SnapshotJson),
         (status = 201, description = "Something changed. The new row of history.", body = SnapshotJson),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn of_peer(
@@ -56,6 +58,7 @@ pub(crate) struct RoomFilter {
 
 /// The result of the snapshot of a room.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomSnapshot)]
 pub(crate) struct RoomSnapshotJson {
     room_id: String,
     /// When 100ms was asked.
@@ -72,6 +75,7 @@ pub(crate) struct RoomSnapshotJson {
 pub(crate) struct Skipped {
     peer_id: String,
     /// One of the problem codes.
+    #[schema(schema_with = problem_code)]
     code: &'static str,
     detail: String,
 }
@@ -79,12 +83,13 @@ pub(crate) struct Skipped {
 /// Fetch all peers of a room from 100ms now and save their metadata.
 #[utoipa::path(
     post,
+    operation_id = "snapshotRoom",
     path = "/v1/rooms/{room_id}/snapshots",
     tag = "snapshot",
     params(("room_id" = String, Path), RoomFilter),
     responses(
         (status = 200, description = "Which peers were saved and which were skipped.", body = RoomSnapshotJson),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn of_room(

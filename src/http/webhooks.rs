@@ -38,12 +38,13 @@ impl WebhookApi {
 /// settings.
 #[utoipa::path(
     post,
+    operation_id = "receiveWebhook",
     path = "/v1/webhooks/100ms",
     tag = "webhook",
     request_body(content = Value, description = "An event as 100ms sends it. At most 1 MiB, or six times the largest metadata where that is more."),
     responses(
         (status = 200, description = "The event is stored durably, or has nothing to store."),
-        (status = "default", description = "Problem details.", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn take(
