@@ -83,19 +83,33 @@ impl DatabaseArgs {
 
 /// Refuses what sqlx would ignore, and log with its value.
 fn check_parameters(url: &str) -> Result<(), ConfigError> {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = authority.split(['/', '?']).next().unwrap_or_default();
-    let hosts = authority.rsplit('@').next().unwrap_or_default();
-    if hosts.contains(',') {
-        return Err(ConfigError::should_be(
+    let several_hosts = || {
+        ConfigError::should_be(
             "DATABASE_URL",
             "the URL of one host, that of the primary (a name or a proxy that follows it)",
-        ));
+        )
+    };
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    if hosts.contains(',') {
+        return Err(several_hosts());
     }
     let Ok(url) = Url::parse(url) else {
         return Ok(());
     };
-    for (key, _) in url.query_pairs() {
+    // The rest of a password would count as the database, and be quoted by the server's errors.
+    if url.fragment().is_some() || url.path().contains('@') {
+        return Err(ConfigError(
+            "DATABASE_URL should have its user name and password encoded: write %2F for / and %23 for #."
+                .to_owned(),
+        ));
+    }
+    let has_at_sign = url.query().is_some_and(|query| query.contains('@'));
+    for (key, value) in url.query_pairs() {
+        if key == "host" && value.contains(',') {
+            return Err(several_hosts());
+        }
         let is_known = PARAMETERS.contains(&&*key) || key.starts_with("options[");
         if is_known {
             continue;
@@ -106,11 +120,11 @@ fn check_parameters(url: &str) -> Result<(), ConfigError> {
                 "without target_session_attrs, since rejoin itself uses a primary only",
             ));
         }
-        // What is no name may be a part of the password that was not encoded.
+        // What is no name, or is followed by an `@`, may be a part of a password that was not encoded.
         let is_name = key
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
-        return Err(if is_name && key.len() <= 32 {
+        return Err(if is_name && key.len() <= 32 && !has_at_sign {
             ConfigError(format!("DATABASE_URL has the unknown parameter {key}."))
         } else {
             ConfigError(

@@ -51,12 +51,13 @@ fn text(value: Option<&String>) -> Option<&str> {
 }
 
 /// The text without what editors and `--env-file` leave around it: a byte order mark, white space,
-/// and a pair of quotes.
+/// and a pair of quotes, where there are no others in between.
 fn unquoted(text: &str) -> &str {
     let text = text.trim_start_matches('\u{feff}').trim();
     ['"', '\'']
         .iter()
         .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
+        .filter(|inner| !inner.contains(&text[..1]))
         .map_or(text, str::trim)
 }
 
@@ -67,16 +68,23 @@ fn secret_text(value: Option<&SecretString>) -> Option<&str> {
         .filter(|text| !text.is_empty())
 }
 
-/// The parts of a text that commas separate, without empty ones.
+/// The parts of a text that commas separate, without empty ones and without quotes around each.
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
-        .map(str::trim)
+        .map(unquoted)
         .filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unquoted;
+    use super::{list, unquoted};
+
+    #[test]
+    fn each_part_of_a_list_may_have_quotes_of_its_own() {
+        for given in ["x,y", "\"x\",\"y\"", " 'x' , y,, "] {
+            assert_eq!(list(given).collect::<Vec<_>>(), ["x", "y"], "{given}");
+        }
+    }
 
     #[test]
     fn what_editors_and_env_files_leave_around_a_text_is_removed() {
@@ -92,6 +100,7 @@ mod tests {
             ("\"x'", "\"x'"),
             ("\"", "\""),
             ("x\"y\"", "x\"y\""),
+            ("\"x\",\"y\"", "\"x\",\"y\""),
         ] {
             assert_eq!(unquoted(given), text, "{given:?}");
         }

@@ -207,6 +207,40 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
         &[("DATABASE_URL", "postgres://u:12?hunter2@localhost/rejoin")],
         "DATABASE_URL has an unknown parameter after its `?`; in a user name or a password, write %3F for ?.",
     ),
+    // What looks like the name of a parameter is a part of the password too, if an `@` follows.
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://u:12?hunter&two@localhost/rejoin",
+        )],
+        "DATABASE_URL has an unknown parameter after its `?`; in a user name or a password, write %3F for ?.",
+    ),
+    (
+        &[(
+            "DATABASE_URL",
+            "postgres://u:12?hunter=two@localhost/rejoin",
+        )],
+        "DATABASE_URL has an unknown parameter after its `?`; in a user name or a password, write %3F for ?.",
+    ),
+    (
+        &[("DATABASE_URL", "postgres:///rejoin?host=a,b")],
+        "DATABASE_URL should be the URL of one host, that of the primary (a name or a proxy that follows it).",
+    ),
+    (
+        &[(
+            "REJOIN_WEBHOOK_SECRETS",
+            "\"short\",\"hunter2-and-the-rest\"",
+        )],
+        WEBHOOK_SECRETS,
+    ),
+    (
+        &[("DATABASE_URL", "postgres://u:12/hunter@localhost/rejoin")],
+        NOT_ENCODED,
+    ),
+    (
+        &[("DATABASE_URL", "postgres://u:12#hunter@localhost/rejoin")],
+        NOT_ENCODED,
+    ),
     (
         &[(
             "DATABASE_URL",
@@ -371,6 +405,8 @@ const MAX_CONNECTIONS: &str = "REJOIN_MAX_CONNECTIONS should be a number from 1 
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
 const WEBHOOK_SECRETS: &str = "REJOIN_WEBHOOK_SECRETS should be secrets of at least 8 characters without commas, separated by commas.";
+const NOT_ENCODED: &str =
+    "DATABASE_URL should have its user name and password encoded: write %2F for / and %23 for #.";
 const GHOST: &str = "REJOIN_GHOST should be a duration from 0s to 1h such as 60s.";
 const WINDOW: &str = "REJOIN_RESTORE_WINDOW should be a duration from 1s to 30days such as 10m.";
 const WITHOUT_KEYS: &str = "REJOIN_API_KEYS or REJOIN_API_KEYS_FILE should hold at least one key \
