@@ -112,6 +112,12 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the statement ran into a limit of time: another attempt would wait as long again, and let
+/// others wait behind it.
+pub(super) fn is_over_time(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| code == "55P03" || code == "57014")
+}
+
 /// The server became read-only.
 const READ_ONLY: &str = "25006";
 

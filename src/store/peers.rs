@@ -52,7 +52,7 @@ impl Statement for WasRestoredTo {
 
     async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         query_scalar!(
-            r#"SELECT EXISTS (
+            r#"SELECT rejoin_require_primary() AND EXISTS (
                    SELECT FROM peers
                    WHERE user_id = $1 AND room_id = $2 AND peer_id = $3
                      AND restored_at IS NOT NULL AND metadata_changed_at IS NOT NULL

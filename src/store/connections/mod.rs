@@ -17,7 +17,7 @@ pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
 pub(super) use self::pool::IS_PRIMARY;
 use self::pool::{Pool, PooledConnection};
 use super::StoreError;
-use super::error::{UnavailableReason, is_broken, is_outage};
+use super::error::{UnavailableReason, is_broken, is_outage, is_over_time};
 
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or
 /// unreachable.
@@ -94,7 +94,7 @@ impl Database {
                     self.pool.release(connection);
                     return Ok(output);
                 }
-                Ok(Err(error)) if is_outage(&error) => {
+                Ok(Err(error)) if is_outage(&error) && !is_over_time(&error) => {
                     if is_broken(&error) {
                         self.pool.clear_idle();
                     }
