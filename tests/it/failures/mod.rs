@@ -10,6 +10,7 @@ mod overload;
 mod primary;
 mod process;
 mod replicas;
+mod switchover;
 mod upstream;
 
 use futures_util::future::join_all;

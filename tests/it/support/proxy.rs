@@ -71,6 +71,15 @@ impl Proxy {
         (proxy, url.into())
     }
 
+    /// Leads new connections to another server, and leaves the others where they are.
+    pub(crate) async fn lead_to(&mut self, url: &str) {
+        let url = Url::parse(url).expect("a URL");
+        let host = url.host_str().expect("a server that is reached by TCP");
+        self.upstream = format!("{host}:{}", url.port_or_known_default().unwrap_or(5432));
+        self.refuse().await;
+        self.listen();
+    }
+
     /// Refuses new connections and breaks all others. Returns once they are broken.
     pub(crate) async fn cut(&mut self) {
         self.refuse().await;
