@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::store::StoreError;
@@ -21,8 +21,8 @@ use crate::store::error::{UnavailableReason, is_outage};
 
 /// How long opening a connection may take, all attempts together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a caller waits for a new connection of its own before one that is released will do too.
-/// Not at once: under load one is always released earlier, and no second one would ever be opened.
+/// How long a caller waits for a new connection of its own before one that is released will do too,
+/// unless the server has refused it. Not at once: under load one is always released earlier, and no second one would ever be opened.
 const OPEN_PATIENCE: Duration = Duration::from_millis(250);
 /// The pauses between these attempts.
 const BACKOFF: Backoff = Backoff {
@@ -105,6 +105,11 @@ impl Pool {
 
     /// A new connection with the server's default settings.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
+        self.connect_or_notify(&Notify::new()).await
+    }
+
+    /// The same, notifying `failed` of each attempt that fails.
+    async fn connect_or_notify(&self, failed: &Notify) -> Result<PgConnection, StoreError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let mut failure = UnavailableReason::ConnectTimeout(CONNECT_TIMEOUT);
         let mut retry = 0;
@@ -117,6 +122,7 @@ impl Pool {
                     if !is_transient {
                         return Err(failure.into());
                     }
+                    failed.notify_one();
                 }
                 Err(_) => return Err(failure.into()),
             }
@@ -129,15 +135,18 @@ impl Pool {
         }
     }
 
-    /// A connection: an idle one, else a new one. Where that takes long, since the server has no
-    /// capacity for more, whichever is there first, the new one or one that is released.
+    /// A connection: an idle one, else a new one. Where the server has no capacity for more or takes
+    /// long, whichever is there first, the new one or one that is released.
     pub(super) async fn take(&self) -> Result<PooledConnection, StoreError> {
         if let Some(connection) = self.take_idle() {
             return Ok(connection);
         }
-        let mut opening = pin!(self.open());
-        if let Ok(opened) = timeout(OPEN_PATIENCE, &mut opening).await {
-            return opened;
+        let failed = Notify::new();
+        let mut opening = pin!(self.open(&failed));
+        tokio::select! {
+            opened = &mut opening => return opened,
+            () = failed.notified() => {}
+            () = sleep(OPEN_PATIENCE) => {}
         }
         loop {
             let released = self.released.notified();
@@ -152,8 +161,8 @@ impl Pool {
     }
 
     /// A new connection to a server that accepts writes, with the settings of the service.
-    async fn open(&self) -> Result<PooledConnection, StoreError> {
-        let mut connection = self.connect().await?;
+    async fn open(&self, failed: &Notify) -> Result<PooledConnection, StoreError> {
+        let mut connection = self.connect_or_notify(failed).await?;
         let connect_error = |error| UnavailableReason::Connect(Arc::new(error));
         connection.execute(SESSION).await.map_err(connect_error)?;
         let is_primary = sqlx::query_scalar::<_, bool>(IS_PRIMARY)
