@@ -44,8 +44,7 @@ impl Row {
         self.repeats.sort_unstable();
         self.repeats.dedup();
         let (first, last) = (snapshot.first_observed_at, snapshot.last_observed_at);
-        self.repeats
-            .retain(|at| (first..last).contains(at) && *at != first);
+        self.repeats.retain(|at| first < *at && *at < last);
         let excess = self.repeats.len().saturating_sub(MAX_REPEATS);
         self.repeats.drain(..excess);
     }
@@ -209,12 +208,14 @@ impl Folding {
     }
 
     /// The id of the row that this observation begins. A row that was moved back may have it already.
-    fn new_id(&self, stored: &[Row], observation: &Observation) -> Uuid {
-        let mut id = snapshot_id(observation);
-        while self.used.contains(&id) || stored.iter().any(|row| row.snapshot.id == id) {
-            id = Uuid::from_u128(id.as_u128().wrapping_add(1));
-        }
-        id
+    fn new_id(stored: &[Row], observation: &Observation) -> Uuid {
+        let first = snapshot_id(observation).as_u128();
+        let is_stored = |id: &Uuid| stored.iter().any(|row| row.snapshot.id == *id);
+        (0..)
+            .take(stored.len() + 1)
+            .map(|offset| Uuid::from_u128(first.wrapping_add(offset)))
+            .find(|id| !is_stored(id))
+            .expect("there are more of these ids than stored rows")
     }
 
     fn begin(
@@ -237,7 +238,7 @@ impl Folding {
             tracks: content.tracks.cloned(),
             joined_at: content.joined_at,
         };
-        let id = stored_id.unwrap_or_else(|| self.new_id(stored, &observation));
+        let id = stored_id.unwrap_or_else(|| Self::new_id(stored, &observation));
         self.used.push(id);
         self.has_stored_id.push(stored_id.is_some());
         self.rows.push(Row {
@@ -247,9 +248,7 @@ impl Folding {
                 name: observation.name,
                 role,
                 metadata: observation.metadata,
-                tracks: observation
-                    .tracks
-                    .filter(|_| content.source == Source::Peer),
+                tracks: observation.tracks,
                 joined_at: observation.joined_at,
                 first_observed_at: sample.at,
                 last_observed_at: sample.at,

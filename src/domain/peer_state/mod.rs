@@ -251,17 +251,14 @@ impl PeerState {
             && agrees(observation.name.as_ref(), current.name.as_ref())
             && agrees(observation.role.as_ref(), self.role.as_ref())
             && agrees(observation.tracks.as_ref(), self.tracks.as_ref());
-        let is_newer = at > current.last_observed_at
-            || (at == current.last_observed_at
-                && observation.rank()
-                    > rank(
-                        &current.metadata,
-                        current.name.as_ref(),
-                        self.role.as_ref(),
-                        self.tracks.as_ref(),
-                    ));
         if !same {
-            if !is_newer {
+            let rank = rank(
+                &current.metadata,
+                current.name.as_ref(),
+                self.role.as_ref(),
+                self.tracks.as_ref(),
+            );
+            if is_before((at, observation.rank()), (current.last_observed_at, rank)) {
                 return Effect::OutOfOrder;
             }
             self.begin(observation, rules);
@@ -428,6 +425,11 @@ pub(super) type Rank<'a> = (
     Option<&'a str>,
     Option<&'a str>,
 );
+
+/// Whether the one observation comes before the other, of other content.
+fn is_before(one: (Timestamp, Rank<'_>), other: (Timestamp, Rank<'_>)) -> bool {
+    one < other
+}
 
 pub(super) fn rank<'a>(
     metadata: &'a Metadata,
