@@ -229,4 +229,14 @@ mod tests {
             "Metadata(6 bytes)"
         );
     }
+
+    #[test]
+    fn siblings_and_brackets_in_strings_are_no_depth() {
+        let siblings = format!("[{}{{}}]", "[],".repeat(200));
+        assert_eq!(shown(&siblings), siblings);
+        let closing = r#"["]]}}",{"}":"]"}]"#;
+        assert_eq!(shown(closing), closing);
+        let deep = format!(r#"["]]]",{}{}]"#, "[".repeat(100), "]".repeat(100));
+        assert!(shown(&deep).starts_with('"'));
+    }
 }

@@ -77,3 +77,21 @@ impl Observation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_a_name() {
+        for (source, name) in [
+            (Source::Peer, "peer"),
+            (Source::Room, "room"),
+            (Source::Webhook, "webhook"),
+        ] {
+            assert_eq!(source.as_str(), name);
+            assert_eq!(Source::parse(name), Some(source));
+        }
+        assert_eq!(Source::parse("session"), None);
+    }
+}

@@ -263,4 +263,43 @@ mod tests {
             assert_eq!(presence.status(None).status, status, "{joined_at}");
         }
     }
+
+    #[test]
+    fn each_kind_of_end_has_a_name() {
+        for (kind, name) in [
+            (EndKind::Dropped, "dropped"),
+            (EndKind::Left, "left"),
+            (EndKind::Kicked, "kicked"),
+            (EndKind::Ended, "ended"),
+        ] {
+            assert_eq!(kind.as_str(), name);
+            assert_eq!(EndKind::parse(name), Some(kind));
+        }
+        assert_eq!(EndKind::parse("connected"), None);
+    }
+
+    #[test]
+    fn the_status_is_the_peers_own_end_else_that_of_its_session_else_its_join() {
+        let left = End {
+            at: at(9),
+            kind: EndKind::Left,
+            reason: Some(Label::new("bored")),
+        };
+        for (since, ended, session_ended_at, expected) in [
+            (None, None, None, (Status::Unknown, None)),
+            (Some(1), None, None, (Status::Connected, Some(1))),
+            (Some(1), None, Some(8), (Status::Ended, Some(8))),
+            (Some(1), Some(&left), None, (Status::Left, Some(9))),
+            (None, Some(&left), Some(8), (Status::Left, Some(9))),
+        ] {
+            let presence = Presence {
+                connected_since: since.map(at),
+                session_id: None,
+                ended: ended.cloned(),
+            };
+            let peer = presence.status(session_ended_at.map(at));
+            assert_eq!((peer.status, peer.since), (expected.0, expected.1.map(at)));
+            assert_eq!(peer.reason.is_some(), ended.is_some());
+        }
+    }
 }

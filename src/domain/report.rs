@@ -259,4 +259,112 @@ mod tests {
         };
         assert_eq!(Report::from(observation).size(), 11 + 5 + 5 + 6 + 2);
     }
+
+    fn key() -> PeerKey {
+        PeerKey::new(
+            UserId::parse("user-7").unwrap(),
+            RoomId::parse("cave").unwrap(),
+            PeerId::parse("p").unwrap(),
+        )
+        .unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
+            .unwrap()
+            .into()
+    }
+
+    #[test]
+    fn an_event_with_metadata_is_an_observation_of_its_own_time() {
+        let event = EventReport {
+            metadata: Some(Metadata::from_text("hp 71")),
+            name: Some(Label::new("seven")),
+            role: Some(Label::new("player")),
+            joined_at: Some(at(1)),
+            ..EventReport::new(key(), EventKind::RoleChange, at(5))
+        };
+        let expected = Observation {
+            name: Some(Label::new("seven")),
+            role: Some(Label::new("player")),
+            joined_at: Some(at(1)),
+            ..Observation::new(key(), at(5), Source::Webhook, Metadata::from_text("hp 71"))
+        };
+        let without = EventReport {
+            metadata: None,
+            ..event.clone()
+        };
+        let observed = |event: EventReport| {
+            let report = Report::from(event);
+            report.observation().map(Cow::into_owned)
+        };
+        assert_eq!(observed(event), Some(expected));
+        assert_eq!(observed(without), None);
+    }
+
+    #[test]
+    fn the_first_report_of_a_peer_is_that_of_its_join() {
+        let ended = Some(End {
+            at: at(9),
+            kind: EndKind::Left,
+            reason: None,
+        });
+        for (connected_since, ended, expected) in [
+            (Some(at(5)), None, true),
+            (Some(at(1)), None, false),
+            (None, None, false),
+            (Some(at(5)), ended, false),
+        ] {
+            let mut event = EventReport::new(key(), EventKind::Join, at(5));
+            event.presence.connected_since = connected_since;
+            event.presence.ended = ended;
+            let case = format!("{:?}", event.presence);
+            assert_eq!(
+                Report::from(event).is_first_of_its_peer(),
+                expected,
+                "{case}"
+            );
+        }
+        let observation = Observation::new(key(), at(5), Source::Room, Metadata::NONE);
+        assert!(!Report::from(observation).is_first_of_its_peer());
+    }
+
+    #[test]
+    fn only_a_join_with_metadata_says_what_a_cautious_leave_may_repeat() {
+        let set = Metadata::from_text("j");
+        let empty = Metadata::from_text("");
+        let (cautious, trust) = (LeaveMetadata::Cautious, LeaveMetadata::Trust);
+        for (leave_metadata, kind, metadata, expected) in [
+            (cautious, EventKind::Join, Some(&set), Some(set.digest())),
+            (cautious, EventKind::Join, Some(&empty), None),
+            (cautious, EventKind::Join, None, None),
+            (cautious, EventKind::Leave, Some(&set), None),
+            (cautious, EventKind::RoleChange, Some(&set), None),
+            (trust, EventKind::Join, Some(&set), None),
+        ] {
+            let rules = Rules {
+                leave_metadata,
+                ..Rules::default()
+            };
+            let event = EventReport {
+                metadata: metadata.cloned(),
+                ..EventReport::new(key(), kind, at(5))
+            };
+            assert_eq!(event.join_metadata(&rules), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn only_events_request_restores() {
+        let mut event = EventReport::new(key(), EventKind::Join, at(5));
+        assert_eq!(
+            Report::from(event.clone()).restore_requested_at(),
+            None,
+            "unless they say so"
+        );
+        event.restore_requested_at = Some(at(6));
+        assert_eq!(Report::from(event).restore_requested_at(), Some(at(6)));
+        let observation = Observation::new(key(), at(5), Source::Room, Metadata::NONE);
+        assert_eq!(Report::from(observation).restore_requested_at(), None);
+    }
 }

@@ -61,3 +61,47 @@ impl Rules {
             && (self.is_empty(metadata) || join == Some(metadata.digest()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_empty_text_and_what_the_setting_names_byte_for_byte_are_empty() {
+        let rules = Rules {
+            empty: vec!["{}".into(), "[]".into()],
+            ..Rules::default()
+        };
+        for (metadata, by_default, named) in [
+            (Metadata::NONE, true, true),
+            (Metadata::from_text(""), true, true),
+            (Metadata::from_text("{}"), false, true),
+            (Metadata::from_text("[]"), false, true),
+            (Metadata::from_text("{ }"), false, false),
+            (Metadata::from_text("a"), false, false),
+        ] {
+            let text = metadata.raw();
+            assert_eq!(Rules::default().is_empty(&metadata), by_default, "{text:?}");
+            assert_eq!(rules.is_empty(&metadata), named, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_kind_of_empty_after_another_is_no_change() {
+        let rules = Rules {
+            empty: vec!["{}".into()],
+            ..Rules::default()
+        };
+        for (one, other, differ) in [
+            ("", "{}", false),
+            ("{}", "", false),
+            ("a", "a", false),
+            ("a", "{}", true),
+            ("{}", "a", true),
+            ("a", "b", true),
+        ] {
+            let (one, other) = (Metadata::from_text(one), Metadata::from_text(other));
+            assert_eq!(rules.differ(&one, &other), differ);
+        }
+    }
+}

@@ -189,4 +189,59 @@ mod tests {
             assert_ne!(snapshot_id(&other), snapshot_id(&one), "{other:?}");
         }
     }
+
+    #[test]
+    fn ids_sort_by_the_millisecond_of_the_observation() {
+        let key = PeerKey::new(
+            UserId::parse("player-7").unwrap(),
+            RoomId::parse("room").unwrap(),
+            PeerId::parse("peer").unwrap(),
+        )
+        .unwrap();
+        for (time, expected) in [
+            ("2027-01-15T08:00:00.123456Z", (1_800_000_000, 123_000_000)),
+            ("1970-01-01T00:00:01Z", (1, 0)),
+            ("1960-01-01T00:00:00Z", (0, 0)),
+        ] {
+            let at = Timestamp::parse(time).unwrap();
+            let observation = Observation::new(key.clone(), at, Source::Room, Metadata::NONE);
+            let timestamp = snapshot_id(&observation).get_timestamp().unwrap();
+            assert_eq!(timestamp.to_unix(), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn only_a_reported_drop_has_a_time_of_the_drop() {
+        let at = Timestamp::parse("2027-01-15T08:00:00Z");
+        for (status, expected) in [
+            (Status::Dropped, at),
+            (Status::Left, None),
+            (Status::Kicked, None),
+            (Status::Ended, None),
+            (Status::Connected, None),
+            (Status::Unknown, None),
+        ] {
+            let mut presence = UserPresence::default();
+            presence.peer.status = status;
+            presence.peer.since = at;
+            let state = SavedState {
+                key: PeerKey::new(
+                    UserId::parse("player-7").unwrap(),
+                    RoomId::parse("room").unwrap(),
+                    PeerId::parse("peer").unwrap(),
+                )
+                .unwrap(),
+                snapshot_id: Uuid::nil(),
+                metadata: Metadata::NONE,
+                change: ChangeId::from_uuid(Uuid::nil()),
+                changed_at: Timestamp::default(),
+                name: None,
+                role: None,
+                joined_at: None,
+                last_observed_at: Timestamp::default(),
+                presence,
+            };
+            assert_eq!(state.dropped_at(), expected, "{status:?}");
+        }
+    }
 }

@@ -73,3 +73,37 @@ impl Unstorable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_may_have_just_the_largest_size() {
+        let policy = StoragePolicy {
+            max_metadata_bytes: 4,
+            store_names: true,
+        };
+        for text in ["", "abc", "abcd", "⚔a"] {
+            let metadata = Metadata::from_text(text);
+            assert_eq!(policy.check_metadata(metadata.clone()), Ok(metadata));
+        }
+        let too_large = policy.check_metadata(Metadata::from_text("⚔⚔"));
+        assert_eq!(
+            too_large,
+            Err(Unstorable::MetadataTooLarge { size: 6, max: 4 })
+        );
+    }
+
+    #[test]
+    fn names_are_stored_only_where_they_are_to_be() {
+        let name = Some(Label::new("seven"));
+        for (store_names, expected) in [(true, name.clone()), (false, None)] {
+            let policy = StoragePolicy {
+                max_metadata_bytes: 4,
+                store_names,
+            };
+            assert_eq!(policy.check_name(name.clone()), expected);
+        }
+    }
+}

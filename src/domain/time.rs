@@ -154,4 +154,40 @@ mod tests {
         }
         assert!(Timestamp::parse_upstream("1970-01-01T00:00:00Z").is_some());
     }
+
+    #[test]
+    fn the_time_since_a_later_instant_is_none() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let (earlier, later) = (at("2026-03-01T10:00:00Z"), at("2026-03-01T10:01:01.5Z"));
+        assert_eq!(later.since(earlier), Duration::from_millis(61_500));
+        assert_eq!(later.seconds_since(earlier), 61);
+        assert_eq!(earlier.since(later), Duration::ZERO);
+        assert_eq!(earlier.seconds_since(later), 0);
+    }
+
+    #[test]
+    fn a_time_in_a_query_or_a_body_is_rfc3339_with_a_space_for_a_plus() {
+        let expected = Timestamp::parse("2026-03-01T10:00:00Z").unwrap();
+        for text in [
+            "2026-03-01T10:00:00Z",
+            "2026-03-01T12:00:00+02:00",
+            "2026-03-01T12:00:00 02:00",
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+            let json = format!("\"{text}\"");
+            assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), expected);
+        }
+        for text in ["", "2026-03-01", "2026-03-01T25:00:00Z", "2026-03-01⚔"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTime), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_says_what_it_was_made_from() {
+        let at = Timestamp::parse("2026-03-01T10:00:00Z").unwrap();
+        let clock = Clock::from_fn(move || at);
+        assert_eq!(clock.now(), at);
+        assert_eq!(format!("{clock:?}"), "Clock(2026-03-01T10:00:00.000000Z)");
+        assert_eq!(format!("{at:?}"), at.to_string());
+    }
 }

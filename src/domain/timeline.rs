@@ -288,3 +288,120 @@ impl RowChanges {
         changes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{PeerId, RoomId, UserId};
+
+    fn at(second: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
+            .unwrap()
+            .into()
+    }
+
+    fn seconds(times: &[Timestamp]) -> Vec<i64> {
+        let since = |time: &Timestamp| time.to_utc().timestamp() - 1_800_000_000;
+        times.iter().map(since).collect()
+    }
+
+    fn observation(second: i64, metadata: &str) -> Observation {
+        let key = PeerKey::new(
+            UserId::parse("player-7").unwrap(),
+            RoomId::parse("room").unwrap(),
+            PeerId::parse("peer").unwrap(),
+        );
+        Observation {
+            tracks: Tracks::from_wire("{}"),
+            ..Observation::new(
+                key.unwrap(),
+                at(second),
+                Source::Peer,
+                Metadata::from_text(metadata),
+            )
+        }
+    }
+
+    /// The row of this metadata, first and last observed then.
+    fn row(metadata: &str, first: i64, last: i64) -> Row {
+        let mut row = Row::new(Snapshot::first(&observation(first, metadata)));
+        row.snapshot.last_observed_at = at(last);
+        row
+    }
+
+    fn id(row: &Row) -> Uuid {
+        row.snapshot.id
+    }
+
+    /// The rows that an observation leaves, and what is written of them.
+    fn rebuilt(stored: &[Row], second: i64, metadata: &str) -> (Vec<Row>, RowChanges) {
+        let rows = rebuild(stored, &observation(second, metadata), |_, _| false);
+        let changes = RowChanges::between(stored, &rows);
+        (rows, changes)
+    }
+
+    #[test]
+    fn a_row_remembers_the_newest_times_between_its_first_and_its_last() {
+        let mut stored = row("a", 10, 20);
+        let mut snapshot = row("a", 5, 100).snapshot;
+        snapshot.joined_at = Some(at(1));
+        stored.observe_again(&snapshot, [20, 5, 100, 10, 20, 4, 101].map(at));
+        assert_eq!(stored.snapshot.first_observed_at, at(5));
+        assert_eq!(stored.snapshot.last_observed_at, at(100));
+        assert_eq!(stored.snapshot.joined_at, Some(at(1)));
+        assert_eq!(seconds(&stored.repeats), [10, 20]);
+        stored.observe_again(&snapshot, (30..70).map(at));
+        assert_eq!(seconds(&stored.repeats), (38..70).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_row_that_begins_earlier_or_takes_in_the_next_stays_the_same_row() {
+        let stored = [row("a", 20, 30)];
+        let (rows, changes) = rebuilt(&stored, 10, "a");
+        assert_eq!((rows.len(), id(&rows[0])), (1, id(&stored[0])));
+        assert_eq!(changes.updated, [(at(20), rows[0].clone())]);
+        assert_eq!((changes.added.len(), changes.removed.len()), (0, 0));
+
+        let stored = [row("a", 10, 10), row("", 12, 12), row("a", 14, 14)];
+        let is_empty = |metadata: &Metadata, _| metadata.is_empty();
+        let rows = rebuild(&stored, &observation(11, "a"), is_empty);
+        let changes = RowChanges::between(&stored, &rows);
+        assert_eq!((rows.len(), id(&rows[0])), (1, id(&stored[0])));
+        let removed = [(at(12), id(&stored[1])), (at(14), id(&stored[2]))];
+        assert_eq!(changes.removed, removed);
+    }
+
+    #[test]
+    fn a_split_row_gives_its_later_part_an_id_of_its_own() {
+        // It was observed at 20 first, so the later part begins with the observation it is named by.
+        let mut first = row("a", 20, 20);
+        first.snapshot.first_observed_at = at(10);
+        let stored = [first];
+        let (rows, changes) = rebuilt(&stored, 15, "b");
+        assert_eq!(rows.len(), 3);
+        assert_eq!(id(&rows[0]), id(&stored[0]));
+        assert_eq!(id(&rows[1]), snapshot_id(&observation(15, "b")));
+        assert_ne!(id(&rows[2]), id(&stored[0]));
+        assert_eq!(changes.updated, [(at(10), rows[0].clone())]);
+        assert_eq!(changes.added, rows[1..]);
+        let contents = rows.iter().map(|row| row.snapshot.tracks.as_ref());
+        assert!(contents.clone().all(|tracks| tracks.is_some()));
+    }
+
+    #[test]
+    fn of_one_instant_the_empty_observation_comes_first() {
+        let (rows, _) = rebuilt(&[row("a", 10, 10)], 10, "");
+        let metadata = rows.iter().map(|row| row.snapshot.metadata.raw());
+        assert_eq!(metadata.collect::<Vec<_>>(), [Some(""), Some("a")]);
+    }
+
+    #[test]
+    fn what_is_stored_already_is_not_written_again() {
+        let stored = [row("a", 10, 20), row("b", 30, 30)];
+        let (rows, changes) = rebuilt(&stored, 20, "a");
+        assert_eq!(rows, stored);
+        assert_eq!(changes, RowChanges::default());
+        let (_, changes) = rebuilt(&stored, 15, "a");
+        assert_eq!(changes.updated.len(), 1);
+    }
+}

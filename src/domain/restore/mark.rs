@@ -118,4 +118,15 @@ mod tests {
             assert_eq!(state.restored, expected);
         }
     }
+
+    #[test]
+    fn a_change_is_to_its_own_metadata_and_comes_back_from_the_database() {
+        let user_id = UserId::parse("player-7").unwrap();
+        let (set, other) = (Metadata::from_text("a"), Metadata::from_text("b"));
+        let change = ChangeId::new(&user_id, Timestamp::default(), &set);
+        assert!(change.is_to(&set));
+        assert!(!change.is_to(&other));
+        assert_eq!(ChangeId::from_uuid(change.as_uuid()), change);
+        assert_ne!(change.as_uuid(), Uuid::nil());
+    }
 }

@@ -53,6 +53,11 @@ fn a_restored_state_keeps_the_time_and_the_name_of_its_change() {
         (vec![restored(8), rest(7, "", "player")], 1, true),
         (vec![rest(6, "c", "player")], 6, false),
         (
+            vec![rest(5, "b", "player"), rest(6, "a", "player")],
+            6,
+            false,
+        ),
+        (
             vec![rest(6, "a", "player"), rest(7, "b", "player")],
             7,
             false,

@@ -1,6 +1,9 @@
 //! The rules of one peer: what its tests share.
 
 mod cases;
+mod known;
+mod order;
+mod rebuilt;
 mod reference;
 
 use super::*;
@@ -84,9 +87,11 @@ impl Stored {
     }
 
     fn after(reports: impl IntoIterator<Item = Report>, rules: &Rules) -> Self {
-        let mut stored = Self::default();
+        let (mut stored, mut count) = (Self::default(), 0);
         for report in reports {
             stored.apply(&report, rules);
+            count += 1;
+            assert!(stored.rows.len() <= count, "more rows than observations");
         }
         stored
     }
