@@ -28,6 +28,10 @@ bench *names:
 storm *args:
     cargo test --test storm -- {{ args }}
 
+# Whether the unit tests of src/domain notice each small change of its code: of all, or --re FILE.
+mutants *args:
+    PROPTEST_RNG_SEED=1 cargo mutants --package rejoin {{ args }}
+
 # Renew .sqlx from the statements, against a throw-away Postgres.
 prepare:
     .ci/prepare
