@@ -22,7 +22,7 @@ use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver}
 use crate::store::{Store, StoreConfig, StoreError};
 use crate::telemetry;
 
-/// How often the peers of ended sessions are looked for, whichever replica was told of the end.
+/// How often the peers of ended sessions are looked for, whichever replica received the end.
 const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the clock is compared with Postgres's.

@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// Only what was first observed before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// What was in force at this time, one row for each peer
+    /// What was current at this time, one row for each peer
     #[arg(long, value_name = "TIME", conflicts_with_all = ["since", "until"])]
     at: Option<Timestamp>,
     /// How to print it

@@ -83,7 +83,7 @@ fn the_story_passes_and_leaves_nothing_behind() {
         "  ok: level, gold and bag are back, byte for byte",
         "  ok: resume gives what she has now",
         "  < 502 Bad Gateway",
-        "  ok: rejoin has put his state back on his new peer, by itself",
+        "  ok: rejoin has restored his state to his new peer automatically",
         "Everything is stopped and removed.",
     ] {
         assert!(

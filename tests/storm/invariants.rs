@@ -398,7 +398,7 @@ fn erased(known: &Known) -> Vec<String> {
     let mut wrong = Vec::new();
     for (user, span) in &known.erased {
         for row in &known.rows[user] {
-            let told_again = known.arrived(&row.key).any(|event| {
+            let reported_again = known.arrived(&row.key).any(|event| {
                 let data = &event.value["data"];
                 let times = ["joined_at", "left_at", "role_changed_at"];
                 let within = times
@@ -411,7 +411,7 @@ fn erased(known: &Known) -> Vec<String> {
                         .iter()
                         .any(|attempt| attempt.done >= span.sent)
             });
-            if row.last < span.sent - TimeDelta::milliseconds(SLACK_MS) && !told_again {
+            if row.last < span.sent - TimeDelta::milliseconds(SLACK_MS) && !reported_again {
                 wrong.push(format!(
                     "user-{user} was erased at {}, but {row:?} is stored",
                     span.done

@@ -149,7 +149,7 @@ pub enum RateLimit {
     Bare,
 }
 
-/// The rules in force, in order.
+/// The current rules, in order.
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) rules: Vec<FaultRule>,

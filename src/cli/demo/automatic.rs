@@ -84,7 +84,7 @@ pub(super) async fn come_back(narrator: &mut Narrator<'_>) -> Result<(), Failure
         .ask_until(ask.show(&shown), |answer| answer.at("/metadata") == STATE)
         .await?;
     narrator.check(
-        "rejoin has put his state back on his new peer, by itself",
+        "rejoin has restored his state to his new peer automatically",
         answer.at("/metadata") == STATE,
     )
 }

@@ -36,7 +36,7 @@ pub(super) fn show(environment: &Environment, page: &Page, ending: &Ending) {
             ],
         ),
         (
-            "Drop her, and let her come back. (After 60 s 100ms reports the drop, and her state goes back by itself.)",
+            "Drop her, and let her come back. (After 60 s 100ms reports the drop, and her state is restored automatically.)",
             vec![
                 format!("curl -s -X POST $SIM/rooms/{ROOM}/peers/$PEER/drop; echo"),
                 format!(

@@ -202,7 +202,7 @@ fn text(round: usize) -> WireMetadata {
 }
 
 #[tokio::test]
-async fn the_limit_is_50_unless_told_and_500_at_most() {
+async fn the_limit_is_50_by_default_and_500_at_most() {
     let (world, app) = World::with_app().await;
     for peer in 0..51 {
         world.join("player-7", &format!("peer-{peer}"), "x");
@@ -225,8 +225,8 @@ async fn a_page_of_large_metadata_is_shorter_than_asked_for_and_the_next_goes_on
     let world = World::new().await;
     let app = world.replica(Setup::with_max_metadata_bytes(2 << 20)).await;
     world.join("player-7", "peer-1", "");
-    for turn in 0..30 {
-        world.set("peer-1", &format!("{turn}{}", "x".repeat(1_000_000)));
+    for index in 0..30 {
+        world.set("peer-1", &format!("{index}{}", "x".repeat(1_000_000)));
         app.snapshot("peer-1").await.expect(201);
     }
     let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, String::new());

@@ -75,7 +75,7 @@ const RESUME: &str =
     "GET /v1/users/player-7/resume HTTP/1.1\r\nhost: rejoin\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_to_come_back_and_may_ask_for_health_and_metrics() {
+async fn a_connection_over_the_limit_gets_retry_after_and_may_ask_for_health_and_metrics() {
     let world = World::new().await;
     let setup = Setup {
         max_connections: 3,

@@ -18,7 +18,7 @@ use crate::support::problem::problem;
 use crate::support::world::{Answer, Setup, World};
 
 #[tokio::test]
-async fn what_100ms_does_wrong_is_told_apart() {
+async fn each_failure_of_100ms_has_its_own_code() {
     let world = World::new().await;
     let setup = Setup::default();
     let app = world.replica(setup.clone()).await;
@@ -88,7 +88,7 @@ async fn what_100ms_does_wrong_is_told_apart() {
 }
 
 #[tokio::test]
-async fn what_a_peer_cannot_be_kept_for_is_told_apart() {
+async fn each_reason_a_peer_cannot_be_stored_has_its_own_code() {
     let world = World::new().await;
     let app = world.replica(Setup::with_max_metadata_bytes(20)).await;
     problem(app.snapshot("peer-1").await, 404, "room-not-active");

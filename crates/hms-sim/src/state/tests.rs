@@ -95,7 +95,7 @@ fn a_dropped_peer_lingers_with_its_metadata_and_leaves_at_the_end_of_its_ghost()
 }
 
 #[test]
-fn a_leave_told_at_the_drop_is_not_told_again() {
+fn a_leave_reported_at_the_drop_is_not_reported_again() {
     let mut state = State::default();
     let peer = state.join(at(0), ROOM, Join::of("p")).unwrap();
     state
@@ -119,7 +119,7 @@ fn a_leave_told_at_the_drop_is_not_told_again() {
 }
 
 #[test]
-fn a_reconnected_ghost_stays_and_nothing_is_told() {
+fn a_reconnected_ghost_stays_and_nothing_is_reported() {
     let mut state = State::default();
     let peer = state.join(at(0), ROOM, Join::of("p")).unwrap();
     names(&mut state);
