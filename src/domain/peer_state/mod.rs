@@ -58,6 +58,17 @@ pub struct CurrentRow {
     pub preceded_at: Option<Timestamp>,
 }
 
+impl CurrentRow {
+    /// Whether the row began where a name, a role or tracks became known that this observation of
+    /// the same metadata does not mention. Before that, it is a row of its own.
+    fn says_more(&self, observation: &Observation, role: Option<&Label>) -> bool {
+        let more_name = self.name.is_some() && observation.name.is_none();
+        let more_role = role.is_some() && observation.role.is_none();
+        let more_tracks = self.source == Source::Peer && observation.tracks.is_none();
+        more_name || more_role || more_tracks
+    }
+}
+
 /// A change of metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
@@ -265,6 +276,9 @@ impl PeerState {
             return Effect::Added;
         }
         let (first, last) = (current.first_observed_at, current.last_observed_at);
+        if at <= first && current.says_more(observation, self.role.as_ref()) {
+            return Effect::OutOfOrder;
+        }
         if at < first {
             if current
                 .preceded_at

@@ -75,7 +75,8 @@ impl Stored {
                 self.rows.extend(changes.added);
                 self.rows.sort_by_key(|row| {
                     let Snapshot { metadata, role, .. } = &row.snapshot;
-                    let content = (!metadata.is_empty(), metadata.clone(), role.clone());
+                    let tracks = row.snapshot.tracks.is_some();
+                    let content = (!metadata.is_empty(), metadata.clone(), role.clone(), tracks);
                     let times = (
                         row.snapshot.first_observed_at,
                         row.snapshot.last_observed_at,
@@ -125,6 +126,19 @@ fn rest(second: i64, metadata: &str, role: &str) -> Report {
     observation.into()
 }
 
+/// An answer of the peer endpoint, which alone knows the tracks.
+fn rest_with_tracks(second: i64, metadata: &str, role: &str) -> Report {
+    let Report::Observed(observation) = rest(second, metadata, role) else {
+        unreachable!("an answer is an observation")
+    };
+    let observation = Observation {
+        source: Source::Peer,
+        tracks: Tracks::from_wire("{}"),
+        ..observation
+    };
+    observation.into()
+}
+
 fn event(kind: EventKind, second: i64, metadata: Option<&str>) -> EventReport {
     EventReport {
         metadata: metadata.map(Metadata::from_text),
@@ -164,6 +178,7 @@ fn brief(reports: &[Report]) -> Vec<String> {
                 o.observed_at.to_string()[14..19].to_owned(),
                 o.metadata.raw().map(ToOwned::to_owned),
                 o.role.clone(),
+                o.tracks.is_some(),
             )
         });
         match report {

@@ -50,6 +50,27 @@ fn what_an_observation_does_to_the_history() {
             player(10, "a"),
             OutOfOrder,
         ),
+        // Without the tracks that the row began with, before it and after.
+        (
+            vec![rest_with_tracks(10, "a", "player")],
+            player(5, "a"),
+            OutOfOrder,
+        ),
+        (
+            vec![rest_with_tracks(10, "a", "player")],
+            player(10, "a"),
+            OutOfOrder,
+        ),
+        (
+            vec![rest_with_tracks(10, "a", "player")],
+            player(11, "a"),
+            Extended,
+        ),
+        (
+            vec![rest_with_tracks(10, "a", "player")],
+            rest_with_tracks(5, "a", "player"),
+            Extended,
+        ),
     ] {
         let state = Stored::after(before.clone(), &Rules::default()).state;
         assert_eq!(
@@ -59,6 +80,38 @@ fn what_an_observation_does_to_the_history() {
             brief(&before),
             brief(&[report])
         );
+    }
+}
+
+/// Where a name, a role or tracks first become known, a row begins: in every order of arrival.
+#[test]
+fn what_is_mentioned_only_later_begins_a_row_in_every_order() {
+    let bare = || Observation::new(key(), at(5), Source::Room, Metadata::from_text("a"));
+    let later = || Observation {
+        observed_at: at(10),
+        ..bare()
+    };
+    let named = Observation {
+        name: Some(Label::new("seven")),
+        ..later()
+    };
+    let with_role = Observation {
+        role: Some(Label::new("player")),
+        ..later()
+    };
+    let with_tracks = Observation {
+        source: Source::Peer,
+        tracks: Tracks::from_wire("{}"),
+        ..later()
+    };
+    for later in [named, with_role, with_tracks] {
+        let reports = [Report::from(bare()), Report::from(later)];
+        let in_order = Stored::after(reports.clone(), &Rules::default());
+        let reversed = Stored::after(reports.into_iter().rev(), &Rules::default());
+        assert_eq!(in_order.rows.len(), 2);
+        assert_eq!(reversed.rows, in_order.rows);
+        assert_eq!(reversed.state.current, in_order.state.current);
+        assert_eq!(reversed.state.changed_at, in_order.state.changed_at);
     }
 }
 

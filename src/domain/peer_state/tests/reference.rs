@@ -23,7 +23,7 @@ fn expected(reports: &[Report], rules: &Rules) -> Expected {
         Report::Event(event) => event.presence.ended.clone(),
         _ => None,
     });
-    let mut samples: Vec<(Timestamp, Metadata, Option<Label>)> = Vec::new();
+    let mut samples: Vec<(Timestamp, Metadata, Option<Label>, bool)> = Vec::new();
     for report in reports {
         let Some(observation) = report.observation() else {
             continue;
@@ -43,16 +43,23 @@ fn expected(reports: &[Report], rules: &Rules) -> Expected {
             observation.observed_at,
             metadata.clone(),
             observation.role.clone(),
+            observation.tracks.is_some(),
         ));
     }
-    samples.sort_by_key(|(at, metadata, role)| {
-        (*at, !metadata.is_empty(), metadata.clone(), role.clone())
+    samples.sort_by_key(|(at, metadata, role, has_tracks)| {
+        let content = (metadata.clone(), role.clone(), *has_tracks);
+        (*at, !metadata.is_empty(), content)
     });
     samples.dedup();
+    let mut tracks_are_known = false;
     let mut history: Vec<(Metadata, Option<Label>, Vec<Timestamp>)> = Vec::new();
-    for (at, metadata, role) in samples {
+    for (at, metadata, role, has_tracks) in samples {
+        let tracks_are_new = has_tracks && !tracks_are_known;
+        tracks_are_known |= has_tracks;
         match history.last_mut() {
-            Some((known, known_role, times)) if *known == metadata && *known_role == role => {
+            Some((known, known_role, times))
+                if *known == metadata && *known_role == role && !tracks_are_new =>
+            {
                 times.push(at);
             }
             _ => history.push((metadata, role, vec![at])),
@@ -98,7 +105,10 @@ fn expected(reports: &[Report], rules: &Rules) -> Expected {
 fn rest_report() -> impl Strategy<Value = Report> {
     let text = prop::sample::select(vec!["", "a", "b", "j"]);
     let role = prop::sample::select(vec!["player", "player", "player", "spectator"]);
-    (1i64..40, text, role).prop_map(|(second, metadata, role)| rest(second * 5, metadata, role))
+    (1i64..40, text, role, any::<bool>()).prop_map(|(second, metadata, role, has_tracks)| {
+        let answer = if has_tracks { rest_with_tracks } else { rest };
+        answer(second * 5, metadata, role)
+    })
 }
 
 fn leave_report() -> impl Strategy<Value = Option<Report>> {
