@@ -24,7 +24,7 @@ impl StorageArgs {
     pub fn policy(&self) -> Result<StoragePolicy, ConfigError> {
         let max_metadata_bytes = text(self.max_metadata_bytes.as_ref())
             .map_or(Some(262_144), |text| text.parse().ok())
-            // The client of 100ms reads at most 2 MiB of an answer.
+            // What is longer than this is no peer's metadata, whatever 100ms's own limit is.
             .filter(|bytes| (1..=2 << 20).contains(bytes))
             .ok_or_else(|| {
                 ConfigError::should_be(

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Months, Utc};
 use futures_util::future::join_all;
-use rejoin::domain::{Metadata, Observation, PeerKey, Source};
-use rejoin::store::{Store, StoreConfig};
+use rejoin::domain::{Label, Metadata, Observation, PeerKey, Source};
+use rejoin::store::{ResumeQuery, Store, StoreConfig};
 
 use crate::support::postgres;
 
@@ -74,4 +74,63 @@ async fn every_row_is_visible_while_partitions_are_made() {
         done.store(true, Ordering::SeqCst);
     };
     tokio::join!(readers, writer, maker);
+}
+
+/// Old months are dropped while the peer lives on. What arrives late is judged by what is known of
+/// the peer, not by the rows that are left.
+#[tokio::test]
+async fn what_arrives_late_does_not_change_a_state_whose_history_was_deleted() {
+    let database = postgres::database().await;
+    let store = Store::new(database.url().parse().unwrap(), &StoreConfig::default());
+    let pool = database.pool().await;
+    let say = async |text: &str, second: i64| {
+        let at = month(0) + chrono::TimeDelta::seconds(second);
+        let said = Observation {
+            metadata: Metadata::from_text(text),
+            ..observation("living", at)
+        };
+        store.save(said).await.unwrap();
+    };
+    let resumed = async || {
+        let query = ResumeQuery {
+            user_id: "player-7".parse().unwrap(),
+            room_id: None,
+            exclude_peer_id: None,
+        };
+        let state = store.resume(query).await.unwrap().unwrap();
+        (state.metadata, state.changed_at.to_utc())
+    };
+    say("first", 50).await;
+    for keep_last in [false, true] {
+        // The peer is erased, and its history is kept.
+        sqlx::query("DELETE FROM peers")
+            .execute(&pool)
+            .await
+            .unwrap();
+        say("first", 50).await;
+        say("mine", 100).await;
+        // Another row of the same metadata, as where the role changes.
+        let at = month(0) + chrono::TimeDelta::seconds(200);
+        let promoted = Observation {
+            metadata: Metadata::from_text("mine"),
+            role: Some(Label::new("admin")),
+            ..observation("living", at)
+        };
+        store.save(promoted).await.unwrap();
+        let deleted = if keep_last {
+            "DELETE FROM snapshots WHERE first_observed_at < '2027-01-15T12:03:00Z'"
+        } else {
+            "DELETE FROM snapshots"
+        };
+        sqlx::query(deleted).execute(&pool).await.unwrap();
+        for _ in 0..2 {
+            say("late", 75).await;
+            say("mine", 190).await;
+        }
+        let state = (
+            Metadata::from_text("mine"),
+            month(0) + chrono::TimeDelta::seconds(100),
+        );
+        assert_eq!(resumed().await, state, "keep_last: {keep_last}");
+    }
 }

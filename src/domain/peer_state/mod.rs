@@ -190,6 +190,27 @@ impl PeerState {
         })
     }
 
+    /// How many of these rows, sorted by first time, lie before a gap in its history: old rows were
+    /// deleted that it knows of. None: there is no gap.
+    pub fn rows_before_gap(&self, rows: &[Row]) -> Option<usize> {
+        let current = self.current.as_ref()?;
+        if !rows.iter().any(|row| row.snapshot.id == current.id) {
+            return Some(rows.len());
+        }
+        let change = self.change.as_ref();
+        let known_times = [
+            current.preceded_at,
+            change.map(|change| change.observed_at),
+            change.and_then(|change| change.other_until),
+        ];
+        let is_missing = |at: &Timestamp| {
+            let mut rows = rows.iter().map(|row| &row.snapshot);
+            !rows.any(|row| (row.first_observed_at..=row.last_observed_at).contains(at))
+        };
+        let gap = known_times.into_iter().flatten().filter(is_missing).max()?;
+        Some(rows.partition_point(|row| row.snapshot.first_observed_at < gap))
+    }
+
     /// The latest time that is known of the peer; none while nothing is.
     pub fn latest_report_at(&self) -> Option<Timestamp> {
         let ended_at = self.presence.ended.as_ref().map(|end| end.at);

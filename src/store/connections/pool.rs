@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::store::StoreError;
@@ -144,19 +144,41 @@ impl Pool {
         let failed = Notify::new();
         let mut opening = pin!(self.open(&failed));
         tokio::select! {
-            opened = &mut opening => return opened,
+            opened = &mut opening => return self.or_released(opened).await,
             () = failed.notified() => {}
             () = sleep(OPEN_PATIENCE) => {}
         }
+        tokio::select! {
+            opened = opening => self.or_released(opened).await,
+            released = self.released() => Ok(released),
+        }
+    }
+
+    /// A connection that is released, where the server refuses new ones for good: the role may not
+    /// log in any more, or its password has changed. The connections that are in use still work.
+    async fn or_released(
+        &self,
+        opened: Result<PooledConnection, StoreError>,
+    ) -> Result<PooledConnection, StoreError> {
+        match opened {
+            Err(StoreError::Unavailable(UnavailableReason::Connect(error)))
+                if !is_outage(&error) && self.connections().0 > 0 =>
+            {
+                let released = timeout(CONNECT_TIMEOUT, self.released()).await;
+                released.map_err(|_| UnavailableReason::Connect(error).into())
+            }
+            opened => opened,
+        }
+    }
+
+    /// The next connection that is idle.
+    async fn released(&self) -> PooledConnection {
         loop {
             let released = self.released.notified();
             if let Some(connection) = self.take_idle() {
-                return Ok(connection);
+                return connection;
             }
-            tokio::select! {
-                opened = &mut opening => return opened,
-                () = released => {}
-            }
+            released.await;
         }
     }
 

@@ -35,3 +35,5 @@ FROM unnest(
   AS a(
     room_id, peer_id, id, source, metadata_raw, name, role, tracks, joined_at,
     first_observed_at, last_observed_at, repeats)
+-- Twice the same late observation, without the rows that would tell that it is one.
+ON CONFLICT DO NOTHING

@@ -86,6 +86,8 @@ WITH new_state AS MATERIALIZED (
     SELECT user_id, room_id, peer_id, snapshot_id, source, metadata_raw, name, role,
            CASE source WHEN 'peer' THEN tracks END, joined_at, first_observed_at, last_observed_at
     FROM written
+    -- History may outlive a peer that was erased.
+    ON CONFLICT DO NOTHING
 )
 SELECT version AS "version!", true AS "is_written!" FROM written
 UNION ALL

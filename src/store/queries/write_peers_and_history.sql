@@ -114,6 +114,8 @@ WITH new_state AS MATERIALIZED (
         user_id, room_id, peer_id, id, source, metadata_raw, name, role, tracks, joined_at,
         first_observed_at, last_observed_at, repeats, version)
     JOIN written ON written.version = i.version
+    -- History may outlive a peer that was erased.
+    ON CONFLICT DO NOTHING
 ), extended AS (
     UPDATE snapshots SET
         first_observed_at = e.first_observed_at, last_observed_at = e.last_observed_at,

@@ -52,7 +52,11 @@ impl Rebuild<'_> {
             return Ok(Waited::Ready);
         }
         let before = state.clone();
-        let (rows, complete) = read_rows(connection, key).await?;
+        let (mut rows, mut complete) = read_rows(connection, key).await?;
+        if let Some(count) = state.rows_before_gap(&rows) {
+            rows.drain(..count);
+            complete = false;
+        }
         state.apply(self.report, self.rules);
         let changes = if reaches(&rows, complete, self.report) {
             state.rebuild(key, &rows, complete, self.report, self.rules)
@@ -119,7 +123,7 @@ impl Rebuild<'_> {
     }
 }
 
-/// Whether the report lies within the rows that were read.
+/// Whether the report lies within the rows that are known.
 fn reaches(rows: &[Row], complete: bool, report: &Report) -> bool {
     let Some(observation) = report.observation() else {
         return true;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rejoin::store::{Store, StoreConfig, StoreError, UnavailableReason};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
@@ -195,18 +196,24 @@ async fn a_waiter_takes_a_connection_that_is_released() {
     world.join("player-7", "peer-1", "saved");
     app.snapshot("peer-1").await.expect(201);
     let join = join_event("peer-1", 0, "saved");
-    for _ in 0..20 {
-        let (resume, history, ready, save, claim) = tokio::join!(
+    let ask_for_everything_at_once = async || {
+        let answers = tokio::join!(
             app.resume("player-7"),
             app.history("player-7"),
             app.get("/health/ready"),
             app.snapshot("peer-1"),
             send_event(&app, &join),
         );
-        for answer in [resume, history, ready, save, claim] {
+        for answer in <[_; 5]>::from(answers) {
             assert!(answer.status.is_success(), "{}", answer.text);
         }
+    };
+    for _ in 0..20 {
+        ask_for_everything_at_once().await;
     }
+    // From now on each new connection is refused for good.
+    execute(&pool, &format!("ALTER ROLE {role} NOLOGIN")).await;
+    join_all((0..40).map(|_| ask_for_everything_at_once())).await;
     drop(app);
     terminate_backends(&pool).await;
     execute(&pool, &format!("DROP OWNED BY {role}")).await;
