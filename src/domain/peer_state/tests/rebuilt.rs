@@ -121,3 +121,28 @@ fn a_lone_row_has_another_before_it_unless_all_were_read() {
         assert_eq!(current.preceded_at, expected, "{unread}, {complete}");
     }
 }
+
+#[test]
+fn rows_before_deleted_history_are_told_apart() {
+    let reports = [
+        rest(1, "b", "player"),
+        rest(10, "a", "player"),
+        rest(15, "a", "player"),
+        rest(20, "a", "spectator"),
+        rest(30, "a", "player"),
+    ];
+    let Stored { state, rows } = Stored::after(reports, &Rules::default());
+    assert_eq!(rows.len(), 4);
+    assert_eq!(state.rows_before_gap(&rows), None);
+    // The row that its change began, and the one of other metadata before that.
+    let without_change = [rows[0].clone(), rows[2].clone(), rows[3].clone()];
+    assert_eq!(state.rows_before_gap(&without_change), Some(1));
+    assert_eq!(state.rows_before_gap(&rows[1..]), Some(0));
+    // The row before the current one.
+    let without_last_but_one = [rows[0].clone(), rows[1].clone(), rows[3].clone()];
+    assert_eq!(state.rows_before_gap(&without_last_but_one), Some(2));
+    // The current row.
+    assert_eq!(state.rows_before_gap(&rows[..3]), Some(3));
+    assert_eq!(state.rows_before_gap(&[]), Some(0));
+    assert_eq!(PeerState::default().rows_before_gap(&rows), None);
+}
