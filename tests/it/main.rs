@@ -12,6 +12,7 @@ mod commands;
 mod databases;
 #[cfg(feature = "demo")]
 mod demo;
+mod deployment;
 mod documentation;
 mod exact;
 mod expectations;

@@ -59,7 +59,7 @@ fn complaint(output: &Output) -> String {
 }
 
 /// Names and values of `.env.sample`.
-fn sample() -> BTreeMap<&'static str, &'static str> {
+pub(crate) fn sample() -> BTreeMap<&'static str, &'static str> {
     let lines = SAMPLE
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
