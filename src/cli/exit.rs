@@ -95,6 +95,7 @@ impl From<HmsError> for Failure {
             HmsError::RoomNotActive | HmsError::PeerNotFound => Exit::NothingFound,
             HmsError::Unauthorized
             | HmsError::RateLimited { .. }
+            | HmsError::Overloaded
             | HmsError::Timeout(_)
             | HmsError::Unavailable(_)
             | HmsError::BadResponse(_) => Exit::Upstream,

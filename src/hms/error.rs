@@ -23,6 +23,9 @@ pub enum HmsError {
         /// How long the gate stays closed from now.
         retry_after: Duration,
     },
+    /// Too many large rooms are being fetched. Nothing was read of this one.
+    #[error("too many large rooms are being fetched; try again shortly")]
+    Overloaded,
     /// The budget was used up while waiting for an answer. Where an attempt had failed before, this
     /// is what the last one failed with.
     #[error("100ms did not answer in time")]
@@ -44,6 +47,7 @@ impl HmsError {
             Self::PeerNotFound => ProblemCode::PeerNotFound,
             Self::Unauthorized => ProblemCode::UpstreamUnauthorized,
             Self::RateLimited { .. } => ProblemCode::UpstreamRateLimited,
+            Self::Overloaded => ProblemCode::Overloaded,
             Self::Timeout(_) => ProblemCode::UpstreamTimeout,
             Self::Unavailable(_) => ProblemCode::UpstreamUnavailable,
             Self::BadResponse(_) => ProblemCode::UpstreamBadResponse,
@@ -58,7 +62,9 @@ impl HmsError {
             | Self::PeerNotFound
             | Self::Unauthorized
             | Self::RateLimited { .. } => true,
-            Self::Timeout(_) | Self::Unavailable(_) | Self::BadResponse(_) => false,
+            Self::Overloaded | Self::Timeout(_) | Self::Unavailable(_) | Self::BadResponse(_) => {
+                false
+            }
         }
     }
 

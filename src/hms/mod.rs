@@ -18,4 +18,4 @@ mod wire;
 
 pub use config::{ClientConfig, Credentials, InvalidConfig};
 pub use error::{HmsError, TransientError};
-pub use rest::{Client, Fetched, PeerUpdate, UpstreamPeer, authorization};
+pub use rest::{Client, Fetched, ListPermit, PeerList, PeerUpdate, UpstreamPeer, authorization};

@@ -222,6 +222,7 @@ impl From<HmsError> for ApiError {
         let problem = Self::new(error.code(), sentence(&error));
         match error {
             HmsError::RateLimited { retry_after } => problem.retry_after(retry_after),
+            HmsError::Overloaded => problem.retry_after(Duration::from_secs(1)),
             _ => problem,
         }
     }

@@ -1,7 +1,8 @@
 //! The HTTP API: requests in, answers out. No SQL, and no calls to 100ms: [`crate::service`] has those.
 //!
 //! The URL table is in `routes`. `extract` and `auth` come before a handler, `error` has every
-//! failure, `json` the shapes of the answers, and `observe` wraps every request.
+//! failure, `json` the shapes of the answers, `stream` sends large ones, and `observe` wraps every
+//! request.
 
 mod auth;
 mod error;
@@ -15,6 +16,7 @@ mod restore;
 mod resume;
 mod routes;
 mod snapshots;
+mod stream;
 mod webhooks;
 
 use std::sync::Arc;

@@ -1,9 +1,12 @@
 //! Snapshots: fetches peers from 100ms now and saves them.
 
+use std::cell::Cell;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Problem};
@@ -11,8 +14,10 @@ use super::extract::{NoBody, NoFilter, Path, Query};
 use super::json::{SnapshotJson, TimeJson};
 use super::openapi::problem_code;
 use super::run_to_completion;
+use super::stream::streamed;
 use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{RoomSnapshot, Service};
+use crate::store::Saved;
 
 /// Fetch a peer from 100ms now and save its metadata.
 #[utoipa::path(
@@ -57,7 +62,7 @@ pub(crate) struct RoomFilter {
 }
 
 /// The result of the snapshot of a room.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = RoomSnapshot)]
 pub(crate) struct RoomSnapshotJson {
     room_id: String,
@@ -65,9 +70,20 @@ pub(crate) struct RoomSnapshotJson {
     #[schema(value_type = DateTime<Utc>)]
     observed_at: TimeJson,
     /// The current snapshot of each peer that was saved.
-    snapshots: Vec<SnapshotJson>,
+    #[schema(value_type = Vec<SnapshotJson>)]
+    snapshots: SavedJson,
     /// The peers that were not saved.
     skipped: Vec<Skipped>,
+}
+
+/// What was saved. It is serialized once, and each snapshot is dropped after it was.
+struct SavedJson(Cell<Vec<Saved>>);
+
+impl Serialize for SavedJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let saved = self.0.take().into_iter();
+        serializer.collect_seq(saved.map(|saved| SnapshotJson::from(saved.snapshot)))
+    }
 }
 
 /// A peer that was not saved, and why.
@@ -97,7 +113,7 @@ pub(crate) async fn of_room(
     Path(room): Path<RoomId>,
     Query(filter): Query<RoomFilter>,
     _: NoBody,
-) -> Result<Json<RoomSnapshotJson>, ApiError> {
+) -> Result<Response, ApiError> {
     let room_id = room.to_string();
     let taken = run_to_completion(async move {
         service
@@ -113,24 +129,25 @@ pub(crate) async fn of_room(
         observed_at,
         saved,
         skipped,
+        permit,
     } = taken.await??;
-    Ok(Json(RoomSnapshotJson {
+    let skipped = skipped.into_iter().map(|(peer_id, error)| {
+        let error = ApiError::from(error);
+        Skipped {
+            peer_id,
+            code: error.code().as_str(),
+            detail: error.detail().to_owned(),
+        }
+    });
+    let json = RoomSnapshotJson {
         room_id,
         observed_at: TimeJson(observed_at),
-        snapshots: saved
-            .into_iter()
-            .map(|saved| saved.snapshot.into())
-            .collect(),
-        skipped: skipped
-            .into_iter()
-            .map(|(peer_id, error)| {
-                let error = ApiError::from(error);
-                Skipped {
-                    peer_id,
-                    code: error.code().as_str(),
-                    detail: error.detail().to_owned(),
-                }
-            })
-            .collect(),
-    }))
+        snapshots: SavedJson(Cell::new(saved)),
+        skipped: skipped.collect(),
+    };
+    Ok(if permit.is_large() {
+        streamed(json, permit)
+    } else {
+        Json(json).into_response()
+    })
 }

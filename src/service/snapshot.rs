@@ -3,12 +3,12 @@
 use crate::domain::{
     Observation, PeerId, PeerKey, RoleName, RoomId, Source, Timestamp, Unstorable, UserId,
 };
-use crate::hms::{Fetched, HmsError, UpstreamPeer};
+use crate::hms::{Fetched, HmsError, ListPermit, UpstreamPeer};
 use crate::service::Service;
 use crate::store::{Saved, StoreError};
 
 /// How many peers of a room are saved at a time: enough for full batches, and few enough to report
-/// progress.
+/// progress. Of large peers there are fewer: the portions of the list are bounded in bytes.
 const PEERS_PER_SAVE: usize = 2_000;
 
 /// Why a snapshot failed.
@@ -34,6 +34,20 @@ pub struct RoomSnapshot {
     pub saved: Vec<Saved>,
     /// The ids of the peers that were not saved, and why.
     pub skipped: Vec<(String, SnapshotError)>,
+    /// What this takes of the memory for large lists, until it is dropped.
+    pub permit: ListPermit,
+}
+
+impl RoomSnapshot {
+    /// A snapshot of nothing yet, of a room that was asked for then.
+    pub(super) fn at(observed_at: Timestamp) -> Self {
+        Self {
+            observed_at,
+            saved: Vec::new(),
+            skipped: Vec::new(),
+            permit: ListPermit::default(),
+        }
+    }
 }
 
 impl Service {
@@ -67,48 +81,37 @@ impl Service {
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, SnapshotError> {
         let role = role.map(RoleName::as_str);
-        let fetched = self.hms.peers(room_id, user_id, role).await?;
-        Ok(self
-            .save_peers(room_id, Source::Room, fetched, progress)
-            .await?)
+        let Fetched { sent_at, mut value } = self.hms.peers(room_id, user_id, role).await?;
+        let mut snapshot = RoomSnapshot::at(sent_at);
+        let (all, mut done) = (value.len(), 0);
+        while let Some(peers) = value.next_portion().await? {
+            for peers in in_parts(peers) {
+                done += peers.len();
+                self.save_peers(room_id, Source::Room, peers, &mut snapshot)
+                    .await?;
+                progress(done, all);
+            }
+        }
+        snapshot.permit = value.into_permit();
+        Ok(snapshot)
     }
 
-    /// Saves the peers of a room that were fetched.
+    /// Saves peers of a room that were fetched, and adds to its snapshot what came of them.
     pub(super) async fn save_peers(
         &self,
         room_id: &RoomId,
         source: Source,
-        fetched: Fetched<Vec<UpstreamPeer>>,
-        progress: impl Fn(usize, usize),
-    ) -> Result<RoomSnapshot, StoreError> {
-        let mut snapshot = RoomSnapshot {
-            observed_at: fetched.sent_at,
-            saved: Vec::new(),
-            skipped: Vec::new(),
-        };
-        let mut observations = Vec::new();
-        for peer in fetched.value {
+        peers: Vec<UpstreamPeer>,
+        snapshot: &mut RoomSnapshot,
+    ) -> Result<(), StoreError> {
+        let mut observations = Vec::with_capacity(peers.len());
+        for peer in peers {
             let id = peer.peer_id.clone();
             match self.observation(room_id, snapshot.observed_at, source, peer) {
                 Ok(observation) => observations.push(observation),
                 Err(unstorable) => snapshot.skipped.push((id, unstorable.into())),
             }
         }
-        let all = observations.len();
-        while !observations.is_empty() {
-            let count = observations.len().min(PEERS_PER_SAVE);
-            self.save_some(observations.drain(..count).collect(), &mut snapshot)
-                .await?;
-            progress(all - observations.len(), all);
-        }
-        Ok(snapshot)
-    }
-
-    async fn save_some(
-        &self,
-        observations: Vec<Observation>,
-        snapshot: &mut RoomSnapshot,
-    ) -> Result<(), StoreError> {
         let ids: Vec<PeerId> = observations
             .iter()
             .map(|observation| observation.key.peer_id.clone())
@@ -145,6 +148,14 @@ impl Service {
             joined_at: peer.joined_at,
         })
     }
+}
+
+/// These peers, in parts that are saved at a time.
+fn in_parts(mut peers: Vec<UpstreamPeer>) -> impl Iterator<Item = Vec<UpstreamPeer>> {
+    std::iter::from_fn(move || {
+        let count = peers.len().min(PEERS_PER_SAVE);
+        (count > 0).then(|| peers.drain(..count).collect())
+    })
 }
 
 /// The key of a peer that was fetched.

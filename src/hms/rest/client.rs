@@ -9,18 +9,15 @@ use reqwest::Method;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::send::{Answer, Request, Transport};
+use super::send::{Answer, Kind, Request, Transport};
 use super::url::Base;
-use super::{UpstreamPeer, peer};
+use super::{PeerList, UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
-use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig};
 use crate::metrics::{UPSTREAM_REQUEST_SECONDS, UPSTREAM_REQUESTS};
 
 /// No budget is longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
-/// Lists of at least this many bytes are read on a thread of their own, so that they do not block
-/// other requests.
-const LARGE_LIST_BYTES: usize = 256 << 10;
 
 /// A client of 100ms's REST API. Cheap to clone; clones share connections, token, rate limit and
 /// permits.
@@ -122,8 +119,16 @@ impl Client {
         room: &RoomId,
         user: Option<&UserId>,
         role: Option<&str>,
-    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
-        let request = Request::get(self.0.base.peers(room, user, role), self.0.list_body_limit);
+    ) -> Result<Fetched<PeerList>, HmsError> {
+        let kind = if user.is_some() {
+            Kind::List
+        } else {
+            Kind::WholeRoom
+        };
+        let request = Request {
+            kind,
+            ..Request::get(self.0.base.peers(room, user, role), self.0.list_body_limit)
+        };
         measured("peers", self.0.all_peers(request, room)).await
     }
 
@@ -161,7 +166,7 @@ impl Inner {
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
-                value: peer::read_peer(&body, peer)?,
+                value: peer::read_peer(&body.bytes, peer)?,
             }),
             Answer::NotFound if self.is_active(room, deadline).await? => {
                 Err(HmsError::PeerNotFound)
@@ -174,13 +179,13 @@ impl Inner {
         &self,
         request: Request,
         room: &RoomId,
-    ) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
+    ) -> Result<Fetched<PeerList>, HmsError> {
         let deadline = self.deadline();
         let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
-                value: read_list(body).await?,
+                value: PeerList::find(body).await?,
             }),
             Answer::NotFound if self.is_active(room, deadline).await? => Err(
                 HmsError::BadResponse("status 404 for the peers of an active room".to_owned()),
@@ -200,19 +205,6 @@ impl Inner {
     fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
-}
-
-async fn read_list(body: Vec<u8>) -> Result<Vec<UpstreamPeer>, HmsError> {
-    if body.len() < LARGE_LIST_BYTES {
-        return peer::read_peers(&body);
-    }
-    tokio::task::spawn_blocking(move || peer::read_peers(&body))
-        .await
-        .unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down.
-            Err(_) => Err(HmsError::Unavailable(TransientError::Stopping)),
-        })
 }
 
 /// Counts an operation by its outcome, and measures its time.

@@ -2,9 +2,12 @@
 //!
 //! `client` has one method for each question, `send` is the one way a request leaves the process
 //! (token, retries, rate limit, body limits), `token` signs the management token, `rate_limit` is
-//! the gate that a 429 closes, `peer` reads peers, and `url` builds the paths.
+//! the gate that a 429 closes, `peer` and `list` read peers, `memory` bounds what large lists take,
+//! and `url` builds the paths.
 
 mod client;
+mod list;
+mod memory;
 mod peer;
 mod rate_limit;
 mod send;
@@ -12,6 +15,8 @@ mod token;
 mod url;
 
 pub use client::{Client, Fetched, PeerUpdate};
+pub use list::PeerList;
+pub use memory::ListPermit;
 pub use peer::UpstreamPeer;
 #[cfg(test)]
 pub(super) use peer::read_peer;

@@ -39,6 +39,15 @@ impl UpstreamPeer {
         }
     }
 
+    /// Reads the entry of a list with this id. Of a value that is not an object, only the id is known.
+    pub(super) fn read(peer_id: String, json: &str) -> Self {
+        let mut peer = Self::bare(peer_id);
+        let mut reader = Reader::new(json);
+        let object = reader.each_entry(|field, value| peer.set(field.as_bytes(), value));
+        debug_assert!(object.is_ok(), "the entry was found in JSON");
+        peer
+    }
+
     fn set(&mut self, field: &[u8], value: &mut Reader<'_>) -> Result<(), NotJson> {
         match field {
             b"id" => {
@@ -77,45 +86,7 @@ pub(in crate::hms) fn read_peer(body: &[u8], requested: &PeerId) -> Result<Upstr
     }
 }
 
-/// Reads the answer of the list endpoint, `{"peers": {peer_id: peer}}`.
-///
-/// An entry that is not an object is a peer of which nothing but the id is known. `"peers": null`
-/// is how Go writes an empty map.
-///
-/// # Errors
-/// [`HmsError::BadResponse`] when there is no such map.
-pub(super) fn read_peers(body: &[u8]) -> Result<Vec<UpstreamPeer>, HmsError> {
-    let json = wire::decode(body);
-    let mut peers = Err("the list has no `peers`");
-    let mut reader = Reader::new(&json);
-    let object = reader.each_entry(|field, value| {
-        if field.as_bytes() == b"peers" {
-            peers = read_map(value)?.ok_or("`peers` is not a JSON object");
-            Ok(())
-        } else {
-            value.skip()
-        }
-    });
-    if object != Ok(true) || reader.end().is_err() {
-        return Err(bad_response("the list is not a JSON object"));
-    }
-    peers.map_err(bad_response)
-}
-
-/// The peers in a map by id; none where it is not a map.
-fn read_map(map: &mut Reader<'_>) -> Result<Option<Vec<UpstreamPeer>>, NotJson> {
-    let mut peers = Vec::new();
-    let is_null = map.is_null();
-    let is_object = map.each_entry(|key, value| {
-        let mut peer = UpstreamPeer::bare(key.lossy().into_owned());
-        value.each_entry(|field, value| peer.set(field.as_bytes(), value))?;
-        peers.push(peer);
-        Ok(())
-    })?;
-    Ok((is_object || is_null).then_some(peers))
-}
-
-fn bad_response(what: &str) -> HmsError {
+pub(super) fn bad_response(what: &str) -> HmsError {
     HmsError::BadResponse(what.to_owned())
 }
 
@@ -129,10 +100,6 @@ mod tests {
 
     fn read(json: &str) -> UpstreamPeer {
         read_peer(json.as_bytes(), &requested()).unwrap()
-    }
-
-    fn list(json: &str) -> Vec<UpstreamPeer> {
-        read_peers(json.as_bytes()).unwrap()
     }
 
     fn raw(peer: &UpstreamPeer) -> Option<&str> {
@@ -157,24 +124,6 @@ mod tests {
                 joined_at: Timestamp::parse("2022-10-06T05:22:41.635589Z"),
             }
         );
-    }
-
-    #[test]
-    fn the_documented_list_is_read() {
-        let peers = list(
-            r#"{"peers":{
-                "a":{"id":"a","name":"seven","user_id":"u","metadata":"{\"hp\":71}","role":"player","joined_at":"2026-03-01T10:00:00Z"},
-                "b":{"id":"b","user_id":"u","metadata":""}}}"#,
-        );
-        let read: Vec<_> = peers
-            .iter()
-            .map(|peer| (&*peer.peer_id, &*peer.user_id, raw(peer)))
-            .collect();
-        assert_eq!(
-            read,
-            [("a", "u", Some(r#"{"hp":71}"#)), ("b", "u", Some(""))]
-        );
-        assert!(peers.iter().all(|peer| peer.tracks.is_none()));
     }
 
     #[test]
@@ -217,25 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_peer_leaves_the_others_alone() {
-        let peers = list(
-            r#"{"n":1,"peers":{"a":{"metadata":"\ud800","name":"\udc00"},"b":null,"c":[{"id":"x"}],"\ud800":{},
-                "d":{"id":5,"metadata":"fine"},"key":{"id":"e"}},"z":2}"#,
-        );
-        let ids: Vec<_> = peers.iter().map(|peer| peer.peer_id.as_str()).collect();
-        assert_eq!(ids, ["a", "b", "c", "\u{fffd}", "d", "e"]);
-        assert_eq!(peers[0].metadata, Err(NotRepresentable));
-        assert_eq!(peers[0].name, Some(Label::new("\u{fffd}")));
-        assert_eq!(raw(&peers[4]), Some("fine"));
-    }
-
-    #[test]
-    fn an_empty_room_is_an_empty_list() {
-        assert_eq!(list(r#"{"peers":{}}"#), []);
-        assert_eq!(list(r#"{"peers":null}"#), []);
-    }
-
-    #[test]
     fn what_is_not_documented_is_refused_without_quoting_it() {
         for body in [
             "",
@@ -252,21 +182,6 @@ mod tests {
             };
             assert!(!reason.contains("secret"), "{reason}");
         }
-        for body in [
-            "",
-            "<html>",
-            "{}",
-            "[]",
-            r#"{"peers":[]}"#,
-            r#"{"peers":3}"#,
-            r#"{"peers":{}"#,
-            r#"{"Peers":{}}"#,
-        ] {
-            assert!(
-                matches!(read_peers(body.as_bytes()), Err(HmsError::BadResponse(_))),
-                "{body}"
-            );
-        }
     }
 
     #[test]
@@ -276,10 +191,5 @@ mod tests {
             raw(&read(&format!(r#"{{"metadata":{deep},"tracks":{deep}}}"#))),
             Some(&*deep)
         );
-        let peers = list(&format!(
-            r#"{{"peers":{{"a":{{"metadata":{deep}}},"b":{deep}}}}}"#
-        ));
-        assert_eq!(raw(&peers[0]), Some(&*deep));
-        assert_eq!(peers[1], UpstreamPeer::bare("b".into()));
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, redirect};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::Fetched;
+use super::memory::{LARGE_LIST_BYTES, ListMemory, ListPermit};
 use super::rate_limit::{self, Gate};
 use super::token::{Token, Tokens};
 use crate::backoff::Backoff;
@@ -26,6 +28,8 @@ const BACKOFF: Backoff = Backoff {
     factor: 4,
     jitter: 0.5,
 };
+/// Requests for whole rooms may take this part of all permits.
+const ROOM_PART: usize = 4;
 /// How much of the body of a 429 is searched for the wait, in bytes.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
@@ -38,6 +42,19 @@ pub(super) struct Request {
     pub(super) json: Option<Bytes>,
     /// The longest body of an answer that is read, in bytes.
     pub(super) body_limit: usize,
+    /// What the answer is.
+    pub(super) kind: Kind,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something small.
+    Single,
+    /// The peers of a user.
+    List,
+    /// The peers of a room: there may be many, and few such requests are in flight at once.
+    WholeRoom,
 }
 
 impl Request {
@@ -47,15 +64,23 @@ impl Request {
             url,
             json: None,
             body_limit,
+            kind: Kind::Single,
         }
     }
+}
+
+/// The whole body of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    pub(super) permit: ListPermit,
 }
 
 /// What 100ms answered.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// 2xx, and the whole body.
-    Body(Vec<u8>),
+    Body(Body),
     /// 404: it does not say whether the room or the peer was not found.
     NotFound,
 }
@@ -77,6 +102,9 @@ pub(super) struct Transport {
     gate: Gate,
     /// One for each request that may be in flight.
     permits: Semaphore,
+    /// One for each of them that may be for a whole room.
+    room_permits: Semaphore,
+    list_memory: ListMemory,
     clock: Clock,
 }
 
@@ -94,12 +122,15 @@ impl Transport {
             // So that there is time for the next address when one is dead.
             .connect_timeout(config.timeout / 2);
         let http = if loopback { http.no_proxy() } else { http };
+        let max_concurrent = config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self {
             http: http.build().map_err(InvalidConfig::Http)?,
             tokens: Tokens::new(&config.credentials, config.clock.clone())
                 .ok_or(InvalidConfig::Token)?,
             gate: Gate::default(),
-            permits: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(max_concurrent),
+            room_permits: Semaphore::new(max_concurrent.div_ceil(ROOM_PART)),
+            list_memory: ListMemory::new(),
             clock: config.clock,
         })
     }
@@ -161,21 +192,33 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Fetched<Answer>, AttemptError> {
         self.check_gate()?;
-        let timed_out = |_| AttemptError::Final(HmsError::Timeout(None));
-        let _permit = timeout_at(deadline, self.permits.acquire())
+        let _permits = timeout_at(deadline, self.permits_for(request.kind))
             .await
             .map_err(timed_out)?;
         // Another request may have closed the gate while this one waited.
         self.check_gate()?;
         let token = self.tokens.current();
         let sent_at = self.clock.now();
-        let answer = timeout_at(deadline, self.exchange(request, token, deadline))
+        let response = timeout_at(deadline, self.prepare(request, &token).send())
             .await
             .map_err(timed_out)??;
-        Ok(Fetched {
-            sent_at,
-            value: answer,
-        })
+        let value = match response.status() {
+            status if status.is_success() => {
+                Answer::Body(self.whole_body(response, request, deadline).await?)
+            }
+            StatusCode::NOT_FOUND => Answer::NotFound,
+            status => return Err(self.failure(status, response, token, deadline).await),
+        };
+        Ok(Fetched { sent_at, value })
+    }
+
+    /// The permits of a request. Those for whole rooms have few, so that there are some for others.
+    async fn permits_for(&self, kind: Kind) -> [Option<SemaphorePermit<'_>>; 2] {
+        let room_permit = match kind {
+            Kind::WholeRoom => self.room_permits.acquire().await.ok(),
+            Kind::Single | Kind::List => None,
+        };
+        [room_permit, self.permits.acquire().await.ok()]
     }
 
     fn check_gate(&self) -> Result<(), AttemptError> {
@@ -183,31 +226,65 @@ impl Transport {
         checked.map_err(|retry_after| AttemptError::Final(HmsError::RateLimited { retry_after }))
     }
 
-    async fn exchange(
+    /// What a status other than success and 404 means.
+    async fn failure(
         &self,
-        request: &Request,
+        status: StatusCode,
+        response: Response,
         token: Arc<Token>,
         deadline: Instant,
-    ) -> Result<Answer, AttemptError> {
-        let response = self.prepare(request, &token).send().await?;
-        match response.status() {
-            status if status.is_success() => whole_body(response, request.body_limit)
-                .await
-                .map(Answer::Body),
-            StatusCode::NOT_FOUND => Ok(Answer::NotFound),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(AttemptError::Unauthorized(token))
-            }
+    ) -> AttemptError {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AttemptError::Unauthorized(token),
             StatusCode::TOO_MANY_REQUESTS => {
                 let wait = self.requested_wait(response, deadline).await;
                 let retry_after = self.gate.close(wait, Instant::now());
-                Err(AttemptError::Final(HmsError::RateLimited { retry_after }))
+                AttemptError::Final(HmsError::RateLimited { retry_after })
             }
-            status if status.is_server_error() => Err(AttemptError::Transient(
-                TransientError::Status(status.as_u16()),
-            )),
-            status => Err(bad_response(format!("status {}", status.as_u16()))),
+            status if status.is_server_error() => {
+                AttemptError::Transient(TransientError::Status(status.as_u16()))
+            }
+            status => bad_response(format!("status {}", status.as_u16())),
         }
+    }
+
+    /// Reads the body. A large list first waits until there is memory for it, which is no time of
+    /// 100ms's.
+    async fn whole_body(
+        &self,
+        mut response: Response,
+        request: &Request,
+        mut deadline: Instant,
+    ) -> Result<Body, AttemptError> {
+        let limit = request.body_limit;
+        let length = response
+            .content_length()
+            .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        let (mut body, mut chunk) = (Body::default(), Bytes::new());
+        loop {
+            let needed = length.unwrap_or(body.bytes.len() + chunk.len());
+            if needed > limit {
+                return Err(bad_response(format!("a body of more than {limit} bytes")));
+            }
+            let is_large = request.kind != Kind::Single && needed >= LARGE_LIST_BYTES;
+            if is_large && !body.permit.is_large() {
+                let started = Instant::now();
+                let permit = self.list_memory.acquire(length.unwrap_or(limit));
+                body.permit = permit.await.map_err(AttemptError::Final)?;
+                deadline += started.elapsed();
+                body.bytes.reserve_exact(needed);
+            }
+            body.bytes.extend_from_slice(&chunk);
+            match timeout_at(deadline, response.chunk())
+                .await
+                .map_err(timed_out)??
+            {
+                Some(next) => chunk = next,
+                None => break,
+            }
+        }
+        body.permit.shrink_to(body.bytes.len());
+        Ok(body)
     }
 
     fn prepare(&self, request: &Request, token: &Token) -> reqwest::RequestBuilder {
@@ -241,22 +318,8 @@ impl Transport {
     }
 }
 
-async fn whole_body(mut response: Response, limit: usize) -> Result<Vec<u8>, AttemptError> {
-    let too_long = || bad_response(format!("a body of more than {limit} bytes"));
-    if response
-        .content_length()
-        .is_some_and(|length| length > limit as u64)
-    {
-        return Err(too_long());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Err(too_long());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+fn timed_out(_: Elapsed) -> AttemptError {
+    AttemptError::Final(HmsError::Timeout(None))
 }
 
 fn bad_response(what: String) -> AttemptError {

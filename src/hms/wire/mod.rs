@@ -36,6 +36,11 @@ pub(in crate::hms) fn decode(body: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// As [`decode`], without a copy where the body is UTF-8.
+pub(in crate::hms) fn into_text(body: Vec<u8>) -> String {
+    String::from_utf8(body).unwrap_or_else(|error| decode(error.as_bytes()).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,6 +71,11 @@ impl<'a> Reader<'a> {
         self.peek().map_or(Ok(()), |_| Err(NotJson))
     }
 
+    /// The index of the byte after what was read.
+    pub(in crate::hms) fn position(&self) -> usize {
+        self.next
+    }
+
     /// Skips a value, without recursion, however deeply it nests.
     pub(in crate::hms) fn skip(&mut self) -> Result<(), NotJson> {
         self.value::<IgnoredAny>().map(|_| ())

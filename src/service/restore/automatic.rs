@@ -9,7 +9,7 @@ use crate::domain::{
     RestoreScope, RestoreWhen, ResumeRecord, SavedState, SkipReason, Source, Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
-use crate::service::Service;
+use crate::service::{RoomSnapshot, Service};
 use crate::store::{ResumeQuery, StoreError};
 
 /// How often 100ms is asked whether a ghost has a state that was never observed. What 100ms does
@@ -168,9 +168,11 @@ impl Service {
         } = &job.key;
         let (source, fetched) = match policy.when {
             RestoreWhen::Always => {
-                let fetched = self.hms.peers(room_id, Some(user_id), None).await?;
+                let Fetched { sent_at, mut value } =
+                    self.hms.peers(room_id, Some(user_id), None).await?;
                 job.ghost_checks += 1;
-                (Source::Room, fetched)
+                let value = value.read_all().await?;
+                (Source::Room, Fetched { sent_at, value })
             }
             RestoreWhen::Dropped => {
                 let Fetched { sent_at, value } = self.hms.peer(room_id, peer_id).await?;
@@ -178,9 +180,14 @@ impl Service {
                 (Source::Peer, Fetched { sent_at, value })
             }
         };
-        let observed_at = fetched.sent_at;
-        let has_metadata = find_peer(&fetched.value, &job.key).map(|peer| self.has_metadata(peer));
-        self.save_peers(room_id, source, fetched, |_, _| {}).await?;
+        let Fetched {
+            sent_at: observed_at,
+            value: peers,
+        } = fetched;
+        let has_metadata = find_peer(&peers, &job.key).map(|peer| self.has_metadata(peer));
+        let mut snapshot = RoomSnapshot::at(observed_at);
+        self.save_peers(room_id, source, peers, &mut snapshot)
+            .await?;
         Ok(FetchedPeer {
             observed_at,
             has_metadata: has_metadata.ok_or(HmsError::PeerNotFound)?,

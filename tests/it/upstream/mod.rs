@@ -66,7 +66,9 @@ async fn fetch_peer(client: &Client) -> Result<Fetched<UpstreamPeer>, HmsError> 
 }
 
 async fn fetch_peers(client: &Client) -> Result<Fetched<Vec<UpstreamPeer>>, HmsError> {
-    client.peers(&room(), None::<&UserId>, None).await
+    let Fetched { sent_at, mut value } = client.peers(&room(), None::<&UserId>, None).await?;
+    let value = value.read_all().await?;
+    Ok(Fetched { sent_at, value })
 }
 
 /// Fetches the peer from a server with these answers. Returns the result and the requests sent.
