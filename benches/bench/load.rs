@@ -15,6 +15,10 @@ pub(crate) struct Load {
     pub(crate) per_second: f64,
     /// In milliseconds.
     pub(crate) p50: f64,
+    /// In milliseconds.
+    pub(crate) p99: f64,
+    /// The longest time, in milliseconds.
+    pub(crate) longest: f64,
 }
 
 /// Threads that share the connections, each with an event loop of its own. pgbench has as many.
@@ -53,10 +57,15 @@ pub(crate) async fn run(
     }
     let seconds = started.elapsed().as_secs_f64();
     times.sort_unstable();
-    let p50 = times.get(times.len() / 2).copied().unwrap_or_default();
+    let millis_at = |index: usize| {
+        let time = times.get(index).copied().unwrap_or_default();
+        time.as_secs_f64() * 1e3
+    };
     Load {
         per_second: times.len() as f64 / seconds,
-        p50: p50.as_secs_f64() * 1e3,
+        p50: millis_at(times.len() / 2),
+        p99: millis_at(times.len() * 99 / 100),
+        longest: millis_at(times.len().saturating_sub(1)),
     }
 }
 

@@ -11,8 +11,10 @@
     reason = "benchmarks date their events by the machine's clock"
 )]
 
+mod bulk;
 mod database;
 mod load;
+mod players;
 mod process;
 mod report;
 mod restore;
@@ -63,6 +65,9 @@ fn main() {
         }
         if is_wanted("restore") {
             restore::latency_and_rate(&server).await;
+        }
+        if is_wanted("bulk") {
+            bulk::beside_what_waits(&server).await;
         }
         if is_wanted("process") {
             process::memory_and_start(&server).await;

@@ -1,26 +1,21 @@
 //! The latency that an on-demand snapshot adds to that of 100ms.
 
-use hms_sim::{Join, Sim, SimConfig};
-use tokio_util::sync::CancellationToken;
+use hms_sim::Join;
 
 use super::MEASUREMENT;
 use super::database::Server;
 use super::load;
+use super::players::Upstream;
 use super::report::at_most;
 use super::variant::Service;
 
 pub(crate) async fn added_latency(server: &Server) {
     println!("\n# on-demand snapshot against a direct request to 100ms, 1 connection");
     let database = server.database().await;
-    let sim = Sim::new(SimConfig::new("key", "secret".into()));
-    let peer = sim.join("room", Join::of("player-7")).expect("it joins");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let upstream = listener.local_addr().expect("it is bound");
-    let stop = CancellationToken::new();
-    let simulator = tokio::spawn(hms_sim::serve(listener, sim.clone(), stop.clone()));
-    let service = Service::with_upstream(&database.url, &format!("http://{upstream}/v2"));
+    let upstream = Upstream::start().await;
+    let joined = upstream.sim.join("room", Join::of("player-7"));
+    let peer = joined.expect("it joins");
+    let service = Service::with_upstream(&database.url, &upstream.url);
 
     let path = format!("/v1/rooms/room/peers/{}/snapshots", peer.id);
     let key = format!("Bearer {}", service.key);
@@ -28,7 +23,10 @@ pub(crate) async fn added_latency(server: &Server) {
     let ours = load::run(service.address, 1, MEASUREMENT, post).await;
     let token = token();
     let path = format!("/v2/active-rooms/room/peers/{}", peer.id);
-    let direct = load::run(upstream, 1, MEASUREMENT, move |_| load::get(&path, &token)).await;
+    let direct = load::run(upstream.address, 1, MEASUREMENT, move |_| {
+        load::get(&path, &token)
+    })
+    .await;
     println!(
         "      p50 {:.2} ms, of which 100ms {:.2} ms",
         ours.p50, direct.p50
@@ -36,11 +34,7 @@ pub(crate) async fn added_latency(server: &Server) {
     at_most("added p50", ours.p50 - direct.p50, "ms", 3.0);
 
     drop(service);
-    stop.cancel();
-    simulator
-        .await
-        .expect("it does not panic")
-        .expect("it serves");
+    upstream.stop().await;
     database.remove().await;
 }
 

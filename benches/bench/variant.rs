@@ -45,6 +45,11 @@ impl Service {
         Self::start(database, "webhooks", "http://127.0.0.1:9/v2")
     }
 
+    /// The same, of this 100ms.
+    pub(crate) fn with_webhooks_of(database: &str, upstream: &str) -> Self {
+        Self::start(database, "webhooks", upstream)
+    }
+
     /// The service with webhooks, which restores the states of peers that dropped.
     pub(crate) fn with_restores(database: &str, upstream: &str) -> Self {
         Self::start(database, "restores", upstream)
