@@ -20,7 +20,7 @@ use super::variant::{SECRET, Service};
 const WAITING: usize = 300;
 /// The large rooms, with so many peers of so many bytes of metadata each.
 const ROOMS: [&str; 3] = ["cave", "tower", "lake"];
-const PEERS: usize = 1_300;
+const PEERS: i64 = 1_300;
 const METADATA_BYTES: usize = 24 << 10;
 
 pub(crate) async fn beside_what_waits(server: &Server) {
@@ -133,7 +133,7 @@ async fn large_rooms(server: &Server) {
     let saved = database
         .count("SELECT count(*) FROM peers WHERE user_id LIKE 'cave-%'")
         .await;
-    assert_eq!(saved, PEERS as i64, "every peer of a room is saved");
+    assert_eq!(saved, PEERS, "every peer of a room is saved");
     drop(service);
     upstream.stop().await;
     database.remove().await;
@@ -232,7 +232,7 @@ fn now() -> String {
 }
 
 /// An inventory, as JSON.
-fn metadata_of(number: usize) -> String {
+fn metadata_of(number: i64) -> String {
     let item = format!(r#"{{"item":"potion","slot":{number}}},"#);
     let items = item.repeat(METADATA_BYTES / item.len());
     format!("[{}]", items.trim_end_matches(','))

@@ -35,6 +35,7 @@ mod schema;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
@@ -69,6 +70,8 @@ pub struct StoreConfig {
     /// Connections for everything that goes through no batcher: history, ends of sessions, restores
     /// and claims; and as many for work in the background.
     pub other_connections: u32,
+    /// How long a connection may be idle: less than load balancers and firewalls allow.
+    pub idle_timeout: Duration,
     /// The ordering rules.
     pub rules: Rules,
 }
@@ -82,6 +85,7 @@ impl Default for StoreConfig {
             queue_capacity_kib: 32 << 10,
             presence: false,
             other_connections: 2,
+            idle_timeout: Duration::from_mins(5),
             rules: Rules::default(),
         }
     }
@@ -119,7 +123,7 @@ impl Store {
         let other_connections = config.other_connections as usize;
         let max_idle =
             config.save_workers + config.resume_workers + 4 * other_connections + STRAGGLERS + 1;
-        let database = Database::new(options, max_idle);
+        let database = Database::new(options, max_idle, config.idle_timeout);
         let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
         let resume_batch = ResumeBatch {
             database: database.clone(),

@@ -48,9 +48,10 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens no connection yet, so that the service can start while the database is down.
-    pub(super) fn new(options: PgConnectOptions, max_idle: usize) -> Self {
+    /// At most `max_idle` connections are idle, and none for longer than `idle_timeout`.
+    pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
         Self {
-            pool: Arc::new(Pool::new(options, max_idle)),
+            pool: Arc::new(Pool::new(options, max_idle, idle_timeout)),
         }
     }
 

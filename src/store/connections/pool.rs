@@ -42,8 +42,6 @@ const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqs
 /// Whether a server accepts writes: it is neither a standby nor set to read-only.
 pub(in crate::store) const IS_PRIMARY: &str =
     "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean";
-/// How long a connection may be idle: less than load balancers and firewalls allow.
-const MAX_IDLE: Duration = Duration::from_mins(5);
 /// How long a connection may be used, so that connections follow a primary that moves.
 const MAX_AGE: Duration = Duration::from_mins(30);
 
@@ -51,6 +49,7 @@ const MAX_AGE: Duration = Duration::from_mins(30);
 pub(super) struct Pool {
     options: PgConnectOptions,
     max_idle: usize,
+    idle_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
     /// Notified of each connection that becomes idle.
     released: Notify,
@@ -77,10 +76,11 @@ impl PooledConnection {
 }
 
 impl Pool {
-    pub(super) fn new(options: PgConnectOptions, max_idle: usize) -> Self {
+    pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
         Self {
             options,
             max_idle,
+            idle_timeout,
             idle: Mutex::default(),
             released: Notify::new(),
             open: Arc::default(),
@@ -204,7 +204,8 @@ impl Pool {
     /// forgotten by a firewall, which nobody learns before the statement times out.
     fn take_idle(&self) -> Option<PooledConnection> {
         let Idle { connection, since } = self.idle().pop()?;
-        let is_good = since.elapsed() <= MAX_IDLE && connection.opened_at.elapsed() < MAX_AGE;
+        let is_good =
+            since.elapsed() <= self.idle_timeout && connection.opened_at.elapsed() < MAX_AGE;
         is_good.then_some(connection)
     }
 
@@ -214,7 +215,7 @@ impl Pool {
         // Those at the front have been idle the longest.
         let expired = idle
             .iter()
-            .take_while(|idle| idle.since.elapsed() > MAX_IDLE)
+            .take_while(|idle| idle.since.elapsed() > self.idle_timeout)
             .count();
         idle.drain(..expired);
         if idle.len() < self.max_idle {

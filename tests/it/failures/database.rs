@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use rejoin::store::{Store, StoreConfig};
+use sqlx::{AssertSqlSafe, Executor};
 use tokio::time::sleep;
 
 use super::{
     all_succeed, all_unavailable, backends, every_call, open_all_connections, replica_behind_proxy,
+    with_application_name,
 };
 use crate::support::proxy::Proxy;
+use crate::support::store::{new_user, resume_query};
 use crate::support::wait::until;
 use crate::support::world::{Replica, World};
 
@@ -209,4 +213,73 @@ async fn statements_that_wait_for_a_lock_are_cancelled() {
     lock.rollback().await.unwrap();
     app.snapshot("peer-1").await.expect(201);
     assert_eq!(app.resumed_metadata("player-7").await, "under lock");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    let config = StoreConfig {
+        idle_timeout: Duration::from_millis(200),
+        ..StoreConfig::default()
+    };
+    let store = Store::new(
+        with_application_name(world.database.url()).parse().unwrap(),
+        &config,
+    );
+    let backend = async || {
+        store.resume(resume_query(&new_user())).await.unwrap();
+        let query = "SELECT max(pid) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'rejoin'";
+        let pid: i32 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        pid
+    };
+    let first = backend().await;
+    assert_eq!(backend().await, first, "it is used again at once");
+    sleep(Duration::from_millis(400)).await;
+    backend().await;
+    until("the first connection is closed", async || {
+        backends(&pool, &format!("pid = {first}")).await == 0
+    })
+    .await;
+}
+
+/// What the server ends, by limits of its own or as it goes down, is an outage, for reads and writes alike.
+#[tokio::test]
+async fn what_the_server_ends_is_an_outage() {
+    let (world, app) = World::with_app().await;
+    let pool = world.database.pool().await;
+    world.join("player-7", "peer-1", "0");
+    app.snapshot("peer-1").await.expect(201);
+    let raise = async |code: &str| {
+        let statements = format!(
+            "CREATE OR REPLACE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE 'ended' USING ERRCODE = '{code}'; END $$;
+             CREATE OR REPLACE FUNCTION rejoin_require_primary() RETURNS boolean LANGUAGE plpgsql STABLE AS
+             $$ BEGIN RAISE 'ended' USING ERRCODE = '{code}'; END $$;
+             CREATE OR REPLACE TRIGGER raise BEFORE INSERT ON snapshots
+             FOR EACH ROW EXECUTE FUNCTION raise()"
+        );
+        pool.execute(AssertSqlSafe(statements)).await.unwrap();
+    };
+    for code in [
+        "57014", "25P03", "25P04", "25006", "40001", "53200", "57P01", "08006",
+    ] {
+        raise(code).await;
+        world.set("peer-1", code);
+        let (save, resume, history) = tokio::join!(
+            app.snapshot("peer-1"),
+            app.resume("player-7"),
+            app.history("player-7"),
+        );
+        for answer in [save, resume, history] {
+            assert_eq!(answer.status, 503, "{code}: {}", answer.text);
+            assert_eq!(answer.code(), "database-unavailable", "{code}");
+        }
+    }
+    // A division by zero is none.
+    raise("22012").await;
+    world.set("peer-1", "last");
+    app.snapshot("peer-1").await.expect(500);
+    app.resume("player-7").await.expect(500);
 }
