@@ -128,6 +128,7 @@ impl SaveBatch {
     ) -> Result<Waited, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() <= deadline {
+            let _permit = self.stragglers.permit(reason).await;
             let outcome = match reason {
                 WaitReason::Inserted => Waited::Ready,
                 WaitReason::Locked => self.database.execute(&WaitForPeer(report.key())).await?,
@@ -136,8 +137,13 @@ impl SaveBatch {
                     self.database.execute(&Rebuild { report, rules }).await?
                 }
             };
-            if !matches!(outcome, Waited::Ready) {
-                return Ok(outcome);
+            match outcome {
+                Waited::Ready => {}
+                Waited::Locked => {
+                    reason = WaitReason::Locked;
+                    continue;
+                }
+                Waited::Saved(_) | Waited::Erased => return Ok(outcome),
             }
             match self.save(&[report]).await?.remove(0) {
                 Progress::Saved(saved) => return Ok(Waited::Saved(saved)),
@@ -157,7 +163,6 @@ impl SaveBatch {
         }
         let batch = Arc::clone(self);
         tokio::spawn(async move {
-            let _permit = batch.stragglers.permit(reason).await;
             let mut reason = reason;
             while let Some(ticket) = batch.stragglers.next(&key) {
                 let waited = batch.save_patiently(&ticket.item, reason).await;

@@ -12,13 +12,15 @@ use super::baseline::{Baseline, VersionedState};
 use super::columns::RowColumns;
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
-use super::straggler::Waited;
+use super::straggler::{Waited, is_lock_timeout};
 use super::write::write_peers;
 use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
 use crate::store::connections::Statement;
 use crate::store::restore_jobs::queue_restore_jobs;
 use crate::store::rows;
 
+/// A rebuild waits no longer for a lock than a batch does.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '40ms'";
 /// How many of the newest rows of a peer are read. What is older than those is added as a row of
 /// its own.
 const MAX_ROWS: usize = 64;
@@ -33,10 +35,19 @@ impl Statement for Rebuild<'_> {
     type Output = Waited;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
-        let mut transaction = connection.begin().await?;
-        let outcome = self.rebuild(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(outcome)
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        match self.rebuild(&mut transaction).await {
+            // It waits for the lock elsewhere: others are rebuilt meanwhile.
+            Err(error) if is_lock_timeout(&error) => {
+                transaction.rollback().await?;
+                Ok(Waited::Locked)
+            }
+            outcome => {
+                let outcome = outcome?;
+                transaction.commit().await?;
+                Ok(outcome)
+            }
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Waited {
     Saved(Option<Saved>),
     /// It may be saved like any other.
     Ready,
+    /// Somebody else has locked its peer.
+    Locked,
     /// Its peer was erased meanwhile, and the report with it.
     Erased,
 }

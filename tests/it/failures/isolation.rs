@@ -139,6 +139,42 @@ async fn a_row_that_cannot_be_decoded_fails_its_own_user_only() {
 }
 
 #[tokio::test]
+async fn locked_peers_delay_no_reports_of_others_that_are_out_of_order() {
+    const LOCKED: usize = 4;
+    let (_world, app, pool) = with_webhooks().await;
+    let late = |user| of_user(user, join_event("any", 5, "late"));
+    for user in 0..=LOCKED {
+        let newest = of_user(user, join_event("any", 10, "newest"));
+        send_event(&app, &newest).await.expect(200);
+    }
+    let lock = lock(
+        &pool,
+        "SELECT FROM peers WHERE user_id <> 'player-4' FOR UPDATE",
+    )
+    .await;
+    let locked: Vec<_> = (0..LOCKED)
+        .map(|user| {
+            let (app, late) = (app.clone(), late(user));
+            tokio::spawn(async move { send_event(&app, &late).await })
+        })
+        .collect();
+    until("the locked peers are waited for", async || {
+        waiting_for_locks(&pool).await == 2
+    })
+    .await;
+    let start = Instant::now();
+    send_event(&app, &late(LOCKED)).await.expect(200);
+    let elapsed = start.elapsed();
+    assert!(elapsed < BOUND, "{elapsed:?}");
+    lock.commit().await.unwrap();
+    for answer in locked {
+        answer.await.unwrap().expect(200);
+    }
+    let history = app.history("player-0").await.expect(200);
+    assert_eq!(history.column("metadata_raw"), ["newest", "late"]);
+}
+
+#[tokio::test]
 async fn bulk_never_takes_the_last_of_the_queue() {
     let world = World::new().await;
     let usual = Setup::with_webhooks();
