@@ -17,10 +17,12 @@ use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
-use crate::metrics::CLOCK_OFFSET_SECONDS;
-use crate::service::{RestoreScheduling, RestoreWorker, Service, WebhookReceiver};
-use crate::store::{Store, StoreConfig, StoreError};
-use crate::telemetry;
+use crate::metrics::AnyMetric;
+use crate::service::{
+    RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WebhookReceiver,
+};
+use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError};
+use crate::{hms, server, service, store, telemetry};
 
 /// How often the peers of ended sessions are looked for, whichever replica received the end.
 const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,6 +31,15 @@ const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 /// A greater difference is worth a warning.
 const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(2);
+
+/// The metrics of all modules that have some.
+const METRICS: &[&[&dyn AnyMetric]] = &[
+    hms::METRICS,
+    store::METRICS,
+    service::METRICS,
+    http::METRICS,
+    server::METRICS,
+];
 
 /// Everything that an application is built from.
 #[derive(Debug, Clone)]
@@ -68,7 +79,7 @@ impl App {
     /// When the client of 100ms cannot be set up.
     pub fn build(config: AppConfig) -> anyhow::Result<Self> {
         // First, so that nothing is counted before there is a recorder.
-        let metrics = telemetry::metrics();
+        let metrics = telemetry::metrics(METRICS);
         let store_config = StoreConfig {
             presence: config.webhooks.secrets.is_some(),
             ..config.store
@@ -103,6 +114,9 @@ impl App {
             restores: scheduling,
         };
         let secrets = config.webhooks.secrets;
+        if secrets.is_some() {
+            WEBHOOKS_ENABLED.of(&()).set(1.0);
+        }
         let routers = http::routers(Api {
             service,
             keys: Arc::new(config.keys),
@@ -170,7 +184,7 @@ impl App {
         if let Some(worker) = &self.restore_worker {
             chores.spawn(worker.clone().run(shutdown.clone()));
         }
-        let upkeep = telemetry::keep_metrics_small(telemetry::metrics(), shutdown.clone());
+        let upkeep = telemetry::keep_metrics_small(telemetry::metrics(METRICS), shutdown.clone());
         chores.spawn(upkeep);
         if self.presence {
             chores.spawn(end_peers(self.store.clone(), shutdown.clone()));
@@ -227,7 +241,7 @@ async fn compare_clocks(store: Store, clock: Clock, shutdown: CancellationToken)
         let Ok(offset) = store.compare_clock(&clock).await else {
             continue;
         };
-        ::metrics::gauge!(CLOCK_OFFSET_SECONDS).set(offset.seconds);
+        CLOCK_OFFSET_SECONDS.of(&()).set(offset.seconds);
         if offset.exceeds(MAX_CLOCK_OFFSET) {
             tracing::warn!(
                 seconds = offset.seconds,

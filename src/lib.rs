@@ -13,16 +13,16 @@
 //! |---|---|---|
 //! | [`domain`] | ids, metadata, observations, and the rules: what is a change, what is restored | |
 //! | `backoff` | the pauses between attempts | |
-//! | `metrics` | the names, descriptions and buckets of all metrics | |
+//! | `metrics` | what a metric is, and that it exists from the start; each module declares its own | |
 //! | [`keys`] | API keys and webhook secrets, and their comparison | |
 //! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `metrics` |
 //! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `metrics` |
 //! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms` |
-//! | [`telemetry`] | the log, and the recorder of metrics | `metrics`, `config` |
+//! | [`telemetry`] | the log, and the recorder of metrics | `domain`, `metrics`, `config` |
 //! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores | `domain`, `backoff`, `metrics`, `hms`, `store` |
 //! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `metrics`, `keys`, `hms`, `store`, `service` |
 //! | [`server`] | connections, their limit, and graceful shutdown | `metrics` |
-//! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http` |
+//! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server` |
 //! | [`cli`] | the commands, and the demo | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server`, `app` |
 //!
 //! # Invariants
@@ -44,6 +44,7 @@
 //! | `jsonwebtoken` | `hms` | management tokens |
 //! | `subtle` | `keys` | the comparison of secrets |
 //! | `clap` | `config`, `cli` | flags |
+//! | `metrics` | `metrics`, `telemetry` | a metric that is declared exists from the start |
 //!
 //! # The path of a snapshot
 //!

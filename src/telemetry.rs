@@ -1,16 +1,17 @@
 //! Logs and metrics of the process.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use ::metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::{ConfigError, variable};
-use crate::metrics::{self, Kind, Metric};
+use crate::domain::named;
+use crate::metrics::{AnyMetric, Gauge, label, metrics};
 
 /// How often recorded samples are added to their histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -60,10 +61,26 @@ pub fn start_log(format: LogFormat, default: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The metrics of this process; the first call sets them up.
-pub fn metrics() -> PrometheusHandle {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    HANDLE.get_or_init(install).clone()
+metrics! {
+    BUILD_INFO: Gauge<Version> = Gauge::new(
+        "rejoin_build_info",
+        "1, with the version of this process.",
+    ).starting_at(1.0);
+}
+
+named! {
+    /// The version of this process.
+    pub(crate) enum Version {
+        /// The version of the package.
+        Current = env!("CARGO_PKG_VERSION"),
+    }
+}
+label!("version", Version);
+
+/// The metrics of this process. The first call sets them up: its lists and those of this module.
+pub(crate) fn metrics(lists: &[&[&dyn AnyMetric]]) -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| install(lists)).clone()
 }
 
 /// Adds the samples that were recorded to their histograms, again and again until `shutdown`. Only
@@ -83,37 +100,35 @@ async fn run_upkeep_every(
     }
 }
 
-fn install() -> PrometheusHandle {
-    builder()
+fn install(metrics: &[&[&dyn AnyMetric]]) -> PrometheusHandle {
+    let metrics = || metrics.iter().copied().flatten().chain(METRICS);
+    builder(metrics())
         .install_recorder()
-        .inspect(|_| metrics::ALL.iter().for_each(describe))
+        .inspect(|_| {
+            metrics_process::Collector::default().describe();
+            metrics().for_each(|metric| metric.create());
+        })
         .expect("no other recorder is installed")
 }
 
-fn builder() -> PrometheusBuilder {
-    metrics::ALL
-        .iter()
-        .fold(PrometheusBuilder::new(), |builder, metric| {
-            match metric.kind {
-                Kind::Histogram(buckets) => builder
-                    .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
-                    .expect("a histogram has buckets"),
-                Kind::Counter | Kind::Gauge => builder,
-            }
-        })
-}
-
-fn describe(metric: &Metric) {
-    match metric.kind {
-        Kind::Counter => describe_counter!(metric.name, metric.description),
-        Kind::Gauge => describe_gauge!(metric.name, metric.description),
-        Kind::Histogram(_) => describe_histogram!(metric.name, metric.description),
-    }
+fn builder<'a>(metrics: impl Iterator<Item = &'a &'a dyn AnyMetric>) -> PrometheusBuilder {
+    metrics.filter(|metric| !metric.buckets().is_empty()).fold(
+        PrometheusBuilder::new(),
+        |builder, metric| {
+            let name = Matcher::Full(metric.name().to_owned());
+            builder
+                .set_buckets_for_metric(name, metric.buckets())
+                .expect("a histogram has buckets")
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{DURATIONS, Histogram};
+
+    const SECONDS: Histogram = Histogram::new("seconds", "A duration.").with_buckets(DURATIONS);
 
     /// The memory of this process, in MiB.
     fn resident_mib() -> usize {
@@ -124,15 +139,14 @@ mod tests {
 
     #[tokio::test]
     async fn memory_does_not_grow_while_nobody_scrapes() {
-        let recorder = builder().build_recorder();
+        let recorder = builder([&SECONDS as &dyn AnyMetric].iter()).build_recorder();
         let interval = Duration::from_millis(5);
         let upkeep = run_upkeep_every(interval, recorder.handle(), CancellationToken::new());
         let upkeep = tokio::spawn(upkeep);
         let mut highest = Vec::new();
         for _ in 0..8 {
             ::metrics::with_local_recorder(&recorder, || {
-                let histogram =
-                    ::metrics::histogram!(metrics::HTTP_REQUEST_SECONDS, "route" => "/");
+                let histogram = SECONDS.of(&());
                 for _ in 0..1_000_000 {
                     histogram.record(0.001);
                 }

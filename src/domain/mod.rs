@@ -7,6 +7,7 @@
 mod ids;
 mod label;
 mod metadata;
+mod named;
 mod observation;
 mod peer_key;
 mod peer_state;
@@ -24,6 +25,7 @@ mod tracks;
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
+pub(crate) use named::named;
 pub use observation::{Observation, Source};
 pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};

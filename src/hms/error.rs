@@ -39,19 +39,29 @@ pub enum HmsError {
     BadResponse(String),
 }
 
-impl HmsError {
-    /// The problem code: the same in answers, log lines and metrics.
-    pub fn code(&self) -> ProblemCode {
-        match self {
-            Self::RoomNotActive => ProblemCode::RoomNotActive,
-            Self::PeerNotFound => ProblemCode::PeerNotFound,
-            Self::Unauthorized => ProblemCode::UpstreamUnauthorized,
-            Self::RateLimited { .. } => ProblemCode::UpstreamRateLimited,
-            Self::Overloaded => ProblemCode::Overloaded,
-            Self::Timeout(_) => ProblemCode::UpstreamTimeout,
-            Self::Unavailable(_) => ProblemCode::UpstreamUnavailable,
-            Self::BadResponse(_) => ProblemCode::UpstreamBadResponse,
+/// Lists the problem codes too, so that the list leaves none out.
+macro_rules! codes {
+    ($($error:pat => $code:ident,)+) => {
+        /// All that [`HmsError::code`] returns.
+        pub(super) const CODES: &'static [ProblemCode] = &[$(ProblemCode::$code,)+];
+
+        /// The problem code: the same in answers, log lines and metrics.
+        pub fn code(&self) -> ProblemCode {
+            match self { $($error => ProblemCode::$code,)+ }
         }
+    };
+}
+
+impl HmsError {
+    codes! {
+        Self::RoomNotActive => RoomNotActive,
+        Self::PeerNotFound => PeerNotFound,
+        Self::Unauthorized => UpstreamUnauthorized,
+        Self::RateLimited { .. } => UpstreamRateLimited,
+        Self::Overloaded => Overloaded,
+        Self::Timeout(_) => UpstreamTimeout,
+        Self::Unavailable(_) => UpstreamUnavailable,
+        Self::BadResponse(_) => UpstreamBadResponse,
     }
 
     /// Whether 100ms certainly did not do what was asked of it. No answer, a 5xx and an answer that

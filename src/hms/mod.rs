@@ -10,12 +10,14 @@
 
 mod config;
 mod error;
+mod metrics;
 mod rest;
 #[cfg(test)]
 mod tests;
 pub mod webhook;
 mod wire;
 
+pub(crate) use self::metrics::METRICS;
 pub use config::{ClientConfig, Credentials, InvalidConfig};
 pub use error::{HmsError, TransientError};
 pub use rest::{Client, Fetched, ListPermit, PeerList, PeerUpdate, UpstreamPeer, authorization};

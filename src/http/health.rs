@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Problem};
-use crate::metrics::DATABASE_CONNECTIONS;
+use super::metrics::{ConnectionState, DATABASE_CONNECTIONS};
 use crate::service::Service;
 
 /// Check that the process answers.
@@ -40,9 +40,11 @@ pub(crate) async fn metrics(
     State(service): State<Service>,
     State(handle): State<PrometheusHandle>,
 ) -> impl IntoResponse {
+    metrics_process::Collector::default().collect();
     let (open, busy) = service.connections();
-    metrics::gauge!(DATABASE_CONNECTIONS, "state" => "open").set(f64::from(open));
-    metrics::gauge!(DATABASE_CONNECTIONS, "state" => "busy").set(f64::from(busy));
+    for (state, number) in [(ConnectionState::Open, open), (ConnectionState::Busy, busy)] {
+        DATABASE_CONNECTIONS.of(&state).set(f64::from(number));
+    }
     (
         [(
             header::CONTENT_TYPE,

@@ -10,6 +10,7 @@ mod extract;
 mod health;
 mod history;
 pub mod json;
+mod metrics;
 mod observe;
 mod openapi;
 mod restore;
@@ -29,6 +30,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+pub(crate) use self::metrics::METRICS;
 use crate::keys::KeyRing;
 use crate::service::Service;
 use error::{ApiError, Code};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::auth::KeyName;
 use super::error::ApiError;
-use crate::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS};
+use super::metrics::{Answered, REQUEST_SECONDS, REQUESTS, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -93,15 +93,14 @@ impl Line<'_> {
             request_id = self.request_id,
             "request"
         );
-        let labels = [
-            ("method", known_method(self.method).to_owned()),
-            ("route", self.route.to_owned()),
-            ("status", self.status.as_u16().to_string()),
-            ("code", code.to_owned()),
-        ];
-        metrics::counter!(HTTP_REQUESTS, &labels).increment(1);
-        metrics::histogram!(HTTP_REQUEST_SECONDS, "route" => self.route.to_owned())
-            .record(self.seconds);
+        let route = Route(self.route.to_owned());
+        REQUEST_SECONDS.of(&route).record(self.seconds);
+        REQUESTS.count(&Answered {
+            method: known_method(self.method).to_owned(),
+            route,
+            status: self.status,
+            code,
+        });
     }
 }
 

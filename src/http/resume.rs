@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::error::{ApiError, Code, Problem};
 use super::extract::{Path, Query};
 use super::json::ResumeJson;
+use super::metrics::{RESUME_AGE_SECONDS, RESUMES, ResumeOutcome};
 use crate::domain::{PeerId, RoomId, UserId};
-use crate::metrics::{RESUME_AGE_SECONDS, RESUMES};
 use crate::service::Service;
 use crate::store::ResumeQuery;
 
@@ -79,7 +79,7 @@ pub(crate) async fn get(
         exclude_peer_id: filter.exclude_peer_id,
     };
     let Some(state) = service.resume(query).await? else {
-        count("miss");
+        RESUMES.count(&ResumeOutcome::Miss);
         return Err(ApiError::new(
             Code::NoSavedMetadata,
             "No metadata is saved for this user.",
@@ -91,7 +91,7 @@ pub(crate) async fn get(
     let etag = etag(snapshot_id, &resume);
     let is_too_old = |max: &u64| age > Duration::from_secs(*max);
     if let Some(max) = filter.max_age.filter(is_too_old) {
-        count("too-old");
+        RESUMES.count(&ResumeOutcome::TooOld);
         let age = age.as_secs_f64();
         let detail = format!(
             "The saved metadata was last observed {age} seconds ago, and max_age is {max}."
@@ -99,14 +99,14 @@ pub(crate) async fn get(
         return Err(ApiError::new(Code::SavedMetadataTooOld, detail));
     }
     if filter.only.is_some() && !resume.is_dropped() {
-        count("not-dropped");
+        RESUMES.count(&ResumeOutcome::NotDropped);
         return Err(ApiError::new(
             Code::NotDropped,
             "The peer of the saved state did not drop.",
         ));
     }
-    count("hit");
-    metrics::histogram!(RESUME_AGE_SECONDS).record(age);
+    RESUMES.count(&ResumeOutcome::Hit);
+    RESUME_AGE_SECONDS.of(&()).record(age);
     let known = is_known(&headers, &etag);
     let caching = [
         (header::ETAG, etag),
@@ -120,10 +120,6 @@ pub(crate) async fn get(
     } else {
         (caching, Json(resume)).into_response()
     })
-}
-
-fn count(outcome: &'static str) {
-    metrics::counter!(RESUMES, "outcome" => outcome).increment(1);
 }
 
 /// Of the state and the presence. Weak: `age_seconds` and `last_observed_at` move on while those stay the same.

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::idle::HeadBudget;
-use crate::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
+use super::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
+use crate::metrics::{CounterSeries, GaugeSeries};
 
 /// How many connections beyond the limit are answered at a time.
 const REFUSALS: usize = 256;
@@ -26,8 +26,8 @@ pub(super) struct ConnectionLimit {
     regular: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     max: usize,
-    open: Gauge,
-    refused: Counter,
+    open: GaugeSeries,
+    refused: CounterSeries,
     /// Notified when connections are scarce.
     scarce: Arc<Notify>,
     reclaimed_at: Option<Instant>,
@@ -39,7 +39,7 @@ pub(super) struct Admission {
     is_regular: bool,
     scarce: Arc<Notify>,
     head_budget: HeadBudget,
-    open: Gauge,
+    open: GaugeSeries,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -50,8 +50,8 @@ impl ConnectionLimit {
             regular: Arc::new(Semaphore::new(max)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             max,
-            open: metrics::gauge!(CONNECTIONS),
-            refused: metrics::counter!(CONNECTIONS_REFUSED),
+            open: CONNECTIONS.of(&()),
+            refused: CONNECTIONS_REFUSED.of(&()),
             scarce: Arc::default(),
             reclaimed_at: None,
             head_budget: HeadBudget::default(),

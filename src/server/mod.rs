@@ -8,6 +8,7 @@
 mod connection;
 mod idle;
 mod limit;
+mod metrics;
 mod open_files;
 
 use std::io;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::connection::connect;
 use self::limit::ConnectionLimit;
+pub(crate) use self::metrics::METRICS;
 pub use self::open_files::allow_connections;
 
 /// How long the requests in flight may take once the service is asked to stop.

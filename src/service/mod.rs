@@ -10,10 +10,12 @@
 //! The request handlers and the commands both call this. Nothing here knows HTTP or SQL, and
 //! nothing holds a database connection while it waits for 100ms.
 
+mod metrics;
 mod restore;
 mod snapshot;
 mod webhook;
 
+pub(crate) use self::metrics::{METRICS, WEBHOOKS_ENABLED};
 use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
+use super::metrics::WEBHOOKS;
 use crate::domain::{
     Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
-    Rules, StoragePolicy, Timestamp,
+    Rules, StoragePolicy, Timestamp, named,
 };
 use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
-use crate::metrics::WEBHOOKS;
 use crate::store::{Store, StoreError};
 
 /// How far the time of an event may be ahead of our clock. Beyond that, the event says something of
@@ -49,27 +49,17 @@ pub struct RestoreScheduling {
     pub wake: Arc<Notify>,
 }
 
-/// What became of an event, for the metric. All of them are answered 200.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookOutcome {
-    /// It is stored, now or already before.
-    Stored,
-    /// It has nothing to store: a failure, an unknown type, or a test of 100ms's dashboard.
-    Ignored,
-    /// Its peer has no `user_id`, or ids that cannot be stored.
-    NoUser,
-    /// Its presence is stored, but its metadata is too large, or no text.
-    MetadataRejected,
-}
-
-impl WebhookOutcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Stored => "kept",
-            Self::Ignored => "ignored",
-            Self::NoUser => "no-user",
-            Self::MetadataRejected => "metadata-refused",
-        }
+named! {
+    /// What became of an event, for the metric. All of them are answered 200.
+    pub enum WebhookOutcome {
+        /// It is stored, now or already before.
+        Stored = "kept",
+        /// It has nothing to store: a failure, an unknown type, or a test of 100ms's dashboard.
+        Ignored = "ignored",
+        /// Its peer has no `user_id`, or ids that cannot be stored.
+        NoUser = "no-user",
+        /// Its presence is stored, but its metadata is too large, or no text.
+        MetadataRejected = "metadata-refused",
     }
 }
 
@@ -104,8 +94,7 @@ impl WebhookReceiver {
         let now = self.clock.now();
         let (event_type, event) = webhook::parse(body)?;
         let outcome = self.store_event(event, now).await?;
-        metrics::counter!(WEBHOOKS, "type" => event_type.as_str(), "outcome" => outcome.as_str())
-            .increment(1);
+        WEBHOOKS.count(&(event_type, outcome));
         Ok(outcome)
     }
 

@@ -18,6 +18,7 @@ mod exact;
 mod expectations;
 mod failures;
 mod ghosts;
+mod metrics;
 mod migrations;
 mod partitions;
 mod presence;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::domain::named::named;
 use crate::domain::{Claimant, PeerKey, ProblemCode, SavedState, Timestamp, UserId};
 
 /// An automatic restore that a worker has taken from the queue.
@@ -93,49 +94,36 @@ impl RestoreOutcome {
     }
 }
 
-/// Why an automatic restore was given up. The first three are also what it waits for until then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GiveUpReason {
-    /// No state is saved.
-    NothingSaved,
-    /// The drop of the state's peer was not reported.
-    DropNotReported,
-    /// Another peer of the user is connected, and may have a newer state.
-    NewerPeer,
-    /// The state's peer left by itself.
-    Left,
-    /// The state's peer was removed.
-    Kicked,
-    /// The state's peer ended too long ago.
-    OutsideWindow,
-    /// The new peer has ended itself.
-    PeerEnded,
-}
-
-impl GiveUpReason {
-    /// The name in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NothingSaved => "nothing-saved",
-            Self::DropNotReported => "drop-not-reported",
-            Self::NewerPeer => "newer-peer-connected",
-            Self::Left => "left",
-            Self::Kicked => "kicked",
-            Self::OutsideWindow => "outside-window",
-            Self::PeerEnded => "peer-ended",
-        }
+named! {
+    /// Why an automatic restore was given up. The first three are also what it waits for until then.
+    pub enum GiveUpReason {
+        /// No state is saved.
+        NothingSaved = "nothing-saved",
+        /// The drop of the state's peer was not reported.
+        DropNotReported = "drop-not-reported",
+        /// Another peer of the user is connected, and may have a newer state.
+        NewerPeer = "newer-peer-connected",
+        /// The state's peer left by itself.
+        Left = "left",
+        /// The state's peer was removed.
+        Kicked = "kicked",
+        /// The state's peer ended too long ago.
+        OutsideWindow = "outside-window",
+        /// The new peer has ended itself.
+        PeerEnded = "peer-ended",
     }
 }
 
-/// Why a state was not sent to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
-    /// The peer has metadata, which was not to be overwritten.
-    AlreadyHasMetadata,
-    /// The saved state is that very peer's.
-    SamePeer,
-    /// There is no saved state.
-    NothingSaved,
+named! {
+    /// Why a state was not sent to a peer: the same in answers and in the database.
+    pub enum SkipReason {
+        /// The peer has metadata, which was not to be overwritten.
+        AlreadyHasMetadata = "already-has-metadata",
+        /// The saved state is that very peer's.
+        SamePeer = "same-peer",
+        /// There is no saved state.
+        NothingSaved = "nothing-saved",
+    }
 }
 
 impl SkipReason {
@@ -152,15 +140,6 @@ impl SkipReason {
             Some(Self::AlreadyHasMetadata)
         } else {
             None
-        }
-    }
-
-    /// The name in answers and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AlreadyHasMetadata => "already-has-metadata",
-            Self::SamePeer => "same-peer",
-            Self::NothingSaved => "nothing-saved",
         }
     }
 }

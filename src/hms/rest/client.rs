@@ -13,8 +13,8 @@ use super::send::{Answer, Kind, Request, Transport};
 use super::url::Base;
 use super::{PeerList, UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
+use crate::hms::metrics::{Operation, Outcome, REQUEST_SECONDS, REQUESTS};
 use crate::hms::{ClientConfig, HmsError, InvalidConfig};
-use crate::metrics::{UPSTREAM_REQUEST_SECONDS, UPSTREAM_REQUESTS};
 
 /// No budget is longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
@@ -106,7 +106,7 @@ impl Client {
         peer: &PeerId,
     ) -> Result<Fetched<UpstreamPeer>, HmsError> {
         let request = Request::get(self.0.base.peer(room, peer), self.0.peer_body_limit);
-        measured("peer", self.0.one_peer(request, room, peer)).await
+        measured(Operation::Peer, self.0.one_peer(request, room, peer)).await
     }
 
     /// The room's connected peers, without tracks: all, or only those of a user or a role. No match
@@ -129,7 +129,7 @@ impl Client {
             kind,
             ..Request::get(self.0.base.peers(room, user, role), self.0.list_body_limit)
         };
-        measured("peers", self.0.all_peers(request, room)).await
+        measured(Operation::Peers, self.0.all_peers(request, room)).await
     }
 
     /// Replaces the fields that `update` has, and returns the updated peer. The last writer wins:
@@ -150,7 +150,7 @@ impl Client {
             json: Some(Bytes::from(json)),
             ..Request::get(self.0.base.peer(room, peer), self.0.peer_body_limit)
         };
-        measured("update-peer", self.0.one_peer(request, room, peer)).await
+        measured(Operation::UpdatePeer, self.0.one_peer(request, room, peer)).await
     }
 }
 
@@ -209,18 +209,16 @@ impl Inner {
 
 /// Counts an operation by its outcome, and measures its time.
 async fn measured<T>(
-    operation: &'static str,
+    operation: Operation,
     work: impl Future<Output = Result<T, HmsError>>,
 ) -> Result<T, HmsError> {
     let start = Instant::now();
     let result = work.await;
-    let outcome = result
-        .as_ref()
-        .map_or_else(|error| error.code().as_str(), |_| "ok");
     let seconds = start.elapsed().as_secs_f64();
-    metrics::counter!(UPSTREAM_REQUESTS, "operation" => operation, "outcome" => outcome)
-        .increment(1);
-    metrics::histogram!(UPSTREAM_REQUEST_SECONDS, "operation" => operation).record(seconds);
+    let outcome = Outcome::of(&result);
+    REQUESTS.count(&(operation, outcome));
+    REQUEST_SECONDS.of(&operation).record(seconds);
+    let (operation, outcome) = (operation.as_str(), outcome.as_str());
     match &result {
         Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {
             tracing::debug!(operation, outcome, seconds, "100ms answered");

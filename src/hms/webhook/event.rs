@@ -1,61 +1,36 @@
 //! The events that the service knows, and what each of them says.
 
-use crate::domain::{Label, Metadata, NotRepresentable, PeerId, RoomId, Timestamp, UserId};
+use crate::domain::{Label, Metadata, NotRepresentable, PeerId, RoomId, Timestamp, UserId, named};
 
-/// The type of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventType {
-    /// `peer.join.success`
-    PeerJoin,
-    /// `peer.leave.success`
-    PeerLeave,
-    /// `role.change.success`
-    RoleChange,
-    /// `peer.join.failure`
-    PeerJoinFailure,
-    /// `peer.leave.failure`
-    PeerLeaveFailure,
-    /// `session.open.success`
-    SessionOpen,
-    /// `session.close.success`
-    SessionClose,
-    /// `room.end.success`
-    RoomEnd,
-    /// A type that the service does not know.
-    Other,
+named! {
+    /// The type of an event. Its name is a label of a metric, so there must be few of them.
+    pub enum EventType {
+        /// A peer joined.
+        PeerJoin = "peer.join.success",
+        /// A peer left.
+        PeerLeave = "peer.leave.success",
+        /// A peer has another role.
+        RoleChange = "role.change.success",
+        /// A peer could not join.
+        PeerJoinFailure = "peer.join.failure",
+        /// A peer could not leave.
+        PeerLeaveFailure = "peer.leave.failure",
+        /// A session began.
+        SessionOpen = "session.open.success",
+        /// A session ended.
+        SessionClose = "session.close.success",
+        /// A room was ended.
+        RoomEnd = "room.end.success",
+        /// A type that the service does not know.
+        Other = "other",
+    }
 }
 
 impl EventType {
-    const KNOWN: [Self; 8] = [
-        Self::PeerJoin,
-        Self::PeerLeave,
-        Self::RoleChange,
-        Self::PeerJoinFailure,
-        Self::PeerLeaveFailure,
-        Self::SessionOpen,
-        Self::SessionClose,
-        Self::RoomEnd,
-    ];
-
-    /// 100ms's name of the type, or `other`: a label of a metric, so there must be few of them.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PeerJoin => "peer.join.success",
-            Self::PeerLeave => "peer.leave.success",
-            Self::RoleChange => "role.change.success",
-            Self::PeerJoinFailure => "peer.join.failure",
-            Self::PeerLeaveFailure => "peer.leave.failure",
-            Self::SessionOpen => "session.open.success",
-            Self::SessionClose => "session.close.success",
-            Self::RoomEnd => "room.end.success",
-            Self::Other => "other",
-        }
-    }
-
     /// The type of this name.
     pub(super) fn parse(name: &str) -> Self {
-        let known = Self::KNOWN.into_iter().find(|known| known.as_str() == name);
-        known.unwrap_or(Self::Other)
+        let known = Self::ALL.iter().find(|known| known.as_str() == name);
+        known.copied().unwrap_or(Self::Other)
     }
 }
 
@@ -125,8 +100,8 @@ mod tests {
 
     #[test]
     fn every_known_type_is_found_by_its_name() {
-        for known in EventType::KNOWN {
-            assert_eq!(EventType::parse(known.as_str()), known);
+        for known in EventType::ALL {
+            assert_eq!(EventType::parse(known.as_str()), *known);
         }
         for unknown in ["", "other", "recording.success", "PEER.JOIN.SUCCESS"] {
             assert_eq!(EventType::parse(unknown), EventType::Other, "{unknown}");

@@ -10,13 +10,13 @@ mod worker;
 use uuid::Uuid;
 
 use super::Service;
+use super::metrics::{CLAIMS, Cause, ClaimOutcome, DROP_TO_RESUME_SECONDS, RESTORES};
 use super::snapshot::key_of;
 use crate::domain::{
     Claim, Claimant, Observation, PeerId, PeerKey, Report, Requester, RestoreMark, RestoreOutcome,
     ResumeRecord, RoomId, SavedState, SkipReason, Source, Timestamp, Unstorable, UserId,
 };
 use crate::hms::{Fetched, HmsError, PeerUpdate};
-use crate::metrics::{CLAIMS, DROP_TO_RESUME_SECONDS, RESTORES};
 use crate::store::{ResumeQuery, StoreError};
 pub use worker::RestoreWorker;
 
@@ -203,14 +203,14 @@ impl Service {
         let claim = self.store.claim(record.clone(), claimant.clone()).await?;
         let claim = claim.ok_or(RestoreError::NothingSaved)?;
         if claim.claimed_by != *claimant {
-            count_claim("already-claimed");
+            CLAIMS.count(&ClaimOutcome::AlreadyClaimed);
             return Err(RestoreError::AlreadyClaimed(claim));
         }
         if claim.claimed_at != record.at {
-            count_claim("again");
+            CLAIMS.count(&ClaimOutcome::Again);
             return Ok(claim);
         }
-        count_claim("claimed");
+        CLAIMS.count(&ClaimOutcome::Claimed);
         // With a peer to restore to, the player has the state only once it is restored.
         if record.to.is_none() {
             record_time_from_drop(state, record.at);
@@ -310,7 +310,11 @@ impl Service {
         record: ResumeRecord,
         outcome: RestoreOutcome,
     ) -> Result<(), StoreError> {
-        count_restore(record.requester == Requester::Join, outcome);
+        let cause = match record.requester {
+            Requester::Join => Cause::Join,
+            Requester::Key(_) => Cause::Request,
+        };
+        RESTORES.count(&(cause, outcome));
         self.store.record_restore(record, outcome).await
     }
 }
@@ -321,7 +325,7 @@ fn nothing_saved(target: Option<&Target>) -> Result<RestoreResult, RestoreError>
         return Err(RestoreError::NothingSaved);
     }
     let reason = SkipReason::NothingSaved;
-    count_restore(false, RestoreOutcome::Skipped(reason));
+    RESTORES.count(&(Cause::Request, RestoreOutcome::Skipped(reason)));
     Ok(RestoreResult {
         state: None,
         skipped: Some(reason),
@@ -339,16 +343,6 @@ fn update_with(state: &SavedState, with_role: bool) -> PeerUpdate {
     }
 }
 
-fn count_claim(outcome: &'static str) {
-    metrics::counter!(CLAIMS, "outcome" => outcome).increment(1);
-}
-
-fn count_restore(automatic: bool, outcome: RestoreOutcome) {
-    let automatic = if automatic { "true" } else { "false" };
-    metrics::counter!(RESTORES, "automatic" => automatic, "outcome" => outcome.as_str())
-        .increment(1);
-}
-
 /// Records in a metric how long the player was without their state.
 fn record_time_from_drop(state: &SavedState, at: Timestamp) {
     if let Some(dropped_at) = state.dropped_at() {
@@ -356,6 +350,8 @@ fn record_time_from_drop(state: &SavedState, at: Timestamp) {
             clippy::cast_precision_loss,
             reason = "a histogram needs no exact times"
         )]
-        metrics::histogram!(DROP_TO_RESUME_SECONDS).record(at.seconds_since(dropped_at) as f64);
+        DROP_TO_RESUME_SECONDS
+            .of(&())
+            .record(at.seconds_since(dropped_at) as f64);
     }
 }

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::automatic::{Attempt, Progress, automatic_record};
-use super::count_restore;
 use crate::backoff::Backoff;
 use crate::domain::{
     ProblemCode, RestoreJob, RestoreOutcome, RestorePolicy, SavedState, Timestamp,
 };
 use crate::hms::HmsError;
+use crate::service::metrics::{Cause, RESTORES};
 use crate::service::{RestoreError, Service};
 use crate::store::StoreError;
 
@@ -234,7 +234,7 @@ impl RestoreWorker {
             .store
             .finish_restore_job(job, record, outcome)
             .await?;
-        count_restore(true, outcome);
+        RESTORES.count(&(Cause::Join, outcome));
         tracing::info!(
             outcome = outcome.as_str(),
             problem = outcome.problem(),

@@ -4,15 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::queue::{LaneKind, QueueSender, queue};
 use super::worker::run_worker;
 use super::{Batch, Ticket};
-use crate::metrics::QUEUE_DEPTH;
+use crate::metrics::GaugeSeries;
 use crate::store::error::UnavailableReason;
+use crate::store::metrics::QUEUE_DEPTH;
 use crate::store::{StoreConfig, StoreError};
 
 /// How long an item may take, its wait in the queue included: a little longer than a batch that
@@ -31,14 +31,14 @@ pub(in crate::store) struct Batcher<B: Batch> {
     single: Capacity,
     bulk: Capacity,
     hasher: RandomState,
-    depth: Gauge,
+    depth: GaugeSeries,
 }
 
 impl<B: Batch> Batcher<B> {
     /// Starts the workers. They end when this value is dropped and all queued items are answered.
     pub(in crate::store) fn start(batch: B, workers: usize, config: &StoreConfig) -> Self {
         let batch = Arc::new(batch);
-        let depth = metrics::gauge!(QUEUE_DEPTH, "queue" => B::NAME);
+        let depth = QUEUE_DEPTH.of(&B::QUEUE);
         let queues = (0..workers.max(1))
             .map(|_| {
                 let (sender, queue) = queue();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub(super) use self::batcher::Batcher;
 pub(super) use self::ticket::Ticket;
+use super::metrics::QueueName;
 
 /// Runs batches of items.
 pub(super) trait Batch: Send + Sync + Sized + 'static {
@@ -21,8 +22,8 @@ pub(super) trait Batch: Send + Sync + Sized + 'static {
     type Item: Send + 'static;
     /// The result of one item.
     type Output: Send + 'static;
-    /// The name in metrics.
-    const NAME: &'static str;
+    /// The name of the queue in metrics.
+    const QUEUE: QueueName;
     /// Whether an item is skipped once nobody waits for it any more.
     const SKIPS_ABANDONED: bool;
 

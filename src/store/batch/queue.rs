@@ -142,13 +142,14 @@ mod tests {
 
     use super::*;
     use crate::store::StoreError;
+    use crate::store::metrics::QueueName;
 
     struct Numbers;
 
     impl Batch for Numbers {
         type Item = u32;
         type Output = ();
-        const NAME: &'static str = "numbers";
+        const QUEUE: QueueName = QueueName::Save;
         const SKIPS_ABANDONED: bool = false;
 
         fn size(_: &u32) -> usize {

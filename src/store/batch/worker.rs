@@ -4,19 +4,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use metrics::{Gauge, Histogram};
 
 use super::queue::Queue;
 use super::{Batch, Ticket};
-use crate::metrics::BATCH_SIZE;
+use crate::metrics::{GaugeSeries, HistogramSeries};
+use crate::store::metrics::BATCH_SIZE;
 
 pub(super) async fn run_worker<B: Batch>(
     batch: Arc<B>,
     mut queue: Queue<B>,
     max_batch: usize,
-    depth: Gauge,
+    depth: GaugeSeries,
 ) {
-    let sizes = metrics::histogram!(BATCH_SIZE, "queue" => B::NAME);
+    let sizes = BATCH_SIZE.of(&B::QUEUE);
     while let Some(tickets) = queue.next_batch(max_batch).await {
         run_batch(&batch, tickets, &depth, &sizes).await;
     }
@@ -25,8 +25,8 @@ pub(super) async fn run_worker<B: Batch>(
 async fn run_batch<B: Batch>(
     batch: &Arc<B>,
     mut tickets: Vec<Ticket<B>>,
-    depth: &Gauge,
-    sizes: &Histogram,
+    depth: &GaugeSeries,
+    sizes: &HistogramSeries,
 ) {
     #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
     let size = tickets.len() as f64;

@@ -10,6 +10,7 @@ use self::latest::{latest_state, latest_states};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::{Database, Statement};
+use super::metrics::QueueName;
 use crate::domain::{PeerId, RoomId, SavedState, UserId};
 
 /// Which saved state is wanted.
@@ -44,7 +45,7 @@ pub(super) struct ResumeBatch {
 impl Batch for ResumeBatch {
     type Item = ResumeQuery;
     type Output = Option<SavedState>;
-    const NAME: &'static str = "resume";
+    const QUEUE: QueueName = QueueName::Resume;
     const SKIPS_ABANDONED: bool = true;
 
     fn size(query: &ResumeQuery) -> usize {

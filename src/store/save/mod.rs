@@ -38,6 +38,7 @@ use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason, Waited};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::Database;
+use super::metrics::QueueName;
 use crate::domain::{Report, Rules};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
@@ -192,7 +193,7 @@ impl Batch for SaveBatch {
     type Item = Box<Report>;
     /// None where nothing was observed.
     type Output = Option<Saved>;
-    const NAME: &'static str = "save";
+    const QUEUE: QueueName = QueueName::Save;
     const SKIPS_ABANDONED: bool = false;
 
     fn size(report: &Box<Report>) -> usize {

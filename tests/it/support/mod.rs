@@ -13,6 +13,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 mod replica;
+pub(crate) mod scrape;
 pub(crate) mod scripted;
 pub(crate) mod store;
 pub(crate) mod temp;

@@ -1,0 +1,75 @@
+//! The metrics of restores, claims and webhooks.
+
+use super::webhook::WebhookOutcome;
+use crate::domain::{GiveUpReason, ProblemCode, RestoreOutcome, SkipReason, named};
+use crate::hms::webhook::EventType;
+use crate::metrics::{AGES, Counter, Gauge, Histogram, LabelValue, label, metrics};
+
+metrics! {
+    RESTORES: Counter<(Cause, RestoreOutcome)> = Counter::new(
+        "rejoin_restores_total",
+        "Restores of saved states to peers, by outcome and whether a join caused them.",
+    );
+    CLAIMS: Counter<ClaimOutcome> = Counter::new(
+        "rejoin_claims_total",
+        "Claims of saved states by outcome: claimed, again or already-claimed.",
+    );
+    DROP_TO_RESUME_SECONDS: Histogram = Histogram::new(
+        "rejoin_drop_to_resume_seconds",
+        "Time from a drop to the restore or the claim of the state.",
+    ).with_buckets(AGES);
+    WEBHOOKS: Counter<(EventType, WebhookOutcome)> = Counter::new(
+        "rejoin_webhooks_total",
+        "Webhook events of 100ms, by type and outcome.",
+    );
+    WEBHOOKS_ENABLED: Gauge = Gauge::new(
+        "rejoin_webhooks_enabled",
+        "1 if webhooks are set up, else 0.",
+    );
+}
+
+named! {
+    /// What caused a restore.
+    pub(super) enum Cause {
+        /// The join of a new peer.
+        Join = "true",
+        /// A request.
+        Request = "false",
+    }
+}
+label!("automatic", Cause);
+
+named! {
+    /// How a claim ended.
+    pub(super) enum ClaimOutcome {
+        /// The claimant has the state.
+        Claimed = "claimed",
+        /// The claimant had it already.
+        Again = "again",
+        /// Somebody else has it.
+        AlreadyClaimed = "already-claimed",
+    }
+}
+label!("outcome", ClaimOutcome);
+
+label!("type", EventType);
+label!("outcome", WebhookOutcome);
+
+impl LabelValue for RestoreOutcome {
+    const NAME: &'static str = "outcome";
+
+    /// All with another name, except for the one of a restore that has not ended.
+    fn all() -> Vec<Self> {
+        let skipped = SkipReason::ALL.iter().copied().map(Self::Skipped);
+        let failed = Self::Failed(ProblemCode::Internal);
+        let gave_up = Self::GaveUp(GiveUpReason::NothingSaved);
+        [Self::Restored, failed, gave_up]
+            .into_iter()
+            .chain(skipped)
+            .collect()
+    }
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+}
