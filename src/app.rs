@@ -21,7 +21,7 @@ use crate::metrics::AnyMetric;
 use crate::service::{
     RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WebhookReceiver,
 };
-use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError};
+use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
 use crate::{hms, server, service, store, telemetry};
 
 /// How often the peers of ended sessions are looked for, whichever replica received the end.
@@ -142,6 +142,7 @@ impl App {
                 tracing::info!("{server}");
                 server.check()
             }
+            Err(StoreError::Unavailable(reason @ UnavailableReason::Pooler)) => bail!(reason),
             Err(error) if must_answer => bail!(error.with_sources().to_string()),
             Err(error) => {
                 tracing::warn!(error = %error.with_sources(), "the database does not answer yet");

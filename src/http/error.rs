@@ -242,6 +242,9 @@ impl From<StoreError> for ApiError {
                             "The database lacks the migration {migration}: run `rejoin migrate`."
                         )
                     }
+                    UnavailableReason::Pooler => {
+                        "The pooler in front of the database cannot be used with rejoin.".to_owned()
+                    }
                     _ => "The database is unavailable. Try again shortly.".to_owned(),
                 };
                 Self::new(Code::DatabaseUnavailable, detail).retry_after(Duration::from_secs(1))

@@ -41,6 +41,13 @@ pub enum UnavailableReason {
     /// The schema is older than this program needs.
     #[error("the schema lacks the migration {0}: run `rejoin migrate`")]
     SchemaOutdated(String),
+    /// A pooler in between does not keep what the service has prepared: it is too old, or set up
+    /// otherwise.
+    #[error(
+        "the pooler in front of the database loses prepared statements between transactions: let it pool sessions, \
+         or transactions with PgBouncer 1.21 or later and its max_prepared_statements above 0"
+    )]
+    Pooler,
     /// The answer did not come in time.
     #[error("no answer within {0:?}")]
     AnswerTimeout(Duration),
@@ -56,6 +63,17 @@ impl StoreError {
     }
 }
 
+impl UnavailableReason {
+    /// Why no connection could be opened.
+    pub(super) fn of_connect(error: sqlx::Error) -> Self {
+        if is_of_pooler(&error) {
+            Self::Pooler
+        } else {
+            Self::Connect(Arc::new(error))
+        }
+    }
+}
+
 impl From<UnavailableReason> for StoreError {
     fn from(reason: UnavailableReason) -> Self {
         Self::Unavailable(reason)
@@ -66,6 +84,8 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if code_of(&error).is_some_and(|code| code == READ_ONLY) {
             UnavailableReason::ReadOnly.into()
+        } else if is_of_pooler(&error) {
+            UnavailableReason::Pooler.into()
         } else if is_outage(&error) {
             UnavailableReason::Interrupted(Arc::new(error)).into()
         } else {
@@ -118,6 +138,16 @@ pub(super) fn is_over_time(error: &sqlx::Error) -> bool {
     code_of(error).is_some_and(|code| code == "55P03" || code == "57014")
 }
 
+/// Whether a prepared statement is not there, or that of somebody else is; or transactions are not
+/// allowed. On a connection of one's own, neither can be.
+fn is_of_pooler(error: &sqlx::Error) -> bool {
+    match code_of(error).as_deref() {
+        Some("26000" | "42P05") => true,
+        Some("08P01") => error.to_string().contains("statement pooling"),
+        _ => false,
+    }
+}
+
 /// The server became read-only.
 const READ_ONLY: &str = "25006";
 
@@ -131,7 +161,8 @@ fn is_outage_code(code: &str) -> bool {
         || [READ_ONLY, "57014", "55P03", "25P03", "25P04"].contains(&code)
 }
 
-fn code_of(error: &sqlx::Error) -> Option<String> {
+/// The SQLSTATE, if the server answered.
+pub(super) fn code_of(error: &sqlx::Error) -> Option<String> {
     let code = error.as_database_error()?.code()?;
     Some(code.into_owned())
 }

@@ -29,6 +29,9 @@ pub struct Server {
     encoding: String,
     /// Whether it is a standby.
     is_standby: bool,
+    /// Whether there is a pooler in between.
+    #[sqlx(skip)]
+    has_pooler: bool,
 }
 
 impl Server {
@@ -60,15 +63,21 @@ impl fmt::Display for Server {
         } = self;
         let schema = self.schema.as_deref().unwrap_or("(none)");
         let standby = if self.is_standby { " (a standby)" } else { "" };
+        let pooler = if self.has_pooler {
+            " through a pooler"
+        } else {
+            ""
+        };
         write!(
             f,
-            "Postgres {version}{standby} at {address}, database {database}, schema {schema}, role {role}"
+            "Postgres {version}{standby} at {address}{pooler}, database {database}, schema {schema}, role {role}"
         )
     }
 }
 
 impl Store {
-    /// Whether a save would work: the server answers and accepts writes, and its schema is current.
+    /// Whether a save would work: the server answers and accepts writes, its schema is current, and
+    /// a pooler in between, if any, can be used.
     ///
     /// # Errors
     /// [`StoreError`] where it would not.
@@ -77,7 +86,7 @@ impl Store {
             schema_is_current: self.schema_is_current.clone(),
         };
         match self.pings.execute(ping).await? {
-            None => Ok(()),
+            None => Ok(self.refuse_pooler().await?),
             Some(reason) => {
                 self.database.clear_idle();
                 Err(reason.into())
@@ -88,7 +97,7 @@ impl Store {
     /// The server, as it describes itself.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`UnavailableReason::Pooler`] where a pooler in between cannot be used.
     pub async fn server(&self) -> Result<Server, StoreError> {
         let mut connection = self.database.connect().await?;
         let server: Server = query_as(
@@ -96,13 +105,27 @@ impl Store {
                     current_schema()::text AS schema, current_user::text AS role,
                     current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_standby",
         )
-        .persistent(false)
         .fetch_one(&mut connection)
         .await?;
         // What was asked is answered.
         let _ = connection.close().await;
+        self.refuse_pooler().await?;
         let address = self.database.address();
-        Ok(Server { address, ..server })
+        Ok(Server {
+            address,
+            has_pooler: self.database.has_pooler(),
+            ..server
+        })
+    }
+}
+
+impl Store {
+    /// Fails where there is a pooler in between that cannot be used, and for no other reason.
+    pub(super) async fn refuse_pooler(&self) -> Result<(), UnavailableReason> {
+        match self.database.check_pooler().await {
+            Err(StoreError::Unavailable(reason @ UnavailableReason::Pooler)) => Err(reason),
+            _ => Ok(()),
+        }
     }
 }
 

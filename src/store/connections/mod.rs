@@ -2,20 +2,24 @@
 //!
 //! [`Database::execute`] is how every statement of the store runs. It takes a connection from the
 //! [`pool`], and makes another attempt on a new one where the connection turns out to be dead.
-//! [`BoundedExecutor`] runs the statements that go through no batcher. No SQL lives here.
+//! [`BoundedExecutor`] runs the statements that go through no batcher. [`parameters`] has what
+//! connections set, and [`pooler`] the check of a pooler in between. No other SQL lives here.
 
 mod bounded;
+mod parameters;
 mod pool;
+mod pooler;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
-pub(super) use self::pool::IS_PRIMARY;
+pub(super) use self::parameters::IS_PRIMARY;
 use self::pool::{Pool, PooledConnection};
+use self::pooler::PoolerCheck;
 use super::StoreError;
 use super::error::{UnavailableReason, is_broken, is_outage, is_over_time};
 
@@ -44,6 +48,7 @@ pub(super) trait Statement: Send + Sync {
 #[derive(Clone)]
 pub(super) struct Database {
     pool: Arc<Pool>,
+    pooler_check: PoolerCheck,
 }
 
 impl Database {
@@ -52,7 +57,23 @@ impl Database {
     pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
         Self {
             pool: Arc::new(Pool::new(options, max_idle, idle_timeout)),
+            pooler_check: PoolerCheck::default(),
         }
+    }
+
+    /// Checks that the pooler in between, if there is one, keeps what the service prepares.
+    ///
+    /// # Errors
+    /// [`UnavailableReason::Pooler`] where it does not.
+    pub(super) async fn check_pooler(&self) -> Result<(), StoreError> {
+        timeout(STATEMENT_TIMEOUT, self.pooler_check.run(&self.pool))
+            .await
+            .unwrap_or_else(|_| Err(UnavailableReason::AnswerTimeout(STATEMENT_TIMEOUT).into()))
+    }
+
+    /// Whether there is a pooler in between, as far as connections were opened already.
+    pub(super) fn has_pooler(&self) -> bool {
+        self.pool.has_pooler()
     }
 
     /// The address of the server, as the settings name it.
@@ -90,7 +111,7 @@ impl Database {
         let mut attempt = 1;
         loop {
             let mut connection = self.connection(deadline).await?;
-            match timeout_at(deadline, statement.run(connection.get_mut())).await {
+            match timeout_at(deadline, connection.run(statement)).await {
                 Ok(Ok(output)) => {
                     self.pool.release(connection);
                     return Ok(output);

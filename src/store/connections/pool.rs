@@ -7,14 +7,17 @@
 //! meant for somebody else.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Connection, Executor};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::Statement;
+use super::parameters::{self, Marker, Opened, Parameters};
 use crate::backoff::Backoff;
 use crate::store::StoreError;
 use crate::store::error::{UnavailableReason, is_outage};
@@ -31,23 +34,14 @@ const BACKOFF: Backoff = Backoff {
     factor: 2,
     jitter: 0.0,
 };
-/// Every statement of the service is a look-up by index. A generic plan stays one for any
-/// arguments. Postgres prefers a new plan for each array, and planning takes longer than running.
-///
-/// The statement timeout is a little longer than ours. It makes the server give up statements that
-/// nobody waits for any more: connections would pile up on the server behind a lock that is held
-/// for long.
-const SESSION: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-                       SET jit = off; SET statement_timeout = '6s'";
-/// Whether a server accepts writes: it is neither a standby nor set to read-only.
-pub(in crate::store) const IS_PRIMARY: &str =
-    "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean";
 /// How long a connection may be used, so that connections follow a primary that moves.
 const MAX_AGE: Duration = Duration::from_mins(30);
 
 /// The connections of one process.
 pub(super) struct Pool {
     options: PgConnectOptions,
+    /// Whether there is a pooler in between, as far as is known.
+    has_pooler: AtomicBool,
     max_idle: usize,
     idle_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
@@ -65,6 +59,7 @@ struct Idle {
 /// An open connection in use. It is closed when this is dropped rather than released.
 pub(super) struct PooledConnection {
     connection: PgConnection,
+    parameters: Parameters,
     opened_at: Instant,
     _open: Arc<()>,
 }
@@ -73,12 +68,32 @@ impl PooledConnection {
     pub(super) fn get_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
+
+    pub(super) fn parameters(&self) -> Parameters {
+        self.parameters
+    }
+
+    /// Runs a statement once, with the parameters of the service.
+    pub(super) async fn run<S: Statement>(
+        &mut self,
+        statement: &S,
+    ) -> Result<S::Output, sqlx::Error> {
+        if self.parameters == Parameters::OfConnection {
+            return statement.run(&mut self.connection).await;
+        }
+        let mut transaction = self.connection.begin_with(parameters::BEGIN).await?;
+        let output = statement.run(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(output)
+    }
 }
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
         Self {
-            options,
+            // sqlx would set it for texts of floating point numbers. There are none, and poolers refuse it.
+            options: options.extra_float_digits(None),
+            has_pooler: AtomicBool::new(false),
             max_idle,
             idle_timeout,
             idle: Mutex::default(),
@@ -95,6 +110,11 @@ impl Pool {
         }
     }
 
+    /// Whether there is a pooler in between, as far as connections were opened already.
+    pub(super) fn has_pooler(&self) -> bool {
+        self.has_pooler.load(Ordering::Relaxed)
+    }
+
     /// The number of connections: all, and those in use.
     pub(super) fn connections(&self) -> (u32, u32) {
         let idle = self.idle().len();
@@ -103,19 +123,25 @@ impl Pool {
         (count(open), count(open.saturating_sub(idle)))
     }
 
-    /// A new connection with the server's default settings.
+    /// A new connection with the server's default parameters.
     pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
-        self.connect_or_notify(&Notify::new()).await
+        let (connection, _) = self.connect_or_notify(false, &Notify::new()).await?;
+        Ok(connection)
     }
 
-    /// The same, notifying `failed` of each attempt that fails.
-    async fn connect_or_notify(&self, failed: &Notify) -> Result<PgConnection, StoreError> {
+    /// A new connection, with the parameters of the service if asked for, notifying `failed` of each
+    /// attempt that fails.
+    async fn connect_or_notify(
+        &self,
+        with_parameters: bool,
+        failed: &Notify,
+    ) -> Result<(PgConnection, Option<Marker>), StoreError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let mut failure = UnavailableReason::ConnectTimeout(CONNECT_TIMEOUT);
         let mut retry = 0;
         loop {
-            match timeout_at(deadline, PgConnection::connect_with(&self.options)).await {
-                Ok(Ok(connection)) => return Ok(connection),
+            match timeout_at(deadline, self.connect_once(with_parameters)).await {
+                Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => {
                     let is_transient = is_outage(&error);
                     failure = UnavailableReason::Connect(Arc::new(error));
@@ -133,6 +159,21 @@ impl Pool {
             sleep(pause).await;
             retry += 1;
         }
+    }
+
+    /// One attempt. Where the other end takes the parameters, there is its marker too.
+    async fn connect_once(
+        &self,
+        with_parameters: bool,
+    ) -> Result<(PgConnection, Option<Marker>), sqlx::Error> {
+        if with_parameters && !self.has_pooler() {
+            let marker = Marker::new();
+            match PgConnection::connect_with(&marker.with_parameters(&self.options)).await {
+                Err(error) if parameters::refuses_options(&error) => {}
+                connected => return Ok((connected?, Some(marker))),
+            }
+        }
+        Ok((PgConnection::connect_with(&self.options).await?, None))
     }
 
     /// A connection: an idle one, else a new one. Where the server has no capacity for more or takes
@@ -182,19 +223,28 @@ impl Pool {
         }
     }
 
-    /// A new connection to a server that accepts writes, with the settings of the service.
+    /// A new connection, whether or not others are idle.
+    pub(super) async fn open_another(&self) -> Result<PooledConnection, StoreError> {
+        self.open(&Notify::new()).await
+    }
+
+    /// A new connection to a server that accepts writes, with the parameters of the service.
     async fn open(&self, failed: &Notify) -> Result<PooledConnection, StoreError> {
-        let mut connection = self.connect_or_notify(failed).await?;
-        let connect_error = |error| UnavailableReason::Connect(Arc::new(error));
-        connection.execute(SESSION).await.map_err(connect_error)?;
-        let is_primary = sqlx::query_scalar::<_, bool>(IS_PRIMARY)
-            .persistent(false)
-            .fetch_one(&mut connection);
-        if !is_primary.await.map_err(connect_error)? {
+        let (mut connection, marker) = self.connect_or_notify(true, failed).await?;
+        let opened = parameters::opened(&mut connection, marker.as_ref()).await;
+        let Opened {
+            is_primary,
+            parameters,
+        } = opened.map_err(UnavailableReason::of_connect)?;
+        if parameters == Parameters::OfTransaction {
+            self.has_pooler.store(true, Ordering::Relaxed);
+        }
+        if !is_primary {
             return Err(UnavailableReason::ReadOnly.into());
         }
         Ok(PooledConnection {
             connection,
+            parameters,
             opened_at: Instant::now(),
             _open: self.open.clone(),
         })
