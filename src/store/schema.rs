@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::{Migration, Migrator};
-use sqlx::{Connection, PgConnection, query, query_as};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, query, query_as};
 
 use super::connections::Statement;
 use super::{Store, StoreError};
@@ -18,7 +18,17 @@ const CONCURRENT_INDEXES: [&str; 3] = ["peers_live", "peers_live_in_room", "sess
 const MIGRATOR_POLL: Duration = Duration::from_millis(100);
 
 fn migrator() -> Migrator {
-    sqlx::migrate!("./migrations")
+    let migrations = sqlx::migrate!("./migrations");
+    let migrations = migrations.iter().cloned().map(|migration| Migration {
+        sql: AssertSqlSafe(with_local_settings(migration.sql.as_str())).into_sql_str(),
+        ..migration
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+/// A migration that leaves no parameter to those after it, nor, behind a pooler, to other clients.
+fn with_local_settings(sql: &str) -> String {
+    sql.replace("\nSET lock_timeout", "\nSET LOCAL lock_timeout")
 }
 
 impl Store {
@@ -31,14 +41,19 @@ impl Store {
     /// # Errors
     /// What the database reported.
     pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.refuse_pooler().await?;
         let mut connection = self.database.connect().await?;
         if !is_current(&mut connection).await? {
-            wait_for_other_migrators(&mut connection).await?;
+            let mut lock = self.database.connect().await?;
+            wait_for_other_migrators(&mut lock).await?;
             drop_unfinished_indexes(&mut connection).await?;
             migrator()
                 .set_ignore_missing(true)
+                .set_locking(false)
                 .run(&mut connection)
                 .await?;
+            lock.execute("COMMIT").await?;
+            lock.close().await?;
         }
         Ok(connection.close().await?)
     }
@@ -54,18 +69,25 @@ impl Store {
     }
 }
 
-/// Takes a lock that lasts as long as the connection, and polls for it. Whoever waits within a
-/// statement, as sqlx does, would keep `CREATE INDEX CONCURRENTLY` waiting, which waits for all
-/// statements that began before it.
+/// Takes a lock, and leaves the connection in the transaction that has it: behind a pooler, a lock
+/// that lasts longer could stay with the backend. An idle transaction has no snapshot, so that
+/// nobody waits for it.
+///
+/// It polls, with a transaction for each attempt. Whoever waits within a statement, as sqlx does,
+/// would keep `CREATE INDEX CONCURRENTLY` waiting, which waits for all statements that began before
+/// it.
 async fn wait_for_other_migrators(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let take = "SELECT pg_try_advisory_lock(hashtext('rejoin_migrate'))";
-    while !sqlx::query_scalar::<_, bool>(take)
-        .fetch_one(&mut *connection)
-        .await?
-    {
+    let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
+    let take = "SELECT pg_try_advisory_xact_lock(hashtext('rejoin_migrate'))";
+    loop {
+        connection.execute(begin).await?;
+        let is_taken: bool = sqlx::query_scalar(take).fetch_one(&mut *connection).await?;
+        if is_taken {
+            return Ok(());
+        }
+        connection.execute("ROLLBACK").await?;
         tokio::time::sleep(MIGRATOR_POLL).await;
     }
-    Ok(())
 }
 
 /// Drops what an interrupted `CREATE INDEX CONCURRENTLY` of a migration has left, so that it can run
@@ -80,7 +102,7 @@ async fn drop_unfinished_indexes(connection: &mut PgConnection) -> Result<(), sq
         .await?;
     for name in names {
         let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
-        sqlx::query(sqlx::AssertSqlSafe(drop))
+        sqlx::query(AssertSqlSafe(drop))
             .execute(&mut *connection)
             .await?;
     }
@@ -119,7 +141,7 @@ pub(super) async fn missing_migration(
 /// The versions and checksums of the migrations that were run.
 async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
     let sql = "SELECT version, checksum FROM _sqlx_migrations WHERE success";
-    let applied = query_as(sql).persistent(false).fetch_all(connection).await;
+    let applied = query_as(sql).fetch_all(connection).await;
     match applied {
         // There is no such table yet.
         Err(error) if has_code(&error, "42P01") => Ok(Vec::new()),
