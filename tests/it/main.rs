@@ -21,6 +21,7 @@ mod ghosts;
 mod metrics;
 mod migrations;
 mod partitions;
+mod poolers;
 mod presence;
 mod problems;
 mod restores;

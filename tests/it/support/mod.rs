@@ -7,6 +7,7 @@ mod clock;
 pub(crate) mod command;
 pub(crate) mod generated;
 pub(crate) mod logs;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod problem;
 pub(crate) mod program;
