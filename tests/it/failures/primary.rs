@@ -226,7 +226,19 @@ async fn partitions_that_wait_for_a_lock_are_given_up_once_and_cost_no_connectio
     let pool = database.pool().await;
     let store = store(&database);
     let user = new_user();
-    let (ping, state) = tokio::join!(store.ping(), store.resume(resume_query(&user)));
+    let mut locked = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE peers")
+        .execute(&mut *locked)
+        .await
+        .unwrap();
+    // While the resume waits, the ping opens another connection.
+    let ping = async {
+        until("it waits", async || store.connections().1 == 1).await;
+        let ping = store.ping().await;
+        locked.rollback().await.unwrap();
+        ping
+    };
+    let (state, ping) = tokio::join!(store.resume(resume_query(&user)), ping);
     assert!(ping.is_ok() && state.is_ok());
     let open = store.connections().0;
     assert!(open > 1);
