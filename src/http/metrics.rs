@@ -2,6 +2,8 @@
 //!
 //! Which requests there can be is read from the description of the API.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -14,9 +16,9 @@ metrics! {
         "rejoin_http_requests_total",
         "Requests, by method, route template, status and problem code.",
     );
-    REQUEST_SECONDS: Histogram<Route> = Histogram::new(
+    REQUEST_SECONDS: Histogram<Endpoint> = Histogram::new(
         "rejoin_http_request_seconds",
-        "Time to answer a request, by route template.",
+        "Time to answer a request, by method and route template.",
     ).with_buckets(DURATIONS);
     RESUMES: Counter<ResumeOutcome> = Counter::new(
         "rejoin_resumes_total",
@@ -58,63 +60,74 @@ named! {
 }
 label!("state", ConnectionState);
 
-/// The template of a path.
+/// What is requested: a method, and the template of a path.
 #[derive(Debug, Clone)]
-pub(super) struct Route(pub(super) String);
+pub(super) struct Endpoint {
+    pub(super) method: String,
+    pub(super) route: String,
+}
 
 /// A request that was answered.
 #[derive(Debug, Clone)]
 pub(super) struct Answered {
-    pub(super) method: String,
-    pub(super) route: Route,
+    pub(super) endpoint: Endpoint,
     pub(super) status: StatusCode,
     /// The problem code; empty for a success.
     pub(super) code: &'static str,
 }
 
-impl Labels for Route {
+impl Labels for Endpoint {
     fn known() -> Vec<Self> {
-        let description = super::openapi();
-        let paths = entries(&description["paths"]);
-        paths.map(|(path, _)| Self(path.clone())).collect()
-    }
-
-    fn pairs(&self) -> Vec<Label> {
-        vec![Label::new("route", self.0.clone())]
-    }
-}
-
-impl Labels for Answered {
-    fn known() -> Vec<Self> {
-        let description = super::openapi();
-        let mut known = Vec::new();
-        for (path, operations) in entries(&description["paths"]) {
-            for (method, operation) in entries(operations) {
-                let answers = entries(&operation["responses"]);
-                let mut answers: Vec<_> =
-                    answers.flat_map(|(status, _)| answers_of(status)).collect();
-                // A status may be described beside the default.
-                answers.sort_unstable();
-                answers.dedup();
-                known.extend(answers.into_iter().map(|(status, code)| Self {
-                    method: method.to_uppercase(),
-                    route: Route(path.clone()),
-                    status,
-                    code,
-                }));
-            }
-        }
-        known
+        described()
+            .into_iter()
+            .map(|(endpoint, _)| endpoint)
+            .collect()
     }
 
     fn pairs(&self) -> Vec<Label> {
         vec![
             Label::new("method", self.method.clone()),
-            Label::new("route", self.route.0.clone()),
-            Label::new("status", self.status.as_str().to_owned()),
-            Label::from_static_parts("code", self.code),
+            Label::new("route", self.route.clone()),
         ]
     }
+}
+
+impl Labels for Answered {
+    fn known() -> Vec<Self> {
+        let mut known = Vec::new();
+        for (endpoint, responses) in described() {
+            let answers = responses.iter().flat_map(|response| answers(response));
+            // A status may be described beside the default.
+            let answers: BTreeSet<_> = answers.collect();
+            known.extend(answers.into_iter().map(|(status, code)| Self {
+                endpoint: endpoint.clone(),
+                status,
+                code,
+            }));
+        }
+        known
+    }
+
+    fn pairs(&self) -> Vec<Label> {
+        let mut pairs = self.endpoint.pairs();
+        pairs.push(Label::new("status", self.status.as_str().to_owned()));
+        pairs.push(Label::from_static_parts("code", self.code));
+        pairs
+    }
+}
+
+/// The operations in the description of the API, each with its responses: statuses, and perhaps `default`.
+fn described() -> Vec<(Endpoint, Vec<String>)> {
+    let description = super::openapi();
+    let mut described = Vec::new();
+    for (route, operations) in entries(&description["paths"]) {
+        for (method, operation) in entries(operations) {
+            let (method, route) = (method.to_uppercase(), route.clone());
+            let responses = entries(&operation["responses"]).map(|(status, _)| status.clone());
+            described.push((Endpoint { method, route }, responses.collect()));
+        }
+    }
+    described
 }
 
 fn entries(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -122,7 +135,7 @@ fn entries(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// The statuses and codes that a response of the description stands for.
-fn answers_of(response: &str) -> Vec<(StatusCode, &'static str)> {
+fn answers(response: &str) -> Vec<(StatusCode, &'static str)> {
     let described = response.parse::<StatusCode>().ok();
     let success = described.filter(|status| !status.is_client_error() && !status.is_server_error());
     if let Some(status) = success {

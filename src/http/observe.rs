@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::auth::KeyName;
 use super::error::ApiError;
-use super::metrics::{Answered, REQUEST_SECONDS, REQUESTS, Route};
+use super::metrics::{Answered, Endpoint, REQUEST_SECONDS, REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -93,11 +93,13 @@ impl Line<'_> {
             request_id = self.request_id,
             "request"
         );
-        let route = Route(self.route.to_owned());
-        REQUEST_SECONDS.of(&route).record(self.seconds);
-        REQUESTS.count(&Answered {
+        let endpoint = Endpoint {
             method: known_method(self.method).to_owned(),
-            route,
+            route: self.route.to_owned(),
+        };
+        REQUEST_SECONDS.of(&endpoint).record(self.seconds);
+        REQUESTS.count(&Answered {
+            endpoint,
             status: self.status,
             code,
         });

@@ -6,6 +6,7 @@
 )]
 
 mod admin_sql;
+mod alarms;
 mod api;
 mod architecture;
 mod commands;
