@@ -1,5 +1,8 @@
 //! `PgBouncer` in front of the database: what works through it, and what is refused at the start.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -227,6 +230,24 @@ async fn a_statement_is_a_transaction_of_three_round_trips_only_behind_a_pooler(
     assert_last_statements(&direct, setup, false).await;
     let bouncer = PgBouncer::start(pooled.database.url(), "pool_mode = session").await;
     assert_last_statements(&pooled, through(&bouncer), true).await;
+}
+
+/// Behind a pooler a statement has a transaction, and sqlx begins no second one with other words.
+#[test]
+fn statements_begin_their_transactions_so_that_it_works_within_another() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("connections") {
+                folders.push(path);
+            } else if path.is_file() {
+                let code = fs::read_to_string(&path).unwrap();
+                assert!(!code.contains(".begin_with("), "{}", path.display());
+            }
+        }
+    }
 }
 
 fn through(bouncer: &PgBouncer) -> Setup {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, Postgres, Transaction};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
@@ -42,6 +43,21 @@ pub(super) trait Statement: Send + Sync {
         &self,
         connection: &mut PgConnection,
     ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send;
+}
+
+/// Begins a transaction with this parameter, or where a statement has one already, since there is a
+/// pooler in between, one within it.
+pub(super) async fn begin_with<'a>(
+    connection: &'a mut PgConnection,
+    set_local: &'static str,
+) -> Result<Transaction<'a, Postgres>, sqlx::Error> {
+    if !connection.is_in_transaction() {
+        let begin = AssertSqlSafe(format!("BEGIN; {set_local}"));
+        return connection.begin_with(begin).await;
+    }
+    let mut transaction = connection.begin().await?;
+    transaction.execute(set_local).await?;
+    Ok(transaction)
 }
 
 /// The primary database. Clones share connections.

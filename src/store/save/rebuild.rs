@@ -4,7 +4,7 @@
 //! within the statement of a batch.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, query_file, query_scalar};
+use sqlx::{PgConnection, query_file, query_scalar};
 use uuid::Uuid;
 
 use super::align::{align_restored_peers, change_to_align};
@@ -15,12 +15,12 @@ use super::read::read_peers;
 use super::straggler::{Waited, is_lock_timeout};
 use super::write::write_peers;
 use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
-use crate::store::connections::Statement;
+use crate::store::connections::{Statement, begin_with};
 use crate::store::restore_jobs::queue_restore_jobs;
 use crate::store::rows;
 
 /// A rebuild waits no longer for a lock than a batch does.
-const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '40ms'";
+const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '40ms'";
 /// How many of the newest rows of a peer are read. What is older than those is added as a row of
 /// its own.
 const MAX_ROWS: usize = 64;
@@ -35,7 +35,7 @@ impl Statement for Rebuild<'_> {
     type Output = Waited;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
-        let mut transaction = connection.begin_with(BEGIN).await?;
+        let mut transaction = begin_with(connection, SET_LOCK_TIMEOUT).await?;
         match self.rebuild(&mut transaction).await {
             // It waits for the lock elsewhere: others are rebuilt meanwhile.
             Err(error) if is_lock_timeout(&error) => {
