@@ -101,12 +101,17 @@ impl SaveBatch {
                     pending: &pending,
                 };
                 let mut locked = self.database.execute(&locked).await?;
-                let mut reason = WaitReason::Locked;
-                if locked.is_empty() {
-                    reason = WaitReason::Inserted;
+                let all_are_free = locked.is_empty();
+                if all_are_free {
                     locked.clone_from(&pending);
                 }
                 for index in locked {
+                    let is_new = all_are_free && !outcome.overtaken.contains(&index);
+                    let reason = if is_new {
+                        WaitReason::Inserted
+                    } else {
+                        WaitReason::Locked
+                    };
                     progress[index].get_or_insert(Progress::Waits(reason));
                 }
             }

@@ -34,7 +34,7 @@ pub(super) struct RoundOutcome {
     pub(super) saved: Vec<(usize, Option<Saved>)>,
     /// Those whose peers have to be rebuilt.
     pub(super) out_of_order: Vec<usize>,
-    /// Those whose peer was changed or erased meanwhile.
+    /// Those whose peer was changed or erased meanwhile, or may have been.
     pub(super) overtaken: Vec<usize>,
     /// Whether nothing was written, because somebody else has locked one of the peers.
     pub(super) lock_timed_out: bool,
@@ -63,11 +63,17 @@ impl Statement for SaveRound<'_> {
             let erased = peer_write.out_of_order.into_iter();
             outcome.saved.extend(erased.map(|index| (index, None)));
         }
+        let known: Vec<PeerKey> = peer_writes
+            .iter()
+            .filter(|peer_write| peer_write.baseline_version.is_some())
+            .map(|peer_write| peer_write.key.clone())
+            .collect();
         let (settled, overtaken) = match write_with_consequences(connection, peer_writes).await {
             Ok(result) => result,
             Err(error) if is_lock_timeout(&error) => {
+                // Whoever has the lock may be erasing the peer.
                 outcome.lock_timed_out = true;
-                return Ok(outcome);
+                (Vec::new(), known)
             }
             Err(error) => return Err(error),
         };

@@ -1,8 +1,11 @@
 //! A user is erased, as docs/operations.md says, while the service writes of them.
 
+use std::time::Duration;
+
 use hms_sim::{Fault, FaultRule, Operation};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, raw_sql};
+use tokio::time::sleep;
 
 use crate::support::wait::until;
 use crate::support::webhooks::{join_event, leave_event, send_event};
@@ -102,6 +105,36 @@ async fn what_is_being_saved_meanwhile_is_not_brought_back() {
             .await
             .expect(200);
         assert_eq!(replicas[1].resumed_metadata("player-7").await, "hp 1");
+    }
+}
+
+/// A save waits for a lock as long as a batch does, and then apart. The erasure ends at any time
+/// around that.
+#[tokio::test]
+async fn what_is_being_saved_is_not_brought_back_whenever_the_erasure_ends() {
+    let (world, replicas, pool) = saved().await;
+    for millis in (20..60).step_by(2) {
+        let metadata = format!("hp {millis}");
+        world.set("old", &metadata);
+        let mut erasure = pool.begin().await.unwrap();
+        for statement in &statements() {
+            execute(&mut erasure, statement).await;
+        }
+        let saves = replicas
+            .clone()
+            .map(|replica| tokio::spawn(async move { replica.snapshot("old").await }));
+        until_so_many_wait(&pool, saves.len()).await;
+        sleep(Duration::from_millis(millis)).await;
+        erasure.commit().await.unwrap();
+        for save in saves {
+            let answer = save.await.unwrap();
+            assert!(answer.status.is_success(), "{}", answer.text);
+        }
+        assert_nothing_is_left(&pool).await;
+        for replica in &replicas {
+            let answer = replica.snapshot("old").await;
+            assert!(answer.status.is_success(), "{}", answer.text);
+        }
     }
 }
 
