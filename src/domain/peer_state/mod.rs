@@ -297,7 +297,7 @@ impl PeerState {
             return Effect::Added;
         }
         let (first, last) = (current.first_observed_at, current.last_observed_at);
-        if at <= first && current.says_more(observation, self.role.as_ref()) {
+        if at < first && current.says_more(observation, self.role.as_ref()) {
             return Effect::OutOfOrder;
         }
         if at < first {
@@ -452,14 +452,9 @@ impl PeerState {
 }
 
 /// The order of observations of one instant. Empty metadata comes first, so that it never clears
-/// what was set at the same time.
-pub(super) type Rank<'a> = (
-    bool,
-    Option<&'a str>,
-    Option<&'a str>,
-    Option<&'a str>,
-    Option<&'a str>,
-);
+/// what was set at the same time; and of the same metadata, what mentions more, which the others
+/// then repeat.
+pub(super) type Rank<'a> = (bool, Option<&'a str>, [(bool, Option<&'a str>); 3]);
 
 /// Whether the one observation comes before the other, of other content.
 fn is_before(one: (Timestamp, Rank<'_>), other: (Timestamp, Rank<'_>)) -> bool {
@@ -472,13 +467,13 @@ pub(super) fn rank<'a>(
     role: Option<&'a Label>,
     tracks: Option<&'a Tracks>,
 ) -> Rank<'a> {
-    (
-        !metadata.is_empty(),
-        metadata.raw(),
+    let others = [
         name.map(Label::as_str),
         role.map(Label::as_str),
         tracks.map(Tracks::as_str),
-    )
+    ];
+    let others = others.map(|other| (other.is_none(), other));
+    (!metadata.is_empty(), metadata.raw(), others)
 }
 
 #[cfg(test)]

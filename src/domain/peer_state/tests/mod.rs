@@ -75,7 +75,7 @@ impl Stored {
                 self.rows.extend(changes.added);
                 self.rows.sort_by_key(|row| {
                     let Snapshot { metadata, role, .. } = &row.snapshot;
-                    let tracks = row.snapshot.tracks.is_some();
+                    let tracks = row.snapshot.tracks.is_none();
                     let content = (!metadata.is_empty(), metadata.clone(), role.clone(), tracks);
                     let times = (
                         row.snapshot.first_observed_at,

@@ -59,6 +59,11 @@ fn what_an_observation_does_to_the_history() {
         (
             vec![rest_with_tracks(10, "a", "player")],
             player(10, "a"),
+            None,
+        ),
+        (
+            vec![player(10, "a")],
+            rest_with_tracks(10, "a", "player"),
             OutOfOrder,
         ),
         (

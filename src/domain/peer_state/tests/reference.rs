@@ -47,7 +47,7 @@ fn expected(reports: &[Report], rules: &Rules) -> Expected {
         ));
     }
     samples.sort_by_key(|(at, metadata, role, has_tracks)| {
-        let content = (metadata.clone(), role.clone(), *has_tracks);
+        let content = (metadata.clone(), role.clone(), !*has_tracks);
         (*at, !metadata.is_empty(), content)
     });
     samples.dedup();
