@@ -7,7 +7,7 @@ mod rebuilt;
 mod reference;
 
 use super::*;
-use crate::domain::{End, EventReport, PeerId, RoomId, UserId};
+use crate::domain::{End, EventReport, PeerId, RoomId, Row, UserId};
 
 fn at(second: i64) -> Timestamp {
     chrono::DateTime::from_timestamp(1_800_000_000 + second, 0)
