@@ -56,7 +56,7 @@ impl WebhookArgs {
     /// # Errors
     /// [`ConfigError`] names the variable.
     pub fn webhooks(&self) -> Result<WebhookConfig, ConfigError> {
-        let header = text(self.webhook_header.as_ref()).unwrap_or("x-rejoin-secret");
+        let header = text(self.webhook_header.as_ref()).unwrap_or(WebhookSecrets::DEFAULT_HEADER);
         let header = HeaderName::from_str(header).map_err(|_| {
             ConfigError::should_be(
                 "REJOIN_WEBHOOK_HEADER",

@@ -35,7 +35,7 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>,
 }
 
 /// Read the metrics in the text format of Prometheus.
-#[utoipa::path(get, operation_id = "getMetrics", path = "/metrics", tag = "health", responses((status = 200, description = "All metrics of the process.", body = String)))]
+#[utoipa::path(get, operation_id = "getMetrics", path = "/metrics", tag = "health", responses((status = 200, description = "All metrics of the process.", body = String, content_type = "text/plain", example = "rejoin_resumes_total{outcome=\"hit\"} 1")))]
 pub(crate) async fn metrics(
     State(service): State<Service>,
     State(handle): State<PrometheusHandle>,

@@ -31,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 pub(crate) use self::metrics::METRICS;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, WebhookSecrets};
 use crate::service::Service;
 use error::{ApiError, Code};
 pub use webhooks::WebhookApi;
@@ -81,7 +81,11 @@ pub struct Routers {
 /// The routers of an API.
 pub fn routers(api: Api) -> Routers {
     let (router, description) = routes::routes(&api.keys).split_for_parts();
-    let description = openapi::complete(&description);
+    let webhooks = api.webhooks.as_ref();
+    let webhook_header = webhooks.map_or(WebhookSecrets::DEFAULT_HEADER, |webhooks| {
+        webhooks.secrets.header().as_str()
+    });
+    let description = openapi::complete(&description, webhook_header);
     let (operable, _) = routes::operations().split_for_parts();
     let shared = Shared(Arc::new(api));
     let all = router
@@ -107,7 +111,8 @@ pub fn routers(api: Api) -> Routers {
 
 /// The description of the API.
 pub fn openapi() -> serde_json::Value {
-    openapi::complete(&routes::routes(&Arc::default()).into_openapi())
+    let description = routes::routes(&Arc::default()).into_openapi();
+    openapi::complete(&description, WebhookSecrets::DEFAULT_HEADER)
 }
 
 /// The description at `/openapi.json`, and the page of it at `/docs`.

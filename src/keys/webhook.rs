@@ -14,6 +14,9 @@ pub struct WebhookSecrets {
 }
 
 impl WebhookSecrets {
+    /// The header where none is chosen.
+    pub const DEFAULT_HEADER: &str = "x-rejoin-secret";
+
     /// Accepts any of these secrets, in this header.
     pub fn new<'a>(header: HeaderName, secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let digests = secrets

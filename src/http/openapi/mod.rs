@@ -1,10 +1,17 @@
-//! The parts of the API's description that belong to no route: title, tags, keys and problem codes.
+//! The parts of the API's description that belong to no route: title, tags, keys, problems and
+//! examples.
+
+mod codes;
+mod examples;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::Ref;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use self::codes::codes_of;
 use super::error::{Code, status_and_title};
 
 /// The name of the security scheme of API keys.
@@ -69,14 +76,15 @@ pub(super) fn problem_code() -> Ref {
 }
 
 /// Adds what holds for the whole document: the codes, the limits of ids, headers and security.
-pub(super) fn complete(openapi: &utoipa::openapi::OpenApi) -> Value {
+/// `webhook_header` has the secret of a webhook.
+pub(super) fn complete(openapi: &utoipa::openapi::OpenApi, webhook_header: &str) -> Value {
     let mut document = serde_json::to_value(openapi).expect("a description is JSON");
     document["servers"] = json!([{"url": "/", "description": "The server of this document."}]);
     document["components"]["securitySchemes"]["webhookSecret"] = json!({
         "type": "apiKey",
         "in": "header",
-        "name": "x-rejoin-secret",
-        "description": "The secret of the webhook. REJOIN_WEBHOOK_HEADER names another header.",
+        "name": webhook_header,
+        "description": "The secret of the webhook. `REJOIN_WEBHOOK_HEADER` names the header.",
     });
     complete_schemas(&mut document["components"]["schemas"]);
     let paths = document["paths"].as_object_mut();
@@ -95,9 +103,15 @@ fn complete_schemas(schemas: &mut Value) {
         "description": "Why a request failed. Stable: what clients should switch on.",
         "enum": codes,
     });
-    for name in ["room_id", "peer_id"] {
+    for name in ["room_id", "peer_id", "claimed_by"] {
         limit_id(&mut schemas["RestoreBody"]["properties"][name]);
     }
+    schemas["Ok"] = json!({
+        "type": "object",
+        "description": "It is done.",
+        "required": ["status"],
+        "properties": {"status": {"type": "string", "const": "ok"}},
+    });
     // One object: without a saved state, only these four fields are there.
     let mut properties = schemas["Resume"]["properties"].clone();
     let own = schemas["RestoreAnswer"]["allOf"][1]["properties"].take();
@@ -129,31 +143,85 @@ fn complete_operation(path: &str, operation: &mut Value) {
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
-        if parameter["name"]
-            .as_str()
-            .is_some_and(|name| name.ends_with("_id"))
-        {
+        let name = parameter["name"].as_str().unwrap_or_default();
+        if name.ends_with("_id") || name == "role" {
             limit_id(&mut parameter["schema"]);
         }
     }
-    if operation["operationId"] == "restore" {
+    let id = operation["operationId"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    if id == "restore" {
         operation["requestBody"]["required"] = json!(false);
     }
-    let responses = operation
-        .get_mut("responses")
-        .and_then(Value::as_object_mut);
+    if let Some(body) = operation.get_mut("requestBody") {
+        body["content"]["application/json"]["example"] = examples::request(&id).clone();
+    }
+    add_problems(&id, &mut operation["responses"]);
+    let responses = operation["responses"].as_object_mut();
     for (status, response) in responses.into_iter().flatten() {
-        response["headers"]["x-request-id"] = json!({
-            "description": "Names the request in the service's log.",
+        complete_response(&id, status, response);
+    }
+}
+
+/// The problems of an operation, by their statuses, each code with an example.
+fn add_problems(id: &str, responses: &mut Value) {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in codes_of(id) {
+        let (status, _) = status_and_title(code);
+        by_status.entry(status.as_u16()).or_default().push(code);
+    }
+    for (status, codes) in by_status {
+        let has_claim = codes.contains(&Code::AlreadyClaimed);
+        let schema = if has_claim { "ClaimProblem" } else { "Problem" };
+        let titles: Vec<String> = codes
+            .iter()
+            .map(|code| format!("`{}`: {}.", code.as_str(), status_and_title(*code).1))
+            .collect();
+        let examples: Map<String, Value> = codes
+            .iter()
+            .map(|code| {
+                let example = json!({"value": examples::problem(*code)});
+                (code.as_str().to_owned(), example)
+            })
+            .collect();
+        responses[status.to_string()] = json!({
+            "description": titles.join("\n\n"),
+            "content": {"application/problem+json": {
+                "schema": {"$ref": format!("#/components/schemas/{schema}")},
+                "examples": examples,
+            }},
+        });
+    }
+}
+
+fn complete_response(id: &str, status: &str, response: &mut Value) {
+    response["headers"]["x-request-id"] = json!({
+        "description": "Names the request in the service's log.",
+        "schema": {"type": "string"},
+    });
+    if ["default", "503"].contains(&status) {
+        response["headers"]["Retry-After"] = json!({
+            "description": "After how many seconds to try again, where that is known.",
+            "schema": {"type": "integer", "minimum": 1},
+        });
+    }
+    if status == "401" {
+        response["headers"]["WWW-Authenticate"] = json!({
+            "description": "`Bearer`.",
             "schema": {"type": "string"},
         });
-        if ["default", "503"].contains(&status.as_str()) {
-            response["headers"]["Retry-After"] = json!({
-                "description": "After how many seconds to try again, where that is known.",
-                "schema": {"type": "integer", "minimum": 1},
-            });
-        }
     }
+    let example = examples::answer(id, status);
+    if example.is_null() {
+        return;
+    }
+    let content = &mut response["content"]["application/json"];
+    if content.is_null() {
+        content["schema"] = json!({"$ref": "#/components/schemas/Ok"});
+    }
+    content["example"] = example.clone();
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod description;
+mod examples;
 mod ids;
 mod keys;
 mod queries;

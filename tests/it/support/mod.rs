@@ -5,6 +5,7 @@
 
 mod clock;
 pub(crate) mod command;
+pub(crate) mod documented;
 pub(crate) mod generated;
 pub(crate) mod logs;
 pub(crate) mod pgbouncer;

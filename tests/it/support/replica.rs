@@ -7,6 +7,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::DropGuard;
 
+use super::documented;
 use super::world::ROOM;
 
 /// A running app, and a client that talks to it.
@@ -106,9 +107,13 @@ impl Answer {
 
     /// The same, where the app may go away before its answer is complete.
     pub(crate) async fn try_to(request: RequestBuilder) -> Result<Self, reqwest::Error> {
-        let response = request.send().await?;
+        let (client, request) = request.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await?;
+        documented::check(&method, &path, status, &text);
         Ok(Self {
             status,
             headers,
