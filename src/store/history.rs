@@ -59,10 +59,11 @@ impl Cursor {
         let (micros, id) = text.split_once('_')?;
         let at = DateTime::from_timestamp_micros(micros.parse().ok()?)
             .filter(|at| (0..=9_999).contains(&at.year()))?;
-        Some(Self {
+        let cursor = Self {
             first_observed_at: at.into(),
             id: Uuid::try_parse(id).ok()?,
-        })
+        };
+        Some(cursor).filter(|cursor| cursor.to_string() == text)
     }
 }
 

@@ -24,3 +24,8 @@ pub(super) fn answer(operation_id: &str, status: &str) -> &'static Value {
 pub(super) fn problem(code: Code) -> &'static Value {
     &EXAMPLES["problems"][code.as_str()]
 }
+
+/// An id of this name, as in the other examples.
+pub(super) fn id(name: &str) -> &'static Value {
+    &EXAMPLES["answers"]["snapshotPeer"]["201"][name]
+}

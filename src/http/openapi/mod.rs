@@ -106,6 +106,11 @@ fn complete_schemas(schemas: &mut Value) {
     for name in ["room_id", "peer_id", "claimed_by"] {
         limit_id(&mut schemas["RestoreBody"]["properties"][name]);
     }
+    // What the handler checks.
+    let is_true = |name: &str| json!({"required": [name], "properties": {name: {"const": true}}});
+    schemas["RestoreBody"]["if"] = json!({"anyOf": [is_true("overwrite"), is_true("role")]});
+    schemas["RestoreBody"]["then"] =
+        json!({"required": ["peer_id"], "properties": {"peer_id": {"type": "string"}}});
     schemas["Ok"] = json!({
         "type": "object",
         "description": "It is done.",
@@ -143,9 +148,19 @@ fn complete_operation(path: &str, operation: &mut Value) {
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
-        let name = parameter["name"].as_str().unwrap_or_default();
+        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         if name.ends_with("_id") || name == "role" {
             limit_id(&mut parameter["schema"]);
+        }
+        if name == "max_age" {
+            parameter["schema"] = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
+        }
+        if name == "cursor" {
+            parameter["schema"]["pattern"] =
+                json!("^(0|-[1-9][0-9]{0,15}|[1-9][0-9]{0,16})_[0-9a-f]{32}$");
+        }
+        if parameter["in"] == "path" {
+            parameter["example"] = examples::id(&name).clone();
         }
     }
     let id = operation["operationId"]
