@@ -19,6 +19,7 @@ mod exact;
 mod expectations;
 mod failures;
 mod ghosts;
+mod managed;
 mod metrics;
 mod migrations;
 mod partitions;
