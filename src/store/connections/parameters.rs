@@ -15,16 +15,19 @@ use crate::store::error::code_of;
 ///
 /// The statement timeout is a little longer than ours. It makes the server give up statements that
 /// nobody waits for any more: connections would pile up on the server behind a lock that is held
-/// for long.
-const PARAMETERS: [(&str, &str); 4] = [
+/// for long. The server also ends a transaction whose replica is gone without a word, as with its
+/// machine: its rows would stay locked until the server finds that out, which takes hours by default.
+const PARAMETERS: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("statement_timeout", "6s"),
+    ("idle_in_transaction_session_timeout", "7s"),
 ];
 /// Begins a transaction with the same parameters.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
-    SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '6s'";
+    SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '6s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '7s'";
 /// One more parameter, which has another value for each connection: where a connection finds its
 /// own, its backend serves no other.
 const MARKER: &str = "rejoin.connection";

@@ -14,7 +14,8 @@ use super::{
 use crate::support::proxy::Proxy;
 use crate::support::store::{new_user, resume_query};
 use crate::support::wait::until;
-use crate::support::world::{Replica, World};
+use crate::support::webhooks::{join_event, leave_event, send_event};
+use crate::support::world::{Replica, Setup, World};
 
 /// How long a client waits at most for the answer that the database is unavailable.
 const BOUND: Duration = Duration::from_secs(8);
@@ -282,4 +283,43 @@ async fn what_the_server_ends_is_an_outage() {
     world.set("peer-1", "last");
     app.snapshot("peer-1").await.expect(500);
     app.resume("player-7").await.expect(500);
+}
+
+/// A replica vanishes in the middle of a transaction, without a word to the server.
+#[tokio::test]
+async fn a_transaction_whose_replica_has_vanished_locks_nobody_out() {
+    let world = World::new().await;
+    let pool = world.database.pool().await;
+    let (mut proxy, url) = Proxy::before(&with_application_name(world.database.url()));
+    let vanishing = world
+        .replica(Setup {
+            database_url: Some(url),
+            ..Setup::with_webhooks()
+        })
+        .await;
+    let other = world.replica(Setup::with_webhooks()).await;
+    let join = join_event("peer-1", 0, "saved");
+    send_event(&vanishing, &join).await.expect(200);
+    // The second statement of the transaction takes long enough for the network to fail meanwhile.
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+                CREATE TRIGGER slow AFTER UPDATE ON restore_jobs
+                FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    pool.execute(AssertSqlSafe(slow)).await.unwrap();
+    let leave = leave_event("peer-1", 0, 10, "websocket closed", "changed");
+    let lost = tokio::spawn({
+        let leave = leave.clone();
+        async move { send_event(&vanishing, &leave).await }
+    });
+    until("the transaction is under way", async || {
+        backends(&pool, "wait_event = 'PgSleep'").await == 1
+    })
+    .await;
+    proxy.stall();
+    lost.await.unwrap().expect(503);
+    until("the other replica may write the peer", async || {
+        send_event(&other, &leave).await.status == 200
+    })
+    .await;
+    assert_eq!(other.resumed_metadata("player-7").await, "changed");
 }
