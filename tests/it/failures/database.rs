@@ -290,7 +290,7 @@ async fn what_the_server_ends_is_an_outage() {
 async fn a_transaction_whose_replica_has_vanished_locks_nobody_out() {
     let world = World::new().await;
     let pool = world.database.pool().await;
-    let (mut proxy, url) = Proxy::before(&with_application_name(world.database.url()));
+    let (proxy, url) = Proxy::before(&with_application_name(world.database.url()));
     let vanishing = world
         .replica(Setup {
             database_url: Some(url),
