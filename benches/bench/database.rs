@@ -92,6 +92,21 @@ impl Database {
             .expect("a count")
     }
 
+    /// The names and sizes of this query.
+    pub(crate) async fn sizes(&self, query: &'static str) -> Vec<(String, i64)> {
+        let connection = PgConnection::connect(&self.url).await;
+        let mut connection = connection.expect("the server answers");
+        let sizes = sqlx::query_as(query).fetch_all(&mut connection).await;
+        sizes.expect("sizes")
+    }
+
+    /// The numbers of this query; none where the server does not answer.
+    pub(crate) async fn try_counts(&self, query: &'static str) -> Option<Vec<i64>> {
+        let mut connection = PgConnection::connect(&self.url).await.ok()?;
+        let counts = sqlx::query_scalar(query).fetch_one(&mut connection).await;
+        counts.ok()
+    }
+
     /// Adds `user-1` to `user-10000`, each with one peer that has metadata, and `rows` rows of
     /// history.
     pub(crate) async fn fill(&self, rows: u32) {

@@ -20,7 +20,9 @@ mod report;
 mod restore;
 mod resume;
 mod saves;
+mod sizes;
 mod snapshot;
+mod soak;
 mod variant;
 mod webhooks;
 
@@ -69,8 +71,24 @@ fn main() {
         if is_wanted("bulk") {
             bulk::beside_what_waits(&server).await;
         }
+        if is_wanted("sizes") {
+            sizes::per_million_joins(&server).await;
+        }
+        // An hour is too long to be part of all.
+        if wanted.iter().any(|want| want == "soak") {
+            soak::for_minutes(&server, minutes()).await;
+        }
         if is_wanted("process") {
             process::memory_and_start(&server).await;
         }
     });
+}
+
+/// For how long `soak` runs: `--minutes=N`, 60 by default.
+fn minutes() -> u64 {
+    let minutes = std::env::args().find_map(|argument| {
+        let minutes = argument.strip_prefix("--minutes=")?;
+        Some(minutes.parse().expect("--minutes=N takes a number"))
+    });
+    minutes.unwrap_or(60)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{SecondsFormat, Utc};
 use futures_util::{StreamExt, stream};
 use hms_sim::{Join, Sim, SimConfig};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -132,6 +133,49 @@ impl Players {
         }
     }
 
+    /// Each plays, drops, comes back, gets its state back, and leaves.
+    pub(crate) async fn round(&self, indices: Range<usize>) {
+        self.play(indices.clone()).await;
+        self.tell_drops(indices.clone()).await;
+        self.come_back(indices.clone()).await;
+        for index in indices.clone() {
+            self.wait_for_state(index).await;
+            let left = self.sim.leave(ROOM, &format!("new-{index}"));
+            left.expect("it is there");
+        }
+        self.tell_leaves(indices).await;
+    }
+
+    /// The leave of the peer that came back is told.
+    pub(crate) async fn tell_leaves(&self, indices: Range<usize>) {
+        self.send_all(indices, |index| {
+            event("leave", index, &format!("new-{index}"), &state_of(index))
+        })
+        .await;
+    }
+
+    /// The answer to a resume of a player, whatever it is.
+    pub(crate) async fn resume(&self, service: &Service, index: usize) -> Option<Value> {
+        let url = format!("http://{}/v1/users/player-{index}/resume", service.address);
+        let answer = self.client.get(url).bearer_auth(&service.key).send().await;
+        answer.ok()?.error_for_status().ok()?.json().await.ok()
+    }
+
+    /// Checks that the state of a player is saved.
+    pub(crate) async fn expect_state(&self, service: &Service, index: usize) {
+        let state = self.resume(service, index).await.expect("a state is saved");
+        assert_eq!(state["metadata_raw"], state_of(index), "player {index}");
+    }
+
+    /// Takes a snapshot of the room, if that succeeds.
+    pub(crate) async fn snapshot_room(&self, service: &Service) {
+        let url = format!("http://{}/v1/rooms/{ROOM}/snapshots", service.address);
+        let answer = self.client.post(url).bearer_auth(&service.key).send().await;
+        if let Ok(answer) = answer {
+            let _ = answer.bytes().await;
+        }
+    }
+
     async fn send_all(&self, indices: Range<usize>, event: impl Fn(usize) -> String) {
         let sends = indices.map(async |index| self.send(&event(index)).await);
         stream::iter(sends)
@@ -140,16 +184,24 @@ impl Players {
             .await;
     }
 
+    /// Sends an event until it is taken, as 100ms does.
     async fn send(&self, body: &str) {
-        let answer = self
-            .client
-            .post(&self.url)
-            .header("x-rejoin-secret", SECRET)
-            .body(body.to_owned())
-            .send()
-            .await
-            .expect("the service answers");
-        assert!(answer.status().is_success(), "{}", answer.status());
+        let started = Instant::now();
+        loop {
+            let request = self
+                .client
+                .post(&self.url)
+                .header("x-rejoin-secret", SECRET);
+            let answer = request.body(body.to_owned()).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_mins(1),
+                "an event is refused for a minute"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

@@ -94,17 +94,29 @@ impl Service {
 
     /// Its peak resident memory, in MiB.
     pub(crate) fn peak_memory(&self) -> f64 {
+        self.memory_of("VmHWM:")
+    }
+
+    /// Its resident memory, in MiB.
+    pub(crate) fn memory(&self) -> f64 {
+        self.memory_of("VmRSS:")
+    }
+
+    fn memory_of(&self, name: &str) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let kib = status.lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .trim()
-                .parse()
-                .ok()
+            let kib = line.strip_prefix(name)?.trim().strip_suffix(" kB")?;
+            kib.trim().parse().ok()
         });
         kib.map_or(f64::NAN, |kib: f64| kib / 1024.0)
+    }
+
+    /// How many files it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("it runs")
+            .count()
     }
 }
 
