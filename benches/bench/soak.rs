@@ -90,7 +90,10 @@ pub(crate) async fn for_minutes(server: &Server, minutes: u64) {
 /// Kills a backend without warning: the server then restarts all of itself.
 async fn restart(database: &Database) {
     let pid = database
-        .count("SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'rejoin' LIMIT 1")
+        .count(
+            "SELECT pid::bigint FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() LIMIT 1",
+        )
         .await;
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status();
     assert!(killed.expect("kill runs").success(), "backend {pid}");
@@ -103,7 +106,7 @@ async fn sample(database: &Database, service: &Service, started: Instant) -> Opt
         .try_counts(
             "SELECT ARRAY[
                  (SELECT count(*) FROM pg_stat_activity
-                  WHERE application_name = 'rejoin' AND datname = current_database()),
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()),
                  (SELECT count(*) FROM peers),
                  (SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables),
                  pg_database_size(current_database()) >> 20]",
