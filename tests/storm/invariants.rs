@@ -16,6 +16,9 @@ const MAX_CONNECTIONS: i64 = 20;
 /// The longest that an observation may be older or newer than what it says: the timeout of 100ms, and some.
 const SLACK_MS: i64 = 1_500;
 
+/// How long after an erasure a report may still wait with those that it interrupted.
+const ERASURE_MS: i64 = 250;
+
 /// A broken invariant, by name, and how it was broken.
 #[derive(Debug, Clone)]
 pub(crate) struct Broken {
@@ -67,11 +70,13 @@ fn acknowledged(known: &Known) -> Vec<String> {
         let Some(user) = known.user_of(key) else {
             return;
         };
-        // What ran beside an erasure may have been before it.
+        // What ran beside an erasure, or arrived before the reports that waited for it had noticed it,
+        // may have been before it.
+        let noticed = |done: Time| done + TimeDelta::milliseconds(ERASURE_MS) >= sent;
         if known
             .erased
             .iter()
-            .any(|(erased, span)| *erased == user && span.done >= sent)
+            .any(|(erased, span)| *erased == user && noticed(span.done))
         {
             return;
         }
