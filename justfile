@@ -40,6 +40,16 @@ prepare:
 demo *args:
     cargo run --release -- demo {{ args }}
 
+# The program with its man pages and completions, in a directory for packages.
+package dir:
+    cargo build --locked --profile dist
+    install -D target/dist/rejoin {{ dir }}/usr/bin/rejoin
+    target/dist/rejoin man {{ dir }}/usr/share/man/man1
+    mkdir -p {{ dir }}/usr/share/bash-completion/completions {{ dir }}/usr/share/zsh/site-functions {{ dir }}/usr/share/fish/vendor_completions.d
+    target/dist/rejoin completions bash > {{ dir }}/usr/share/bash-completion/completions/rejoin
+    target/dist/rejoin completions zsh > {{ dir }}/usr/share/zsh/site-functions/_rejoin
+    target/dist/rejoin completions fish > {{ dir }}/usr/share/fish/vendor_completions.d/rejoin.fish
+
 # The image of the service.
 image:
     docker build --tag rejoin .

@@ -288,6 +288,7 @@ pub fn store(database: PgConnectOptions, rules: Rules) -> Store {
             save_workers: 2,
             resume_workers: 1,
             other_connections: 1,
+            presence: true,
             rules,
             ..StoreConfig::default()
         },

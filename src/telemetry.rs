@@ -55,7 +55,12 @@ pub fn start_log(format: LogFormat, default: &str) -> Result<(), ConfigError> {
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::NONE);
     match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => {
+            // https://no-color.org
+            let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let has_color = wants_color && std::io::stderr().is_terminal();
+            log.with_ansi(has_color).init();
+        }
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use embedded_postgres::EmbeddedPostgres;
 
-use super::Failure;
+use super::{Failure, print_out};
 use crate::config::{ConfigError, DatabaseArgs};
 
 #[derive(clap::Args, Debug)]
@@ -39,6 +39,8 @@ impl EmbeddedArgs {
             .await
             .map_err(Failure::database)?;
         *database = DatabaseArgs::at(postgres.url().into());
+        // For psql and the other commands, on this machine alone; the log never has it.
+        print_out(&format!("DATABASE_URL={}", postgres.url()))?;
         Ok(Some(postgres))
     }
 }

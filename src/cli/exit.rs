@@ -39,6 +39,34 @@ impl Exit {
     }
 }
 
+/// The exit codes of a command, for its help.
+pub(super) fn codes_of(command: &str) -> String {
+    let (done, nothing, upstream, database) = (
+        "0 done",
+        "3 nothing found",
+        "4 100ms failed",
+        "5 the database failed",
+    );
+    let codes: &[&str] = match command {
+        "serve" | "migrate" => &[done, database],
+        "rejoin" | "snapshot" => &[done, nothing, upstream, database],
+        "resume" | "history" => &[done, nothing, database],
+        "healthcheck" => &["0 yes"],
+        _ => &[done],
+    };
+    let [first, others @ ..] = codes else {
+        return String::new();
+    };
+    let other = if command == "healthcheck" {
+        "1 no"
+    } else {
+        "1 anything else"
+    };
+    let usage = "2 a bad argument or setting";
+    let codes = [&[*first, other, usage][..], others].concat();
+    format!("Exit codes: {}.", codes.join(", "))
+}
+
 /// Why a command failed, as one sentence.
 #[derive(Debug)]
 pub struct Failure {

@@ -17,11 +17,11 @@ mod snapshot;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{ConfigError, DatabaseArgs, variable};
 use crate::domain::{Clock, Rules};
-use crate::store::Store;
+use crate::store::{NOTICES, Store};
 use crate::telemetry::{LogFormat, start_log};
 pub use exit::{Exit, Failure};
 
@@ -60,6 +60,7 @@ enum Command {
     Openapi(OpenapiArgs),
     Healthcheck(healthcheck::Args),
     Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Bring the database's schema up to date
@@ -85,12 +86,48 @@ struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
+/// Write the man pages to a directory
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  rejoin man ~/.local/share/man/man1")]
+struct ManArgs {
+    /// The directory, which is made if it is missing
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    dir: std::path::PathBuf,
+}
+
+/// The commands, each with the exit codes that it can end with.
+fn program() -> clap::Command {
+    let with_codes = |command: clap::Command| {
+        let examples = command.get_after_help().map(ToString::to_string);
+        let codes = exit::codes_of(command.get_name());
+        command.after_help(
+            format!("{}\n\n{codes}", examples.unwrap_or_default())
+                .trim()
+                .to_owned(),
+        )
+    };
+    let program = with_codes(Cli::command());
+    let names: Vec<String> = program
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    names.into_iter().fold(program, |program, name| {
+        program.mut_subcommand(name, with_codes)
+    })
+}
+
+fn man(args: &ManArgs) -> Result<Exit, Failure> {
+    std::fs::create_dir_all(&args.dir).map_err(Failure::other)?;
+    clap_mangen::generate_to(program(), &args.dir).map_err(Failure::other)?;
+    Ok(Exit::Done)
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match check_variables()
-        .map_err(Failure::from)
-        .and_then(|()| start(Cli::parse().command))
-    {
+    match check_variables().map_err(Failure::from).and_then(|()| {
+        let cli = Cli::from_arg_matches(&program().get_matches());
+        start(cli.unwrap_or_else(|error| error.exit()).command)
+    }) {
         Ok(exit) => exit.code(),
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -118,7 +155,7 @@ fn start(command: Command) -> Result<Exit, Failure> {
 }
 
 async fn run(command: Command) -> Result<Exit, Failure> {
-    start_log(LogFormat::from_env()?, log_level(&command))?;
+    start_log(LogFormat::from_env()?, &log_level(&command))?;
     match command {
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate(&args).await,
@@ -133,25 +170,23 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Openapi(_) => print_out(&format!("{:#}", crate::http::openapi())),
         Command::Healthcheck(args) => healthcheck::run(args).await,
         Command::Completions(args) => {
-            clap_complete::generate(
-                args.shell,
-                &mut Cli::command(),
-                "rejoin",
-                &mut std::io::stdout(),
-            );
-            Ok(Exit::Done)
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut program(), "rejoin", &mut script);
+            print_out(String::from_utf8_lossy(&script).trim_end())
         }
+        Command::Man(args) => man(&args),
     }
 }
 
 /// The service says what it does; the other commands only what goes wrong.
-fn log_level(command: &Command) -> &'static str {
+fn log_level(command: &Command) -> String {
     match command {
-        Command::Serve(_) => "info",
+        // Postgres's notices are for whoever writes migrations.
+        Command::Serve(_) => format!("info,{NOTICES}=warn"),
         // The demo makes 100ms fail on purpose.
         #[cfg(feature = "demo")]
-        Command::Demo(_) => "warn,rejoin::hms=error",
-        _ => "warn",
+        Command::Demo(_) => "warn,rejoin::hms=error".to_owned(),
+        _ => "warn".to_owned(),
     }
 }
 

@@ -13,8 +13,7 @@ const EXAMPLES: &str = "Examples:
   rejoin snapshot --room 627cda81ab4f3b56a077dc33 --user player-7
   rejoin snapshot --room 627cda81ab4f3b56a077dc33 --peer 1038fa72-9345-4651-beab-436f9242ebf4
 
-Prints the snapshots as JSON, one per line for a room. Exit codes: 0 saved, 1 the peer cannot be stored, 2 a bad argument or
-setting, 3 nothing found, 4 100ms failed, 5 the database failed.";
+Prints the snapshots as JSON, one per line for a room.";
 
 /// Fetch peers from 100ms now and save their metadata
 #[derive(clap::Args, Debug)]

@@ -11,6 +11,7 @@ mod storage;
 mod upstream;
 mod webhook;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use database::DatabaseArgs;
@@ -40,6 +41,33 @@ pub(crate) fn variable(name: &str) -> Result<String, ConfigError> {
     match std::env::var_os(name).unwrap_or_default().into_string() {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(_) => Err(ConfigError::should_be(name, "text in UTF-8")),
+    }
+}
+
+/// Any text, of which completions offer these values. What a setting may be is checked later, so
+/// that an error names its variable.
+pub(crate) fn one_of(values: &'static [&'static str]) -> Suggestions {
+    Suggestions(values)
+}
+
+/// See [`one_of`].
+#[derive(Clone)]
+pub(crate) struct Suggestions(&'static [&'static str]);
+
+impl TypedValueParser for Suggestions {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
     }
 }
 

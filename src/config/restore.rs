@@ -12,13 +12,13 @@ use crate::domain::{RestorePolicy, RestoreScope, RestoreWhen};
 #[derive(Args, Debug, Clone, Default)]
 pub struct RestoreArgs {
     /// Which saved states are restored to a new, empty peer when it joins: off, dropped or always [default: off]
-    #[arg(long, env = "REJOIN_AUTO_RESTORE", value_name = "WHICH")]
+    #[arg(long, env = "REJOIN_AUTO_RESTORE", hide_possible_values = true, value_parser = super::one_of(&["off", "dropped", "always"]), value_name = "WHICH")]
     auto_restore: Option<String>,
     /// How long after the drop a state is restored [default: 10m]
     #[arg(long, env = "REJOIN_RESTORE_WINDOW", value_name = "DURATION")]
     restore_window: Option<String>,
     /// Where a state is restored: in the room that it is of, or in any room [default: room]
-    #[arg(long, env = "REJOIN_RESTORE_SCOPE", value_name = "SCOPE")]
+    #[arg(long, env = "REJOIN_RESTORE_SCOPE", hide_possible_values = true, value_parser = super::one_of(&["room", "any"]), value_name = "SCOPE")]
     restore_scope: Option<String>,
 }
 

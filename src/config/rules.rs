@@ -16,7 +16,7 @@ pub struct RulesArgs {
     #[arg(long, env = "REJOIN_GHOST", value_name = "DURATION")]
     ghost: Option<String>,
     /// Whether the metadata of a leave event counts: cautious (not if it is empty or that of the join) or trust [default: cautious]
-    #[arg(long, env = "REJOIN_LEAVE_METADATA", value_name = "HOW")]
+    #[arg(long, env = "REJOIN_LEAVE_METADATA", hide_possible_values = true, value_parser = super::one_of(&["cautious", "trust"]), value_name = "HOW")]
     leave_metadata: Option<String>,
     /// JSON texts, separated by commas, that count as empty metadata, such as {},null
     #[arg(long, env = "REJOIN_EMPTY_METADATA", value_name = "TEXTS")]

@@ -12,7 +12,7 @@ pub struct StorageArgs {
     #[arg(long, env = "REJOIN_MAX_METADATA_BYTES", value_name = "BYTES")]
     max_metadata_bytes: Option<String>,
     /// Whether display names are stored [default: true]
-    #[arg(long, env = "REJOIN_STORE_NAMES", value_name = "BOOL")]
+    #[arg(long, env = "REJOIN_STORE_NAMES", hide_possible_values = true, value_parser = super::one_of(&["true", "false"]), value_name = "BOOL")]
     store_names: Option<String>,
 }
 

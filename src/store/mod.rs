@@ -93,6 +93,9 @@ impl Default for StoreConfig {
     }
 }
 
+/// The log target of the server's notices.
+pub const NOTICES: &str = "sqlx::postgres::notice";
+
 /// The answer for an observation of a peer that was erased before it was saved.
 const NOT_SAVED: StoreError = StoreError::Overloaded {
     retry_after: PERMIT_TIMEOUT,

@@ -2,13 +2,14 @@
 
 mod serving;
 
-use hms_sim::{Fault, FaultRule, Operation};
+use hms_sim::{Fault, FaultRule, Operation, WireMetadata};
 use serde_json::Value;
 
 use crate::support::command::{Ended, rejoin, settings};
 use crate::support::postgres::{self, Database};
 use crate::support::program::Upstream;
-use crate::support::world::{ROOM, World};
+use crate::support::webhooks::{join_event, leave_event, send_event};
+use crate::support::world::{ROOM, Setup, World};
 
 /// Arguments, settings, and what the refusal names.
 type Misuse<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
@@ -344,4 +345,114 @@ async fn the_help_of_each_command_has_an_example() {
     }
     let nothing = rejoin(&[], &[]).await.expect(2);
     assert!(nothing.err.contains("Examples:"), "{}", nothing.err);
+}
+
+#[tokio::test]
+async fn history_fits_the_terminal_and_resume_takes_what_the_endpoint_takes() {
+    let world = World::new().await;
+    let app = world.replica(Setup::with_webhooks()).await;
+    let join = join_event("peer-1", 0, "saved");
+    send_event(&app, &join).await.expect(200);
+    let leave = leave_event("peer-1", 0, 1, "websocket closed", &"long ".repeat(50));
+    send_event(&app, &leave).await.expect(200);
+
+    let url = world.database.url();
+    for columns in ["60", "80", "160"] {
+        let variables = [("DATABASE_URL", url), ("COLUMNS", columns)];
+        let table = rejoin(&["history", "player-7"], &variables)
+            .await
+            .expect(0)
+            .out;
+        let width: usize = columns.parse().unwrap();
+        assert!(
+            table.lines().all(|line| line.chars().count() <= width),
+            "{table}"
+        );
+        assert_eq!(table.lines().count(), 10, "{table}");
+    }
+    let database = [("DATABASE_URL", url)];
+    let piped = rejoin(&["history", "player-7"], &database)
+        .await
+        .expect(0)
+        .out;
+    let caption = format!("room: {ROOM}\npeer: peer-1\nrole: player\nsource: webhook\n");
+    assert!(piped.starts_with(&caption), "{piped}");
+    assert!(
+        piped.contains("2026-12-01 12:00:01Z") && piped.contains("long long"),
+        "{piped}"
+    );
+
+    let resumed = rejoin(&["resume", "player-7"], &database).await.expect(0);
+    let presence = &json(&resumed.out)["presence"];
+    assert_eq!(presence["status"], "dropped");
+    assert_eq!(presence, &app.resume("player-7").await.json()["presence"]);
+    let resume =
+        async |more: &[&str]| rejoin(&[&["resume", "player-7"], more].concat(), &database).await;
+    resume(&["--only", "dropped"]).await.expect(0);
+    resume(&["--max-age", "4000000000"]).await.expect(0);
+    resume(&["--exclude-peer", "peer-1"]).await.expect(3);
+    resume(&["--only", "connected"]).await.expect(2);
+    world.clock.advance(std::time::Duration::from_mins(1));
+    send_event(&app, &join_event("peer-1", 30, "back"))
+        .await
+        .expect(200);
+    resume(&["--only", "dropped"]).await.expect(3);
+}
+
+#[tokio::test]
+async fn csv_tells_null_from_an_empty_text() {
+    let world = World::new().await;
+    let app = world.replica(Setup::default()).await;
+    world.join("player-7", "peer-1", "");
+    app.snapshot("peer-1").await.expect(201);
+    world.clock.advance(std::time::Duration::from_secs(1));
+    world.join_with("player-7", "peer-2", WireMetadata::absent());
+    app.snapshot("peer-2").await.expect(201);
+    let database = [("DATABASE_URL", world.database.url())];
+    let csv = rejoin(&["history", "player-7", "--format", "csv"], &database)
+        .await
+        .expect(0)
+        .out;
+    let metadata: Vec<&str> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(6).unwrap())
+        .collect();
+    assert_eq!(metadata, ["", "\"\""], "{csv}");
+}
+
+#[tokio::test]
+async fn man_pages_and_help_name_every_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("man1");
+    rejoin(&["man", path.to_str().unwrap()], &[])
+        .await
+        .expect(0);
+    let page = std::fs::read_to_string(path.join("rejoin-resume.1")).unwrap();
+    assert!(page.contains("Exit codes: 0 done, 1 anything else, 2 a bad argument or setting, 3 nothing found, 5 the database failed."), "{page}");
+    for command in [
+        "serve",
+        "migrate",
+        "snapshot",
+        "resume",
+        "history",
+        "key",
+        "openapi",
+        "healthcheck",
+        "completions",
+        "man",
+    ] {
+        let help = rejoin(&[command, "--help"], &[]).await.expect(0).out;
+        assert!(help.contains("Exit codes: 0 "), "{command}: {help}");
+        assert!(path.join(format!("rejoin-{command}.1")).exists());
+    }
+    let bash = rejoin(&["completions", "bash"], &[]).await.expect(0).out;
+    for values in [
+        "off dropped always",
+        "cautious trust",
+        "room any",
+        "table json csv",
+    ] {
+        assert!(bash.contains(values), "{values}");
+    }
 }
