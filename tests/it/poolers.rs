@@ -57,6 +57,7 @@ async fn assert_nothing_is_left(bouncer: &PgBouncer, database: &Database) {
             ("enable_seqscan", "on"),
             ("statement_timeout", "0"),
             ("lock_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "0"),
         ] {
             assert_eq!(show(&mut client, parameter).await, default, "{parameter}");
         }

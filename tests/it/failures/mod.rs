@@ -52,7 +52,7 @@ fn all_succeed(answers: [(&'static str, Answer); 5]) {
 }
 
 #[track_caller]
-fn all_unavailable(answers: [(&'static str, Answer); 5]) {
+fn all_unavailable(answers: impl IntoIterator<Item = (&'static str, Answer)>) {
     for (call, answer) in answers {
         assert_eq!(answer.status, 503, "{call}: {}", answer.text);
         assert_eq!(answer.code(), "database-unavailable", "{call}");
