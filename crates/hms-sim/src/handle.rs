@@ -107,7 +107,13 @@ impl Sim {
     /// Ends a room. Its peers get leave events only when a reason for them is given.
     pub fn end_room(&self, room: &str, leave_reason: Option<&str>) -> Result<(), SimError> {
         let now = self.now();
-        self.with_state(|state| state.end_room(now, room, leave_reason))
+        self.with_state(|state| state.end_room(now, room, "", leave_reason))
+    }
+
+    /// Ends a room for this reason, as the call of the REST API does.
+    pub fn end_room_for(&self, room: &str, reason: &str) -> Result<(), SimError> {
+        let now = self.now();
+        self.with_state(|state| state.end_room(now, room, reason, None))
     }
 
     /// Publishes a track of a peer.

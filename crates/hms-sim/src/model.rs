@@ -204,7 +204,10 @@ pub(super) enum EventKind {
     },
     SessionOpened,
     SessionClosed,
-    RoomEnded,
+    RoomEnded {
+        /// Why, in the words of whoever ended it.
+        reason: String,
+    },
 }
 
 /// Why the simulator did not do what it was asked to do.

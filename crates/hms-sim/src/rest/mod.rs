@@ -1,23 +1,26 @@
 //! 100ms's REST API under `/v2`. Every request is logged, then meets its fault, then the token
 //! check, then its answer.
 
+mod actions;
+mod sessions;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::AuthError;
-use super::faults::{self, Operation};
-use super::model::{Filter, SimError, Update};
-use super::requests::{self, MAX_LOGGED_BODY};
-use super::serve::Shutdown;
-use super::wire::{self, ErrorJson, PeerJson, PeersJson, RoomJson, SessionJson};
-use super::{MAX_BODY, Sim};
+use crate::auth::AuthError;
+use crate::faults::{self, Operation};
+use crate::model::{Filter, SimError, Update};
+use crate::requests::{self, MAX_LOGGED_BODY};
+use crate::serve::Shutdown;
+use crate::wire::{self, ErrorJson, PeerJson, PeersJson, RoomJson, SessionJson};
+use crate::{MAX_BODY, Sim};
 
 /// The routes of the REST API, and its answer to every other path.
 pub(super) fn router(sim: Sim) -> Router {
@@ -28,8 +31,28 @@ pub(super) fn router(sim: Sim) -> Router {
             "/v2/active-rooms/{room_id}/peers/{peer_id}",
             get(peer).post(update),
         )
+        .route(
+            "/v2/active-rooms/{room_id}/remove-peers",
+            post(actions::remove_peers),
+        )
+        .route(
+            "/v2/active-rooms/{room_id}/end-room",
+            post(actions::end_room),
+        )
+        .route(
+            "/v2/active-rooms/{room_id}/send-message",
+            post(actions::send_message),
+        )
+        .route("/v2/sessions", get(sessions::list))
         .route("/v2/sessions/{session_id}", get(session))
         .fallback(async || not_found())
+        .method_not_allowed_fallback(async || {
+            error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Method not allowed",
+                "method not allowed",
+            )
+        })
         .layer(from_fn_with_state(sim.clone(), log_and_answer))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(sim)

@@ -174,6 +174,7 @@ impl State {
         &mut self,
         now: Now,
         room_id: &str,
+        reason: &str,
         leave_reason: Option<&str>,
     ) -> Result<(), SimError> {
         let room = self.rooms.get_mut(room_id).ok_or(SimError::RoomNotActive)?;
@@ -195,7 +196,9 @@ impl State {
         }
         self.ghosts
             .retain(|(_, ghost_room, _)| ghost_room != room_id);
-        self.events.push(room.event(now, EventKind::RoomEnded));
+        let reason = reason.to_owned();
+        self.events
+            .push(room.event(now, EventKind::RoomEnded { reason }));
         self.close(now, room_id);
         Ok(())
     }
@@ -295,6 +298,21 @@ impl State {
                     .rfind(|record| record.session.id == id)
                     .map(|record| (record, Vec::new()))
             })
+    }
+
+    /// All sessions that are open, and the last that were closed, the newest first.
+    pub(super) fn sessions(&self) -> Vec<(&Record, Vec<&Peer>)> {
+        let open = self
+            .rooms
+            .values()
+            .map(|room| (&room.record, room.peers.values().collect()));
+        let closed = self.closed.iter().map(|record| (record, Vec::new()));
+        let mut sessions: Vec<(&Record, Vec<&Peer>)> = open.chain(closed).collect();
+        sessions.sort_by_key(|(record, _)| {
+            let session = &record.session;
+            std::cmp::Reverse((session.created_at, session.id.clone()))
+        });
+        sessions
     }
 
     fn close(&mut self, now: Now, room_id: &str) {

@@ -43,6 +43,10 @@ struct Data {
     session_id: String,
     template_id: &'static str,
     session_started_at: String,
+    #[serde(flatten)]
+    session_end: Option<SessionEndData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_replay: Option<bool>,
 }
@@ -66,6 +70,13 @@ struct LeaveData {
     message: String,
 }
 
+/// What the documentation names of the end of a session, in seconds.
+#[derive(Debug, Clone, Serialize)]
+struct SessionEndData {
+    session_stopped_at: String,
+    session_duration: i64,
+}
+
 #[derive(Debug, Clone, Serialize)]
 struct RoleData {
     previous_role: String,
@@ -76,6 +87,10 @@ impl Envelope {
     pub(super) fn new(event: Event) -> Self {
         let session = event.session;
         let (kind, data) = peer_part(event.kind, event.at);
+        let session_end = session.ended_at.map(|at| SessionEndData {
+            session_stopped_at: time(at),
+            session_duration: (at - session.created_at).num_seconds(),
+        });
         Self {
             version: "2.0",
             id: Uuid::new_v4().to_string(),
@@ -88,6 +103,7 @@ impl Envelope {
                 session_id: session.id,
                 template_id: TEMPLATE_ID,
                 session_started_at: time(session.created_at),
+                session_end,
                 ..data
             },
             is_replay: None,
@@ -149,7 +165,13 @@ fn peer_part(kind: EventKind, at: DateTime<Utc>) -> (&'static str, Data) {
         }
         EventKind::SessionOpened => ("session.open.success", Data::default()),
         EventKind::SessionClosed => ("session.close.success", Data::default()),
-        EventKind::RoomEnded => ("room.end.success", Data::default()),
+        EventKind::RoomEnded { reason } => (
+            "room.end.success",
+            Data {
+                reason: Some(reason).filter(|reason| !reason.is_empty()),
+                ..Data::default()
+            },
+        ),
     }
 }
 

@@ -221,6 +221,8 @@ async fn every_way_out_has_its_reason() {
         (&json!("room.end.success"), &json!("session.close.success"))
     );
     assert_eq!(bodies[5]["data"]["room_id"], ROOM);
+    let closed = &bodies[6]["data"];
+    assert!(closed["session_stopped_at"].is_string() && closed["session_duration"].is_i64());
     sim.stop().await;
 }
 
