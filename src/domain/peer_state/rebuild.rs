@@ -9,7 +9,7 @@ impl PeerState {
     /// Applies the report to the peer's rows of history, sorted by first time, and says what to
     /// write. `complete`: there are no older rows than these.
     ///
-    /// The report was applied before with [`Effect::OutOfOrder`].
+    /// The report was applied before with [`Effect::OutOfOrder`](super::Effect::OutOfOrder).
     pub fn rebuild(
         &mut self,
         key: &PeerKey,
