@@ -23,8 +23,10 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::FromRef;
-use axum::middleware::from_fn;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -116,11 +118,35 @@ pub fn openapi() -> serde_json::Value {
 }
 
 /// The description at `/openapi.json`, and the page of it at `/docs`.
-fn docs(description: serde_json::Value) -> SwaggerUi {
+fn docs(description: serde_json::Value) -> Router<Shared> {
     // By default the page loads a badge from swagger.io, which discloses the service's address.
-    SwaggerUi::new("/docs")
+    let page = SwaggerUi::new("/docs")
         .external_url_unchecked("/openapi.json", description)
-        .config(Config::default().validator_url("none"))
+        .config(Config::default().validator_url("none"));
+    Router::from(page).layer(map_response(titled))
+}
+
+/// The page with a title of its own: the crate has no setting for it.
+async fn titled(response: Response) -> Response {
+    const MAX_PAGE_BYTES: usize = 64 << 10;
+    let is_page = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !is_page {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let Ok(page) = to_bytes(body, MAX_PAGE_BYTES).await else {
+        return ApiError::internal().into_response();
+    };
+    let page = String::from_utf8_lossy(&page);
+    let page = page.replace(
+        "<title>Swagger UI</title>",
+        "<title>rejoin: the API</title>",
+    );
+    head.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(page))
 }
 
 /// Runs `work` to its end even if the client hangs up meanwhile: the request only waits for it.
