@@ -5,34 +5,25 @@
 
 use std::collections::BTreeSet;
 
+use super::named::named;
 use super::{Label, PeerId, RoomId, Timestamp};
 
-/// How a peer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndKind {
-    /// The connection was lost.
-    Dropped,
-    /// The client left.
-    Left,
-    /// The peer was removed.
-    Kicked,
-    /// The session or the room ended with the peer in it.
-    Ended,
+named! {
+    /// How a peer ended. The names are those in answers and in the database.
+    #[derive(PartialOrd, Ord)]
+    pub enum EndKind {
+        /// The connection was lost.
+        Dropped = "dropped",
+        /// The client left.
+        Left = "left",
+        /// The peer was removed.
+        Kicked = "kicked",
+        /// The session or the room ended with the peer in it.
+        Ended = "ended",
+    }
 }
 
 impl EndKind {
-    const ALL: [Self; 4] = [Self::Dropped, Self::Left, Self::Kicked, Self::Ended];
-
-    /// The name in answers and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dropped => "dropped",
-            Self::Left => "left",
-            Self::Kicked => "kicked",
-            Self::Ended => "ended",
-        }
-    }
-
     /// How a peer ended that left for this reason. One of `drop_reasons` is a drop.
     pub fn of_leave(reason: Option<&Label>, drop_reasons: &BTreeSet<String>) -> Self {
         match reason.map(Label::as_str) {
@@ -44,7 +35,7 @@ impl EndKind {
 
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 }
 

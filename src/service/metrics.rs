@@ -1,7 +1,7 @@
 //! The metrics of restores, claims and webhooks.
 
 use super::webhook::WebhookOutcome;
-use crate::domain::{GiveUpReason, ProblemCode, RestoreOutcome, SkipReason, named};
+use crate::domain::{EndKind, GiveUpReason, ProblemCode, RestoreOutcome, SkipReason, named};
 use crate::hms::webhook::EventType;
 use crate::metrics::{AGES, Counter, Gauge, Histogram, LabelValue, label, metrics};
 
@@ -21,6 +21,10 @@ metrics! {
     WEBHOOKS: Counter<(EventType, WebhookOutcome)> = Counter::new(
         "rejoin_webhooks_total",
         "Webhook events of 100ms, by type and outcome.",
+    );
+    LEAVES: Counter<EndKind> = Counter::new(
+        "rejoin_leaves_total",
+        "Leaves of peers that webhooks reported, by kind; a repeated event counts again.",
     );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
@@ -54,6 +58,20 @@ label!("outcome", ClaimOutcome);
 
 label!("type", EventType);
 label!("outcome", WebhookOutcome);
+
+impl LabelValue for EndKind {
+    const NAME: &'static str = "kind";
+
+    /// All of a leave: the end of a session is another event.
+    fn all() -> Vec<Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|kind| *kind != Self::Ended).collect()
+    }
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+}
 
 impl LabelValue for RestoreOutcome {
     const NAME: &'static str = "outcome";

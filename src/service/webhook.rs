@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
-use super::metrics::WEBHOOKS;
+use super::metrics::{LEAVES, WEBHOOKS};
 use crate::domain::{
     Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
     Rules, StoragePolicy, Timestamp, named,
@@ -159,7 +159,11 @@ impl WebhookReceiver {
             presence,
             restore_requested_at: restores.map(|_| now),
         };
+        let ended = report.presence.ended.as_ref().map(|end| end.kind);
         self.store.report(report.into()).await?;
+        if let Some(kind) = ended {
+            LEAVES.count(&kind);
+        }
         // A join queues a restore, and a leave makes those due that wait for it.
         if !matches!(event.kind, PeerEventKind::RoleChanged) {
             self.wake_restores();

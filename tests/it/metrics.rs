@@ -8,9 +8,11 @@ use rejoin::domain::{ProblemCode, SkipReason};
 use rejoin::hms::webhook::EventType;
 use rejoin::service::WebhookOutcome;
 
+use crate::support::command::settings;
 use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
 use crate::support::scrape::Scrape;
+use crate::support::webhooks::{WEBHOOK_SECRET, leave_event, send_event};
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
@@ -91,6 +93,9 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
     let mut expected = BTreeSet::from(["rejoin_connections_refused_total".to_owned()]);
     for outcome in ["hit", "miss", "too-old", "not-dropped"] {
         expected.insert(format!(r#"rejoin_resumes_total{{outcome="{outcome}"}}"#));
+    }
+    for kind in ["dropped", "left", "kicked"] {
+        expected.insert(format!(r#"rejoin_leaves_total{{kind="{kind}"}}"#));
     }
     for outcome in ["claimed", "again", "already-claimed"] {
         expected.insert(format!(r#"rejoin_claims_total{{outcome="{outcome}"}}"#));
@@ -187,4 +192,26 @@ async fn the_process_and_its_version_are_shown() {
     assert!(number("process_resident_memory_bytes") > 1e6);
     assert!(number("process_open_fds") > 3.0);
     assert!(number("process_start_time_seconds") > 1.7e9);
+}
+
+#[tokio::test]
+async fn a_drop_that_a_webhook_reports_is_the_step_from_0_to_1() {
+    let (upstream, database) = (Upstream::start().await, postgres::database().await);
+    let mut variables = settings(database.url(), &upstream);
+    variables.push(("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET));
+    let program = Program::start(&[], &variables).await;
+    let app = program.app();
+    let counts = [
+        r#"rejoin_leaves_total{kind="dropped"}"#,
+        r#"rejoin_leaves_total{kind="left"}"#,
+        r#"rejoin_webhooks_total{outcome="kept",type="peer.leave.success"}"#,
+    ];
+    let before = Scrape::of(&app).await;
+    assert_eq!(before.series["rejoin_webhooks_enabled"], "1");
+    assert_eq!(counts.map(|count| &before.series[count]), ["0", "0", "0"]);
+    let leave = leave_event("p1", 0, 5, "websocket closed", "");
+    send_event(&app, &leave).await.expect(200);
+    let after = Scrape::of(&app).await;
+    assert_eq!(counts.map(|count| &after.series[count]), ["1", "0", "1"]);
+    program.stop().await;
 }
