@@ -1,4 +1,4 @@
-//! The alarms and the dashboard: they agree with the documentation, and name only metrics that exist.
+//! The alarms: they agree with the documentation, and name only metrics that exist. `.ci/alarms` checks the dashboard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
