@@ -14,7 +14,8 @@ use crate::support::program::{Program, Upstream};
 use crate::support::scrape::Scrape;
 use crate::support::webhooks::{WEBHOOK_SECRET, leave_event, send_event};
 
-const OPERATIONS: &str = include_str!("../../docs/operations.md");
+/// The page of metrics.
+const PAGE: &str = include_str!("../../docs/metrics.md");
 
 /// The metrics of a program that nobody has called yet.
 async fn fresh() -> Scrape {
@@ -45,7 +46,7 @@ fn declared(folder: &Path, names: &mut BTreeSet<String>) {
 
 /// The table of metrics in the documentation: each metric with the names of its labels.
 fn documented() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let rows = OPERATIONS
+    let rows = PAGE
         .lines()
         .skip_while(|line| *line != "| metric | labels | meaning |")
         .skip(2)

@@ -1,4 +1,4 @@
-//! The settings: what `.env.sample` says of them, and what the program says of bad ones. All of it with the real
+//! The settings: what `.env.sample` and their page say of them, and what the program says of bad ones. All of it with the real
 //! program, in an environment that holds nothing else.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ use crate::support::postgres::{self, Database};
 use crate::support::program::{Program, Upstream};
 
 const SAMPLE: &str = include_str!("../../.env.sample");
+
+/// The page of settings.
+const PAGE: &str = include_str!("../../docs/settings.md");
 
 /// Stands in every secret here, and must not appear anywhere.
 const SECRET: &str = "hunter2";
@@ -160,6 +163,37 @@ fn the_sample_has_every_setting_with_its_default() {
                 "{name} has no default"
             ),
         }
+    }
+}
+
+#[test]
+fn the_page_has_every_setting_with_its_default() {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: BTreeMap<_, _> = rows
+        .map(|row| row.split_once("` | ").expect("`NAME` | default"))
+        .collect();
+    let sample = sample();
+    assert!(rows.keys().eq(sample.keys()), "{rows:?}");
+    for (name, row) in rows {
+        let default = row.split(" | ").next().unwrap();
+        match default.strip_prefix('`') {
+            Some(default) => assert_eq!(default.trim_end_matches('`'), sample[name], "{name}"),
+            None => assert!(
+                sample[name].is_empty() || (name, default) == ("DATABASE_URL", "none"),
+                "{name} has a default"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_flag_is_called_like_its_variable() {
+    let help = String::from_utf8(rejoin(&["serve", "--help"]).output().unwrap().stdout).unwrap();
+    for name in known().keys() {
+        let flag = name.strip_prefix("REJOIN_").unwrap_or(name);
+        let flag = format!("--{} <", flag.to_lowercase().replace('_', "-"));
+        let is_of_the_log = ["REJOIN_LOG", "RUST_LOG"].contains(&name.as_str());
+        assert!(help.contains(&flag) != is_of_the_log, "{flag}");
     }
 }
 
