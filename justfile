@@ -36,6 +36,10 @@ mutants *args:
 prepare:
     .ci/prepare
 
+# The book of docs/, in target/book.
+book:
+    .ci/book
+
 # See it work.
 demo *args:
     cargo run --release -- demo {{ args }}

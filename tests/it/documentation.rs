@@ -161,16 +161,20 @@ fn every_recipe_that_is_named_exists() {
 }
 
 #[test]
-fn every_page_and_decision_is_in_its_index() {
-    for folder in ["docs", "docs/decisions"] {
-        let folder = Path::new(ROOT).join(folder);
-        let index = fs::read_to_string(folder.join("README.md")).unwrap();
-        for entry in fs::read_dir(&folder).unwrap() {
+fn every_page_and_decision_is_in_its_index_and_in_the_book() {
+    let docs = Path::new(ROOT).join("docs");
+    let book = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    for folder in ["", "decisions/"] {
+        let index = fs::read_to_string(docs.join(folder).join("README.md")).unwrap();
+        for entry in fs::read_dir(docs.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if path.extension().is_some_and(|extension| extension == "md") && name != "README.md" {
-                assert!(index.contains(&format!("]({name})")), "{name}");
+            if path.extension().is_none_or(|extension| extension != "md") || name == "SUMMARY.md" {
+                continue;
             }
+            assert!(book.contains(&format!("]({folder}{name})")), "{name}");
+            let is_listed = index.contains(&format!("]({name})"));
+            assert!(is_listed || name == "README.md", "{name}");
         }
     }
 }
@@ -242,7 +246,7 @@ fn every_dependency_has_its_reason() {
 }
 
 /// The source of every module of the service, in one text.
-fn source() -> String {
+pub(crate) fn source() -> String {
     let (mut source, mut directories) = (String::new(), vec![Path::new(ROOT).join("src")]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
