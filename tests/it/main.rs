@@ -19,6 +19,7 @@ mod exact;
 mod expectations;
 mod failures;
 mod ghosts;
+mod limits;
 mod managed;
 mod metrics;
 mod migrations;

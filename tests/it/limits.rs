@@ -1,0 +1,155 @@
+//! The figures of the page of limits are those of the code.
+
+use crate::documentation::source;
+
+const PAGE: &str = include_str!("../../docs/limits.md");
+
+/// A constant as the code has it, and how the page says it.
+const BOUNDS: &[(&str, &str)] = &[
+    (
+        "MAX_ID_CHARS: usize = 256",
+        "1 to 256 characters, no control",
+    ),
+    ("MAX_KEY_BYTES: usize = 2_600", "2,600 bytes"),
+    ("MAX_JSON_DEPTH: usize = 100", "100 levels of nesting"),
+    ("MAX_LABEL_CHARS: usize = 256", "| 256 characters | cut |"),
+    ("MAX_REPEATS: usize = 32", "the newest 32"),
+    ("MAX_ROWS: usize = 64", "the newest 64"),
+    ("(1..=64).contains(&name.len())", "1 to 64 letters"),
+    ("MIN_SECRET_BYTES: usize = 8", "8 characters or more"),
+    (
+        "(1..=128).contains(&id.len())",
+        "128 visible ASCII characters",
+    ),
+    (
+        "MAX_BODY: usize = 64 << 10",
+        "| body of a request | 64 KiB |",
+    ),
+    (
+        "BODY_TIMEOUT: Duration = Duration::from_secs(10)",
+        "| time for the body | 10 s |",
+    ),
+    (
+        "MIN_EVENT_LIMIT: usize = 1 << 20",
+        "| body of a webhook | 1 MiB",
+    ),
+    (
+        "MAX_ESCAPED_BYTES: usize = 6",
+        "six times `REJOIN_MAX_METADATA_BYTES` and 64 KiB",
+    ),
+    ("DEFAULT_LIMIT: u16 = 50", "50 rows"),
+    ("MAX_LIMIT: u16 = 500", "`limit` from 1 to 500"),
+    ("FULL_PAGE_BYTES: i64 = 8 << 20", "brings it to 8 MiB"),
+    (
+        "READ_TIMEOUT: Duration = Duration::from_mins(1)",
+        "| one minute |",
+    ),
+    (
+        "DRAIN_TIMEOUT: Duration = Duration::from_secs(25)",
+        "25 s to finish",
+    ),
+    ("REFUSALS: usize = 256", "256 such connections"),
+    ("SCARCE_PART: usize = 16", "one connection in sixteen"),
+    ("MAX_HEAD_BYTES: usize = 64 << 10", "| 64 KiB for the head"),
+    (
+        "MAX_HEADS_BYTES: usize = 64 << 20",
+        "| 64 MiB for all heads",
+    ),
+    (
+        "FREE_HEAD_BYTES: usize = 8 << 10",
+        "8 KiB of each not counted",
+    ),
+    (
+        "HEAD_TIMEOUT: Duration = Duration::from_secs(10)",
+        "| 10 s for the head",
+    ),
+    (
+        "IDLE_TIMEOUT: Duration = Duration::from_secs(90)",
+        "| 90 s between requests",
+    ),
+    (
+        "WRITE_TIMEOUT: Duration = Duration::from_secs(20)",
+        "| 20 s without reading",
+    ),
+    (
+        "SCARCE_IDLE_TIMEOUT: Duration = Duration::from_secs(5)",
+        "idle for 5 s",
+    ),
+    (
+        "MAX_RETRIES: u32 = 2",
+        "| 3, after pauses of about 50 and 200 ms |",
+    ),
+    ("max_concurrent: 64", "| 64; a quarter of them"),
+    ("ROOM_PART: usize = 4", "a quarter of them for whole rooms"),
+    ("peer_body_limit: 2 << 20", "| 2 MiB, or six times"),
+    (
+        "list_body_limit: 64 << 20",
+        "| the list of a room | 64 MiB |",
+    ),
+    (
+        "LARGE_LIST_BYTES: usize = 256 << 10",
+        "lists of 256 KiB or more",
+    ),
+    ("MAX_BYTES: usize = 40 << 20", "| 40 MiB together |"),
+    (
+        "PATIENCE: Duration = Duration::from_secs(20)",
+        "waits up to 20 s",
+    ),
+    (
+        "LONGEST_WAIT: Duration = Duration::from_hours(1)",
+        "honoured up to an hour",
+    ),
+    (
+        "PERMIT_TIMEOUT: Duration = Duration::from_secs(2)",
+        "restores and claims | 2 s |",
+    ),
+    (
+        "STATEMENT_TIMEOUT: Duration = Duration::from_secs(5)",
+        "all attempts | 5 s |",
+    ),
+    (
+        "ANSWER_TIMEOUT: Duration = Duration::from_secs(6)",
+        "wait in the queue included | 6 s |",
+    ),
+    ("max_batch: 512", "| 512 items, 8 MiB |"),
+    ("MAX_BATCH_BYTES: usize = 8 << 20", "| 512 items, 8 MiB |"),
+    (
+        "queue_capacity_kib: 32 << 10",
+        "| 32 MiB, and 8 MiB more for rooms |",
+    ),
+    ("BULK_PART: u32 = 4", "| 32 MiB, and 8 MiB more for rooms |"),
+    ("lock_timeout = '40ms'", "| 40 ms, then it waits apart"),
+    (
+        "MAX_CLOCK_OFFSET: Duration = Duration::from_secs(2)",
+        "| 2 s apart |",
+    ),
+    (
+        "MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60)",
+        "ahead of rejoin's clock | 60 s |",
+    ),
+    (
+        "STATE_WAIT: TimeDelta = TimeDelta::seconds(120)",
+        "drop to be reported | 2 minutes |",
+    ),
+    (
+        "PEER_WAIT: TimeDelta = TimeDelta::seconds(30)",
+        "| 30 s | `failed`, `peer-not-found` |",
+    ),
+    ("MAX_CONCURRENT_JOBS: usize = 48", "| 48 |"),
+    ("MONTHS_AHEAD: i32 = 2", "this month and 2 more"),
+];
+
+#[test]
+fn every_figure_is_that_of_the_code() {
+    let source = source();
+    for (constant, figure) in BOUNDS {
+        assert!(
+            source.contains(constant),
+            "the code has no {constant}, and the page says {figure}"
+        );
+        assert!(
+            PAGE.contains(figure),
+            "the code has {constant}, and the page does not say {figure}"
+        );
+    }
+}
