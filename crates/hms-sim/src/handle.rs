@@ -211,6 +211,17 @@ impl Sim {
         self.0.webhooks.set_settings(settings);
     }
 
+    /// Loses every event from now on: each stands in the history as a delivery that failed, and can
+    /// be replayed.
+    pub fn lose_webhooks(&self) {
+        self.0.webhooks.set_lose_all(true);
+    }
+
+    /// Sends events again from now on. What was lost stays lost until it is replayed.
+    pub fn deliver_webhooks(&self) {
+        self.0.webhooks.set_lose_all(false);
+    }
+
     /// The last deliveries, oldest first.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.0.webhooks.deliveries()

@@ -17,7 +17,8 @@
 //! | `GET`, `DELETE /requests` | | `{total, requests}`: what came to the REST API; or forgets it |
 //! | `GET`, `PUT`, `DELETE /faults` | `[{operation?, times?, skip?, fault}]` | shows, replaces or ends the faults |
 //! | `POST /tokens/revoke` | | refuses every token that came so far |
-//! | `GET`, `PUT`, `DELETE /webhooks` | `{rules?: [{types?, times?, effect}], leave_at?, drop_reason?, time_scale?, parallel?}` | `{pending, settings, deliveries}`; replaces the settings; or resets them |
+//! | `GET`, `PUT`, `DELETE /webhooks` | `{rules?: [{types?, times?, effect}], leave_at?, drop_reason?, time_scale?, parallel?, lose_all?, replays?: {delay_ms?, end?, sends?, mark?}}` | `{pending, settings, deliveries}`; replaces the settings; or resets them |
+//! | `PUT`, `DELETE /webhooks/outage` | | loses every event from now on; or delivers again |
 //! | `PUT`, `DELETE /webhooks/target` | `{url, header?, secret}` | where webhooks go, or nowhere |
 //! | `POST /webhooks/replay` | `{ids?, types?, in_data?}` | sends past events again, 10 a second: `{replayed}` |
 //! | `POST /webhooks/send` | anything | delivers this body as it is, with the usual retries |
@@ -27,8 +28,14 @@
 //! 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty":
 //! 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood":
 //! bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`,
-//! `room`, `update`, `session`, `any`. Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms":
-//! 500}`, `{"reorder": group}`.
+//! `room`, `update`, `session`, `sessions`, `webhook_events`, `replay`, `replay_status`, `any`.
+//! Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
+//!
+//! What is lost stands in the history of the REST API as a delivery that failed, and can be
+//! replayed through it. `replays` says what becomes of such replays: they wait for `delay_ms`, then
+//! reach their end, or send as many events as `sends` says and `end` as `failed`, `canceled` or
+//! `terminated`; `mark` is where `is_replay` stands: `top_level`, `data` or `nowhere`. The faults
+//! `"forbidden"` and `{"status": 503}` take 100ms's words for these calls.
 //!
 //! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are
 //! `{"error": "…"}`: 400 for a body that is not understood, 404 for a room or peer that does not
@@ -78,6 +85,7 @@ pub(super) fn router(sim: Sim) -> Router {
             "/webhooks",
             get(webhooks).put(set_webhooks).delete(reset_webhooks),
         )
+        .route("/webhooks/outage", put(lose).delete(deliver))
         .route("/webhooks/target", put(set_target).delete(clear_target))
         .route("/webhooks/replay", post(replay))
         .route("/webhooks/send", post(send))
@@ -216,6 +224,16 @@ async fn set_webhooks(State(sim): State<Sim>, body: Bytes) -> Answer {
 
 async fn reset_webhooks(State(sim): State<Sim>) -> StatusCode {
     sim.set_webhook_settings(WebhookSettings::default());
+    StatusCode::NO_CONTENT
+}
+
+async fn lose(State(sim): State<Sim>) -> StatusCode {
+    sim.lose_webhooks();
+    StatusCode::NO_CONTENT
+}
+
+async fn deliver(State(sim): State<Sim>) -> StatusCode {
+    sim.deliver_webhooks();
     StatusCode::NO_CONTENT
 }
 

@@ -2,6 +2,7 @@
 //! check, then its answer.
 
 mod actions;
+mod analytics;
 mod sessions;
 
 use axum::Router;
@@ -42,6 +43,12 @@ pub(super) fn router(sim: Sim) -> Router {
         .route(
             "/v2/active-rooms/{room_id}/send-message",
             post(actions::send_message),
+        )
+        .route("/v2/analytics/webhooks", get(analytics::events))
+        .route("/v2/analytics/webhooks/replay", post(analytics::replay))
+        .route(
+            "/v2/analytics/webhooks/replay/{workflow_id}",
+            get(analytics::workflow),
         )
         .route("/v2/sessions", get(sessions::list))
         .route("/v2/sessions/{session_id}", get(session))
@@ -146,6 +153,15 @@ fn bad_request(detail: &str) -> Response {
     error(StatusCode::BAD_REQUEST, "Bad request", detail)
 }
 
+/// The documented refusal of the calls about webhooks, whatever is wrong with the token.
+pub(super) fn analytics_forbidden() -> Response {
+    error(
+        StatusCode::FORBIDDEN,
+        "insufficient permissions",
+        "permission denied",
+    )
+}
+
 fn unauthorized(auth_error: AuthError) -> Response {
     match auth_error {
         AuthError::InvalidToken => error(
@@ -200,9 +216,10 @@ async fn fault_or_answer(
         tokio::time::sleep(delay).await;
     }
     match fault {
-        Some(fault) => faults::answer(fault, request, next).await,
+        Some(fault) => faults::answer(fault, operation, request, next).await,
         None => match sim.authorize(request.headers()) {
             Ok(()) => next.run(request).await,
+            Err(_) if operation.is_some_and(Operation::is_analytics) => analytics_forbidden(),
             Err(auth_error) => unauthorized(auth_error),
         },
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::workflows::ReplayMark;
 use crate::metadata::WireMetadata;
 use crate::model::{Event, EventKind, Peer};
 use crate::wire::time;
@@ -110,15 +111,29 @@ impl Envelope {
         }
     }
 
+    pub(super) fn room_id(&self) -> &str {
+        &self.data.room_id
+    }
+
+    pub(super) fn session_id(&self) -> &str {
+        &self.data.session_id
+    }
+
+    /// The ids of the peer and of its user, where the event is about a peer.
+    pub(super) fn peer_and_user(&self) -> Option<(&str, &str)> {
+        let peer = self.data.peer.as_ref()?;
+        Some((&peer.peer_id, &peer.user_id))
+    }
+
     /// The same event as a replay. Where the mark stands is not documented: at the top level or in
     /// `data`.
-    pub(super) fn replayed(&self, in_data: bool) -> Self {
+    pub(super) fn replayed(&self, mark: ReplayMark) -> Self {
         let mut replayed = self.clone();
-        *(if in_data {
-            &mut replayed.data.is_replay
-        } else {
-            &mut replayed.is_replay
-        }) = Some(true);
+        match mark {
+            ReplayMark::TopLevel => replayed.is_replay = Some(true),
+            ReplayMark::Data => replayed.data.is_replay = Some(true),
+            ReplayMark::Nowhere => {}
+        }
         replayed
     }
 }

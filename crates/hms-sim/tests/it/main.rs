@@ -2,6 +2,7 @@
 
 mod control;
 mod faults;
+mod replays;
 mod rest;
 mod webhooks;
 
