@@ -92,6 +92,12 @@ impl Sim {
         self.remove(room, peer, "peer kicked", message)
     }
 
+    /// All peers of a role are removed with a message, at once.
+    pub fn kick_role(&self, room: &str, role: &str, message: &str) -> Result<(), SimError> {
+        let now = self.now();
+        self.with_state(|state| state.remove_role(now, room, role, "peer kicked", message))
+    }
+
     /// The peer is gone at once, for this reason.
     pub fn remove(
         &self,

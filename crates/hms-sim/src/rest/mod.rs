@@ -7,6 +7,7 @@ mod sessions;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -83,8 +84,12 @@ async fn peer(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>
 async fn peers(
     State(sim): State<Sim>,
     Path(room): Path<String>,
-    Query(filter): Query<Filter>,
+    filter: Result<Query<Filter>, QueryRejection>,
 ) -> Response {
+    let filter = match filter {
+        Ok(Query(filter)) => filter,
+        Err(rejection) => return bad_query(&rejection),
+    };
     sim.with_state(|state| {
         answer(
             state
@@ -160,6 +165,11 @@ pub(super) fn analytics_forbidden() -> Response {
         "insufficient permissions",
         "permission denied",
     )
+}
+
+/// A query that cannot be read, such as a number that is none.
+fn bad_query(rejection: &QueryRejection) -> Response {
+    bad_request(&rejection.body_text())
 }
 
 fn unauthorized(auth_error: AuthError) -> Response {

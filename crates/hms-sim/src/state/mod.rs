@@ -168,6 +168,24 @@ impl State {
         Ok(peer)
     }
 
+    /// Removes every peer of a role, as [`State::remove`] does.
+    pub(super) fn remove_role(
+        &mut self,
+        now: Now,
+        room_id: &str,
+        role: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), SimError> {
+        let peers = self.room(room_id)?.peers.values();
+        let peers = peers.filter(|peer| peer.role == role);
+        let ids: Vec<String> = peers.map(|peer| peer.id.clone()).collect();
+        for id in ids {
+            self.remove(now, room_id, &id, reason, message)?;
+        }
+        Ok(())
+    }
+
     /// Ends a room for everyone. Whether 100ms also sends a leave event of each peer is not
     /// documented: only with a reason.
     pub(super) fn end_room(
