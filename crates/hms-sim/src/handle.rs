@@ -9,7 +9,7 @@ use super::Sim;
 use super::control::shapes;
 use super::faults::FaultRule;
 use super::metadata::WireMetadata;
-use super::model::{Disconnect, Join, NewTrack, Peer, SimError, Update};
+use super::model::{Disconnect, Join, NewTrack, Peer, RoomEnd, SimError, Update};
 use super::requests::Request;
 use super::webhooks::{Delivery, LeaveAt, Replay, WebhookSettings, WebhookTarget};
 
@@ -112,14 +112,19 @@ impl Sim {
 
     /// Ends a room. Its peers get leave events only when a reason for them is given.
     pub fn end_room(&self, room: &str, leave_reason: Option<&str>) -> Result<(), SimError> {
-        let now = self.now();
-        self.with_state(|state| state.end_room(now, room, "", leave_reason))
+        self.end_room_with(
+            room,
+            RoomEnd {
+                leave_reason: leave_reason.map(ToOwned::to_owned),
+                ..RoomEnd::default()
+            },
+        )
     }
 
-    /// Ends a room for this reason, as the call of the REST API does.
-    pub fn end_room_for(&self, room: &str, reason: &str) -> Result<(), SimError> {
+    /// Ends a room in this way. [`SimError::NoSuchPeer`] when the peer that ends it is not there.
+    pub fn end_room_with(&self, room: &str, end: RoomEnd) -> Result<(), SimError> {
         let now = self.now();
-        self.with_state(|state| state.end_room(now, room, reason, None))
+        self.with_state(|state| state.end_room(now, room, end))
     }
 
     /// Publishes a track of a peer.

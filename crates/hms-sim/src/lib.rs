@@ -44,7 +44,7 @@ use self::faults::Faults;
 pub use self::faults::{Fault, FaultRule, Operation, RateLimit};
 pub use self::handle::DropOptions;
 pub use self::metadata::WireMetadata;
-pub use self::model::{Ghost, Join, NewTrack, Peer, SimError, Track, Update};
+pub use self::model::{Ghost, Join, NewTrack, Peer, RoomEnd, SimError, Track, Update};
 pub use self::requests::Request;
 use self::requests::RequestLog;
 pub use self::serve::serve;

@@ -4,7 +4,7 @@
 //! | call | body | does |
 //! |---|---|---|
 //! | `POST /rooms/{room}/peers` | `{user_id?, name?, role?, metadata?, peer_id?, tracks?: [{type, source?, mute?, id?}], room_name?, session_id?}` | a peer joins: 201 |
-//! | `PATCH /rooms/{room}/peers/{peer}` | `{name?, role?, metadata?}` | changes it |
+//! | `PATCH /rooms/{room}/peers/{peer}` | `{name?, role?, metadata?, requested_by?}` | changes it; `requested_by` is the id of the peer that asks for the role |
 //! | `PUT /rooms/{room}/peers/{peer}/metadata` | `{metadata}` | sets its metadata; `{}` leaves the field out of answers |
 //! | `POST /rooms/{room}/peers/{peer}/drop` | `{ghost_seconds?, reason?, leave_at?: "ghost_end"\|"drop"}` | cuts its connection |
 //! | `POST /rooms/{room}/peers/{peer}/reconnect` | | the ghost is connected again |
@@ -12,7 +12,7 @@
 //! | `POST /rooms/{room}/peers/{peer}/kick` | `{message?}` | it is removed (`peer kicked`) |
 //! | `POST /rooms/{room}/peers/{peer}/tracks` | `{type, source?, mute?, id?}` | publishes a track |
 //! | `PATCH /rooms/{room}/peers/{peer}/tracks/{track}` | `{mute}` | mutes or unmutes it |
-//! | `POST /rooms/{room}/end` | `{leave_reason?}` | ends the room; leave events only with a reason |
+//! | `POST /rooms/{room}/end` | `{reason?, lock?, by?, leave_reason?}` | ends the room, by a peer or by the REST API; leave events only with a reason for them |
 //! | `GET /state` | | `{now, tokens_seen, rooms: {room: {name, session_id, peers: {peer: …}}}}` |
 //! | `GET`, `DELETE /requests` | | `{total, requests}`: what came to the REST API; or forgets it |
 //! | `GET`, `PUT`, `DELETE /faults` | `[{operation?, times?, skip?, fault}]` | shows, replaces or ends the faults |
@@ -57,7 +57,7 @@ use self::shapes::ControlPeer;
 use super::faults::FaultRule;
 use super::handle::DropOptions;
 use super::metadata::{WireMetadata, given};
-use super::model::{Join, NewTrack, Peer, SimError, Update};
+use super::model::{Join, NewTrack, Peer, RoomEnd, SimError, Update};
 use super::webhooks::{Replay, WebhookSettings, WebhookTarget};
 use super::{MAX_BODY, Sim, rest};
 
@@ -103,7 +103,17 @@ async fn join(State(sim): State<Sim>, Path(room): Path<String>, body: Bytes) -> 
 }
 
 async fn update(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
-    shown(sim.update(&room, &peer, parse::<Update>(&body)?))
+    /// What the REST API has no field for.
+    #[derive(Deserialize)]
+    struct Requester {
+        requested_by: Option<String>,
+    }
+    let Requester { requested_by } = parse(&body)?;
+    let update = Update {
+        requested_by,
+        ..parse(&body)?
+    };
+    shown(sim.update(&room, &peer, update))
 }
 
 async fn set_metadata(
@@ -170,12 +180,7 @@ async fn mute(
 }
 
 async fn end(State(sim): State<Sim>, Path(room): Path<String>, body: Bytes) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Body {
-        leave_reason: Option<String>,
-    }
-    sim.end_room(&room, parse::<Body>(&body)?.leave_reason.as_deref())?;
+    sim.end_room_with(&room, parse::<RoomEnd>(&body)?)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{answer, bad_request};
 use crate::Sim;
-use crate::model::SimError;
+use crate::model::{RoomEnd, SimError};
 
 #[derive(Deserialize)]
 pub(super) struct Removal {
@@ -45,9 +45,11 @@ pub(super) async fn remove_peers(
 pub(super) struct Ending {
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    lock: bool,
 }
 
-/// Ends the room. `lock`, which keeps others out afterwards, is not simulated.
+/// Ends the room.
 pub(super) async fn end_room(
     State(sim): State<Sim>,
     Path(room): Path<String>,
@@ -56,7 +58,12 @@ pub(super) async fn end_room(
     let Some(ending) = object::<Ending>(&body) else {
         return bad_request("the body must be an object");
     };
-    done(sim.end_room_for(&room, &ending.reason), "session is ending")
+    let end = RoomEnd {
+        reason: ending.reason,
+        lock: ending.lock,
+        ..RoomEnd::default()
+    };
+    done(sim.end_room_with(&room, end), "session is ending")
 }
 
 #[derive(Deserialize)]

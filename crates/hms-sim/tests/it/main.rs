@@ -3,6 +3,7 @@
 mod actions;
 mod control;
 mod faults;
+mod payloads;
 mod replays;
 mod rest;
 mod sessions;
