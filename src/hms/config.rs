@@ -84,6 +84,37 @@ impl ClientConfig {
     }
 }
 
+/// How many requests the background may send: a whole number a second or a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamRate {
+    interval: Duration,
+}
+
+impl UpstreamRate {
+    /// The default: 10 a second.
+    pub const DEFAULT: Self = Self {
+        interval: Duration::from_millis(100),
+    };
+
+    /// Reads `10/s` or `30/m`: from one a minute to 1,000 a second.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let unit = match unit.trim() {
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_mins(1),
+            _ => return None,
+        };
+        let count: u32 = count.trim().parse().ok().filter(|count| *count > 0)?;
+        let interval = unit / count;
+        (interval >= Duration::from_millis(1)).then_some(Self { interval })
+    }
+
+    /// The time between two requests.
+    pub fn interval(self) -> Duration {
+        self.interval
+    }
+}
+
 /// Why no client can be made from a [`ClientConfig`].
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -96,4 +127,31 @@ pub enum InvalidConfig {
     /// TLS or the proxies of the environment could not be set up.
     #[error("the HTTP client could not be set up")]
     Http(#[source] reqwest::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_a_second_or_a_minute() {
+        for (text, millis) in [
+            ("10/s", Some(100)),
+            (" 1 / s", Some(1_000)),
+            ("1000/s", Some(1)),
+            ("30/m", Some(2_000)),
+            ("1/m", Some(60_000)),
+            ("1001/s", None),
+            ("0/s", None),
+            ("-1/s", None),
+            ("0.5/s", None),
+            ("10", None),
+            ("10/h", None),
+            ("", None),
+        ] {
+            let interval = UpstreamRate::parse(text).map(UpstreamRate::interval);
+            assert_eq!(interval, millis.map(Duration::from_millis), "{text}");
+        }
+        assert_eq!(UpstreamRate::parse("10/s"), Some(UpstreamRate::DEFAULT));
+    }
 }

@@ -43,7 +43,7 @@ pub enum HmsError {
 macro_rules! codes {
     ($($error:pat => $code:ident,)+) => {
         /// All that [`HmsError::code`] returns.
-        pub(super) const CODES: &'static [ProblemCode] = &[$(ProblemCode::$code,)+];
+        pub(crate) const CODES: &'static [ProblemCode] = &[$(ProblemCode::$code,)+];
 
         /// The problem code: the same in answers, log lines and metrics.
         pub fn code(&self) -> ProblemCode {

@@ -22,6 +22,8 @@ named! {
         Peer = "peer",
         /// To list the peers of a room.
         Peers = "peers",
+        /// To list the active sessions.
+        Sessions = "sessions",
         /// To change a peer.
         UpdatePeer = "update-peer",
     }

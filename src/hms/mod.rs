@@ -18,6 +18,9 @@ pub mod webhook;
 mod wire;
 
 pub(crate) use self::metrics::METRICS;
-pub use config::{ClientConfig, Credentials, InvalidConfig};
+pub use config::{ClientConfig, Credentials, InvalidConfig, UpstreamRate};
 pub use error::{HmsError, TransientError};
-pub use rest::{Client, Fetched, ListPermit, PeerList, PeerUpdate, UpstreamPeer, authorization};
+pub use rest::{
+    ActiveSession, Client, Fetched, ListPermit, PeerList, PeerUpdate, SessionPage, UpstreamPeer,
+    authorization,
+};

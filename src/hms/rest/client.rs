@@ -9,12 +9,14 @@ use reqwest::Method;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::peer::bad_response;
 use super::send::{Answer, Kind, Request, Transport};
+use super::session::{self, SessionPage};
 use super::url::Base;
 use super::{PeerList, UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::hms::metrics::{Operation, Outcome, REQUEST_SECONDS, REQUESTS};
-use crate::hms::{ClientConfig, HmsError, InvalidConfig};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig, UpstreamRate};
 
 /// No budget is longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
@@ -25,8 +27,8 @@ const LONGEST_BUDGET: Duration = Duration::from_hours(1);
 /// # What is retried
 /// Within the budget of one operation ([`ClientConfig::timeout`]):
 /// - after a failed or broken connection, an incomplete body, or a 5xx: up to two more attempts,
-///   after about 50 and 200 ms, then [`HmsError::Unavailable`]. All three operations are
-///   idempotent: two read, and [`update_peer`](Self::update_peer) replaces whole values;
+///   after about 50 and 200 ms, then [`HmsError::Unavailable`]. All operations are
+///   idempotent: they read, and [`update_peer`](Self::update_peer) replaces whole values;
 /// - after 401 or 403: once, with a fresh token, if one can be signed; then
 ///   [`HmsError::Unauthorized`];
 /// - after a 404: nothing, but a request for the room decides between [`HmsError::RoomNotActive`]
@@ -96,6 +98,26 @@ impl Client {
         })))
     }
 
+    /// The same client for work that nobody waits for: at most so many requests a second, and never
+    /// in the way of others. Every clone of it shares that rate.
+    #[must_use]
+    pub fn in_background(&self, rate: UpstreamRate) -> Self {
+        let Inner {
+            base,
+            transport,
+            timeout,
+            peer_body_limit,
+            list_body_limit,
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            base: base.clone(),
+            transport: transport.in_background(rate),
+            timeout: *timeout,
+            peer_body_limit: *peer_body_limit,
+            list_body_limit: *list_body_limit,
+        }))
+    }
+
     /// One connected peer, with its tracks.
     ///
     /// # Errors
@@ -132,6 +154,21 @@ impl Client {
         measured(Operation::Peers, self.0.all_peers(request, room)).await
     }
 
+    /// A page of the sessions that are active now: the first, or the one after that `last`.
+    ///
+    /// # Errors
+    /// Any [`HmsError`] but [`HmsError::PeerNotFound`] and [`HmsError::RoomNotActive`].
+    pub async fn active_sessions(
+        &self,
+        start: Option<&str>,
+    ) -> Result<Fetched<SessionPage>, HmsError> {
+        let request = Request {
+            kind: Kind::List,
+            ..Request::get(self.0.base.active_sessions(start), self.0.list_body_limit)
+        };
+        measured(Operation::Sessions, self.0.session_page(request)).await
+    }
+
     /// Replaces the fields that `update` has, and returns the updated peer. The last writer wins:
     /// 100ms has no versions.
     ///
@@ -161,14 +198,14 @@ impl Inner {
         room: &RoomId,
         peer: &PeerId,
     ) -> Result<Fetched<UpstreamPeer>, HmsError> {
-        let deadline = self.deadline();
-        let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
+        let mut deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, &mut deadline).await?;
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
                 value: peer::read_peer(&body.bytes, peer)?,
             }),
-            Answer::NotFound if self.is_active(room, deadline).await? => {
+            Answer::NotFound if self.is_active(room, &mut deadline).await? => {
                 Err(HmsError::PeerNotFound)
             }
             Answer::NotFound => Err(HmsError::RoomNotActive),
@@ -180,23 +217,35 @@ impl Inner {
         request: Request,
         room: &RoomId,
     ) -> Result<Fetched<PeerList>, HmsError> {
-        let deadline = self.deadline();
-        let Fetched { sent_at, value } = self.transport.send(&request, deadline).await?;
+        let mut deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, &mut deadline).await?;
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
                 value: PeerList::find(body).await?,
             }),
-            Answer::NotFound if self.is_active(room, deadline).await? => Err(
-                HmsError::BadResponse("status 404 for the peers of an active room".to_owned()),
-            ),
+            Answer::NotFound if self.is_active(room, &mut deadline).await? => {
+                Err(bad_response("status 404 for the peers of an active room"))
+            }
             Answer::NotFound => Err(HmsError::RoomNotActive),
+        }
+    }
+
+    async fn session_page(&self, request: Request) -> Result<Fetched<SessionPage>, HmsError> {
+        let mut deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, &mut deadline).await?;
+        match value {
+            Answer::Body(body) => Ok(Fetched {
+                sent_at,
+                value: session::read_page(&body.bytes)?,
+            }),
+            Answer::NotFound => Err(bad_response("status 404 for the list of sessions")),
         }
     }
 
     /// Whether the room is active. This is the documented way to find out, since a 404 does not say
     /// what was not found.
-    async fn is_active(&self, room: &RoomId, deadline: Instant) -> Result<bool, HmsError> {
+    async fn is_active(&self, room: &RoomId, deadline: &mut Instant) -> Result<bool, HmsError> {
         let request = Request::get(self.base.room(room), self.peer_body_limit);
         let room = self.transport.send(&request, deadline).await?;
         Ok(matches!(room.value, Answer::Body(_)))

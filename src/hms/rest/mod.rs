@@ -2,15 +2,18 @@
 //!
 //! `client` has one method for each question, `send` is the one way a request leaves the process
 //! (token, retries, rate limit, body limits), `token` signs the management token, `rate_limit` is
-//! the gate that a 429 closes, `peer` and `list` read peers, `memory` bounds what large lists take,
-//! and `url` builds the paths.
+//! the gate that a 429 closes, `lane` keeps the background apart from what somebody waits for, `peer`
+//! and `list` read peers and `session` reads sessions, `memory` bounds what large lists take, and
+//! `url` builds the paths.
 
 mod client;
+mod lane;
 mod list;
 mod memory;
 mod peer;
 mod rate_limit;
 mod send;
+mod session;
 mod token;
 mod url;
 
@@ -20,4 +23,5 @@ pub use memory::ListPermit;
 pub use peer::UpstreamPeer;
 #[cfg(test)]
 pub(super) use peer::read_peer;
+pub use session::{ActiveSession, SessionPage};
 pub use token::authorization;

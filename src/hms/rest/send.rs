@@ -6,18 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, redirect};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
 use super::Fetched;
-use super::memory::{LARGE_LIST_BYTES, ListMemory, ListPermit};
+use super::lane::Lane;
+use super::memory::{LARGE_LIST_BYTES, ListPermit};
 use super::rate_limit::{self, Gate};
 use super::token::{Token, Tokens};
 use crate::backoff::Backoff;
 use crate::domain::Clock;
-use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError};
+use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError, UpstreamRate};
 
 /// How many more attempts a transient failure gets.
 const MAX_RETRIES: u32 = 2;
@@ -28,8 +28,6 @@ const BACKOFF: Backoff = Backoff {
     factor: 4,
     jitter: 0.5,
 };
-/// Requests for whole rooms may take this part of all permits.
-const ROOM_PART: usize = 4;
 /// How much of the body of a 429 is searched for the wait, in bytes.
 const MESSAGE_LIMIT: usize = 64 << 10;
 
@@ -98,13 +96,9 @@ enum AttemptError {
 /// Everything that the requests of one client share.
 pub(super) struct Transport {
     http: reqwest::Client,
-    tokens: Tokens,
-    gate: Gate,
-    /// One for each request that may be in flight.
-    permits: Semaphore,
-    /// One for each of them that may be for a whole room.
-    room_permits: Semaphore,
-    list_memory: ListMemory,
+    tokens: Arc<Tokens>,
+    gate: Arc<Gate>,
+    lane: Lane,
     clock: Clock,
 }
 
@@ -122,24 +116,34 @@ impl Transport {
             // So that there is time for the next address when one is dead.
             .connect_timeout(config.timeout / 2);
         let http = if loopback { http.no_proxy() } else { http };
-        let max_concurrent = config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let tokens = Tokens::new(&config.credentials, config.clock.clone());
         Ok(Self {
             http: http.build().map_err(InvalidConfig::Http)?,
-            tokens: Tokens::new(&config.credentials, config.clock.clone())
-                .ok_or(InvalidConfig::Token)?,
-            gate: Gate::default(),
-            permits: Semaphore::new(max_concurrent),
-            room_permits: Semaphore::new(max_concurrent.div_ceil(ROOM_PART)),
-            list_memory: ListMemory::new(),
+            tokens: Arc::new(tokens.ok_or(InvalidConfig::Token)?),
+            gate: Arc::default(),
+            lane: Lane::foreground(config.max_concurrent),
             clock: config.clock,
         })
     }
 
-    /// Sends until there is an answer, a failure that is final, or no time left before `deadline`.
+    /// A transport for the background, with a lane of its own. The rest is shared: a 429 to either
+    /// stops both.
+    pub(super) fn in_background(&self, rate: UpstreamRate) -> Self {
+        Self {
+            http: self.http.clone(),
+            tokens: self.tokens.clone(),
+            gate: self.gate.clone(),
+            lane: Lane::background(rate),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Sends until there is an answer, a failure that is final, or no time left before `deadline`,
+    /// which moves by the time for which the background waits for its turn.
     pub(super) async fn send(
         &self,
         request: &Request,
-        deadline: Instant,
+        deadline: &mut Instant,
     ) -> Result<Fetched<Answer>, HmsError> {
         let (mut retries, mut renewed) = (0, false);
         let mut last_failure: Option<TransientError> = None;
@@ -154,7 +158,8 @@ impl Transport {
             _ => error,
         };
         loop {
-            match self.attempt(request, deadline).await {
+            *deadline += self.lane.wait_for_turn().await;
+            match self.attempt(request, *deadline).await {
                 Ok(Fetched {
                     value: Answer::NotFound,
                     ..
@@ -175,7 +180,7 @@ impl Transport {
                 Err(AttemptError::Transient(error)) => {
                     tracing::debug!(error = %error.with_causes(), "a request to 100ms failed");
                     let pause = BACKOFF.pause(retries);
-                    if retries == MAX_RETRIES || Instant::now() + pause >= deadline {
+                    if retries == MAX_RETRIES || Instant::now() + pause >= *deadline {
                         return Err(HmsError::Unavailable(error));
                     }
                     last_failure = Some(error);
@@ -192,7 +197,7 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Fetched<Answer>, AttemptError> {
         self.check_gate()?;
-        let _permits = timeout_at(deadline, self.permits_for(request.kind))
+        let _permits = timeout_at(deadline, self.lane.permits_for(request.kind))
             .await
             .map_err(timed_out)?;
         // Another request may have closed the gate while this one waited.
@@ -210,15 +215,6 @@ impl Transport {
             status => return Err(self.failure(status, response, token, deadline).await),
         };
         Ok(Fetched { sent_at, value })
-    }
-
-    /// The permits of a request. Those for whole rooms have few, so that there are some for others.
-    async fn permits_for(&self, kind: Kind) -> [Option<SemaphorePermit<'_>>; 2] {
-        let room_permit = match kind {
-            Kind::WholeRoom => self.room_permits.acquire().await.ok(),
-            Kind::Single | Kind::List => None,
-        };
-        [room_permit, self.permits.acquire().await.ok()]
     }
 
     fn check_gate(&self) -> Result<(), AttemptError> {
@@ -269,7 +265,7 @@ impl Transport {
             let is_large = request.kind != Kind::Single && needed >= LARGE_LIST_BYTES;
             if is_large && !body.permit.is_large() {
                 let started = Instant::now();
-                let permit = self.list_memory.acquire(length.unwrap_or(limit));
+                let permit = self.lane.list_memory.acquire(length.unwrap_or(limit));
                 body.permit = permit.await.map_err(AttemptError::Final)?;
                 deadline += started.elapsed();
                 body.bytes.reserve_exact(needed);

@@ -4,6 +4,9 @@ use url::Url;
 
 use crate::domain::{PeerId, RoomId, UserId};
 
+/// How many sessions a page has: 100ms allows 10 to 100, and each comes with all of its peers.
+const SESSIONS_IN_PAGE: &str = "50";
+
 /// A base URL that paths can be added to.
 #[derive(Debug, Clone)]
 pub(super) struct Base(Url);
@@ -46,6 +49,22 @@ impl Base {
             if let Some(value) = value {
                 url.query_pairs_mut().append_pair(name, value);
             }
+        }
+        url
+    }
+
+    /// `/sessions?active=true&limit=50[&start=]`
+    pub(super) fn active_sessions(&self, start: Option<&str>) -> Url {
+        let mut url = self.0.clone();
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .pop_if_empty()
+            .push("sessions");
+        url.query_pairs_mut()
+            .append_pair("active", "true")
+            .append_pair("limit", SESSIONS_IN_PAGE);
+        if let Some(start) = start {
+            url.query_pairs_mut().append_pair("start", start);
         }
         url
     }

@@ -39,6 +39,13 @@ impl EventType {
 pub enum WebhookEvent {
     /// Something happened to a peer.
     Peer(Box<PeerEvent>),
+    /// A session began.
+    SessionOpened {
+        /// The room.
+        room_id: RoomId,
+        /// When.
+        at: Timestamp,
+    },
     /// A session or a room ended, and with it the connections of all its peers.
     SessionEnded {
         /// The room.

@@ -74,11 +74,11 @@ impl Envelope {
                 data.role_changed_at.or(sent_at),
                 data,
             ),
+            EventType::SessionOpen => session_opened(sent_at, data),
             EventType::SessionClose | EventType::RoomEnd => session_ended(sent_at, data),
-            EventType::PeerJoinFailure
-            | EventType::PeerLeaveFailure
-            | EventType::SessionOpen
-            | EventType::Other => WebhookEvent::Ignored,
+            EventType::PeerJoinFailure | EventType::PeerLeaveFailure | EventType::Other => {
+                WebhookEvent::Ignored
+            }
         }
     }
 }
@@ -93,6 +93,7 @@ struct Data {
     joined_at: Option<Timestamp>,
     left_at: Option<Timestamp>,
     role_changed_at: Option<Timestamp>,
+    session_started_at: Option<Timestamp>,
     session_stopped_at: Option<Timestamp>,
     reason: Option<Label>,
     role: Option<Label>,
@@ -120,6 +121,7 @@ impl Data {
             b"joined_at" => self.joined_at = value.timestamp()?,
             b"left_at" => self.left_at = value.timestamp()?,
             b"role_changed_at" => self.role_changed_at = value.timestamp()?,
+            b"session_started_at" => self.session_started_at = value.timestamp()?,
             b"session_stopped_at" => self.session_stopped_at = value.timestamp()?,
             b"reason" => self.reason = value.label()?,
             b"role" => self.role = value.label()?,
@@ -157,6 +159,13 @@ fn peer_event(kind: PeerEventKind, at: Option<Timestamp>, data: Data) -> Webhook
         role: data.role,
         metadata: data.metadata,
     }))
+}
+
+fn session_opened(sent_at: Option<Timestamp>, data: Data) -> WebhookEvent {
+    match (data.room_id, data.session_started_at.or(sent_at)) {
+        (Some(room_id), Some(at)) => WebhookEvent::SessionOpened { room_id, at },
+        _ => WebhookEvent::Ignored,
+    }
 }
 
 fn session_ended(sent_at: Option<Timestamp>, data: Data) -> WebhookEvent {
@@ -256,6 +265,23 @@ mod tests {
             at: time("2026-03-01T10:06:12Z"),
         };
         assert_eq!(read(body), expected);
+    }
+
+    #[test]
+    fn the_start_of_a_session_names_its_room() {
+        let open = |data: &str| {
+            read(&format!(
+                r#"{{"type":"session.open.success","timestamp":"2026-03-01T10:06:12Z","data":{data}}}"#
+            ))
+        };
+        let opened = |at| WebhookEvent::SessionOpened {
+            room_id: RoomId::parse("r").unwrap(),
+            at: time(at),
+        };
+        let started = r#"{"room_id":"r","session_started_at":"2026-03-01T10:06:11.5Z"}"#;
+        assert_eq!(open(started), opened("2026-03-01T10:06:11.5Z"));
+        assert_eq!(open(r#"{"room_id":"r"}"#), opened("2026-03-01T10:06:12Z"));
+        assert_eq!(open("{}"), WebhookEvent::Ignored);
     }
 
     #[test]

@@ -63,6 +63,33 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Calls `each` for every item of an array; `each` has to read it. Returns false for a value that
+    /// is not an array.
+    ///
+    /// # Errors
+    /// When the text is not JSON; `each` was called for the items before that.
+    pub(in crate::hms) fn each_item(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> Result<(), NotJson>,
+    ) -> Result<bool, NotJson> {
+        if self.peek() != Some(b'[') {
+            return self.skip().map(|()| false);
+        }
+        self.next += 1;
+        if self.peek() == Some(b']') {
+            self.next += 1;
+            return Ok(true);
+        }
+        loop {
+            each(self)?;
+            if self.peek() == Some(b']') {
+                self.next += 1;
+                return Ok(true);
+            }
+            self.expect(b',')?;
+        }
+    }
+
     /// Checks that nothing follows.
     ///
     /// # Errors
@@ -84,6 +111,12 @@ impl<'a> Reader<'a> {
     /// Whether the next value is `null`. Does not read it.
     pub(in crate::hms) fn is_null(&mut self) -> bool {
         self.peek() == Some(b'n')
+    }
+
+    /// Whether the value is `false`.
+    pub(in crate::hms) fn is_false(&mut self) -> Result<bool, NotJson> {
+        let is_false = self.peek() == Some(b'f');
+        self.skip().map(|()| is_false)
     }
 
     /// The content of a string that is exactly known: an id, or a name of 100ms's own.
@@ -212,6 +245,26 @@ mod tests {
             "{\"a\":1]",
         ] {
             assert_eq!(keys(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_whole_arrays_have_items() {
+        let count = |json: &str| {
+            let mut count = 0;
+            let mut reader = Reader::new(json);
+            let array = reader.each_item(|item| {
+                count += 1;
+                item.skip()
+            });
+            (array == Ok(true) && reader.end() == Ok(())).then_some(count)
+        };
+        assert_eq!(count(r#" [ 1, {"a":[2]} ,"x"] "#), Some(3));
+        assert_eq!(count("[ ]"), Some(0));
+        for bad in [
+            "", "{}", "null", "[", "[1", "[1,]", "[,]", "[1 2]", "[1]]", "[1}",
+        ] {
+            assert_eq!(count(bad), None, "{bad}");
         }
     }
 
