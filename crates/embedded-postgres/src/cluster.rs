@@ -139,6 +139,8 @@ fn postgres(home: &Home, binaries: &Binaries, options: &Options, port: u16) -> C
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
+            // Whoever drops a database waits for clients that are gone halfway through a login.
+            "authentication_timeout=5s",
         ]
         .into_iter()
         .for_each(set);

@@ -76,6 +76,7 @@ async fn run(image: &str, name: &str, max_connections: u16) -> Result<Url, Strin
         "-cfsync=off",
         "-csynchronous_commit=off",
         "-cfull_page_writes=off",
+        "-cauthentication_timeout=5s",
         &max_connections,
     ];
     let command = [
