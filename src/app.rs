@@ -12,14 +12,15 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Upstream, WebhookConfig};
+use crate::config::{Upstream, WatchConfig, WebhookConfig};
 use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::metrics::AnyMetric;
 use crate::service::{
-    RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WebhookReceiver,
+    RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WatchScheduling, WatchWorker,
+    WebhookReceiver,
 };
 use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
 use crate::{hms, server, service, store, telemetry};
@@ -58,6 +59,8 @@ pub struct AppConfig {
     pub webhooks: WebhookConfig,
     /// Which states are restored automatically, if any.
     pub restores: Option<RestorePolicy>,
+    /// Watches, and what the background may ask of 100ms.
+    pub watches: WatchConfig,
     /// The time.
     pub clock: Clock,
 }
@@ -70,6 +73,7 @@ pub struct App {
     clock: Clock,
     routers: Routers,
     restore_worker: Option<RestoreWorker>,
+    watch_worker: WatchWorker,
 }
 
 impl App {
@@ -96,6 +100,9 @@ impl App {
             storage_policy,
             rules.clone(),
         );
+        let watches = WatchScheduling::new(config.watches.every);
+        let service = service.with_watches(watches.clone());
+        let watch_worker = WatchWorker::new(&service, watches.clone(), config.watches.rate);
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -112,6 +119,7 @@ impl App {
             rules,
             drop_reasons,
             restores: scheduling,
+            watches,
         };
         let secrets = config.webhooks.secrets;
         if secrets.is_some() {
@@ -129,6 +137,7 @@ impl App {
             clock,
             routers,
             restore_worker,
+            watch_worker,
         })
     }
 
@@ -177,14 +186,16 @@ impl App {
         self.routers.when_full.clone()
     }
 
-    /// Starts the work that no request waits for, until `shutdown`: automatic restores, the upkeep
-    /// of the metrics, the marks of peers whose session ended, the comparison of clocks, and once a day the partitions of the coming months. Wait for the returned
-    /// tasks to finish what they have begun.
+    /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches, the
+    /// upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
+    /// once a day the partitions of the coming months. Wait for the returned tasks to finish what
+    /// they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
         if let Some(worker) = &self.restore_worker {
             chores.spawn(worker.clone().run(shutdown.clone()));
         }
+        chores.spawn(self.watch_worker.clone().run(shutdown.clone()));
         let upkeep = telemetry::keep_metrics_small(telemetry::metrics(METRICS), shutdown.clone());
         chores.spawn(upkeep);
         if self.presence {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{RestoreArgs, StorageArgs, UpstreamArgs, WebhookArgs};
+use rejoin::config::{RestoreArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -163,6 +163,9 @@ pub(crate) fn serve() {
         keys: KeyRing::parse(&var("BENCH_KEYS")).expect("a key"),
         webhooks,
         restores: restores.expect("they are complete"),
+        watches: WatchArgs::default()
+            .watches()
+            .expect("they are the defaults"),
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -14,6 +14,7 @@ mod serve;
 #[cfg(feature = "demo")]
 mod sim;
 mod snapshot;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Migrate(MigrateArgs),
     Snapshot(snapshot::Args),
+    Watch(watch::Args),
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
@@ -160,6 +162,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate(&args).await,
         Command::Snapshot(args) => snapshot::run(args).await,
+        Command::Watch(args) => watch::run(args).await,
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),

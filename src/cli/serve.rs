@@ -5,7 +5,8 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    DatabaseArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs, WebhookArgs,
+    DatabaseArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs, WatchArgs,
+    WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
@@ -39,6 +40,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) restores: RestoreArgs,
     #[command(flatten)]
+    pub(super) watches: WatchArgs,
+    #[command(flatten)]
     pub(super) rules: RulesArgs,
     #[command(flatten)]
     pub(super) listen: ListenArgs,
@@ -64,6 +67,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         args.webhooks.webhooks()?,
     );
     let restores = args.restores.policy(&webhooks)?;
+    let watches = args.watches.watches()?;
     #[cfg(feature = "demo")]
     let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
@@ -78,6 +82,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         keys,
         webhooks,
         restores,
+        watches,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;

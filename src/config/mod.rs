@@ -9,6 +9,7 @@ mod restore;
 mod rules;
 mod storage;
 mod upstream;
+mod watch;
 mod webhook;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
@@ -20,6 +21,7 @@ pub use restore::RestoreArgs;
 pub use rules::RulesArgs;
 pub use storage::StorageArgs;
 pub use upstream::{Upstream, UpstreamArgs};
+pub use watch::{WatchArgs, WatchConfig};
 pub use webhook::{WebhookArgs, WebhookConfig};
 
 /// A setting that is missing or cannot be used, as one sentence.

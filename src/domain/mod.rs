@@ -21,6 +21,7 @@ mod storage_policy;
 mod time;
 mod timeline;
 mod tracks;
+mod watch;
 
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use label::Label;
@@ -31,7 +32,7 @@ pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
 pub use problem::ProblemCode;
-pub use report::{EventKind, EventReport, Report};
+pub use report::{EventKind, EventReport, Report, WatchRequest};
 pub use restore::{
     ChangeId, Claim, Decision, GiveUpReason, NewPeer, Requester, RestoreJob, RestoreMark,
     RestoreOutcome, RestorePolicy, RestoreScope, RestoreWhen, ResumeRecord, SkipReason,
@@ -42,3 +43,6 @@ pub use storage_policy::{StoragePolicy, Unstorable};
 pub use time::{Clock, Timestamp};
 pub use timeline::{MAX_REPEATS, Row, RowChanges};
 pub use tracks::Tracks;
+pub use watch::{
+    FetchJob, InvalidInterval, LastLook, Look, LookOutcome, Watch, WatchInterval, WatchState,
+};

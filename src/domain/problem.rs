@@ -28,6 +28,8 @@ named! {
         PeerNotOfUser = "peer-not-of-user",
         /// Somebody else has claimed the saved state.
         AlreadyClaimed = "already-claimed",
+        /// The room is not watched.
+        RoomNotWatched = "room-not-watched",
         /// There is no such path.
         NotFound = "not-found",
         /// The path does not support the method.

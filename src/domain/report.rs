@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Label, LeaveMetadata, Metadata, Observation, PeerKey, Presence, RestoreMark, Rules, Source,
-    Timestamp,
+    Timestamp, WatchInterval,
 };
 
 /// One message about a peer on its way into the store.
@@ -14,6 +14,9 @@ use super::{
 pub enum Report {
     /// An answer of the REST API describes the peer.
     Observed(Observation),
+    /// A regular look describes the peer. As [`Report::Observed`], but of no interest where the same
+    /// was observed a moment before.
+    Looked(Observation),
     /// A webhook event describes the peer.
     Event(EventReport),
     /// A saved state is about to be sent to the peer.
@@ -73,6 +76,19 @@ pub struct EventReport {
     /// When the event asked for a restore: the saved state is to be sent to the peer if it has none
     /// of its own.
     pub restore_requested_at: Option<Timestamp>,
+    /// Whether the event may cause a fetch, or begin the watch of its room.
+    pub watch: Option<WatchRequest>,
+}
+
+/// What an event asks of watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// What happened: a join or a role change.
+    pub kind: EventKind,
+    /// When.
+    pub at: Timestamp,
+    /// How often its room is looked at if this begins its watch; none where it begins none.
+    pub starts: Option<WatchInterval>,
 }
 
 impl EventReport {
@@ -88,6 +104,7 @@ impl EventReport {
             joined_at: None,
             presence: Presence::default(),
             restore_requested_at: None,
+            watch: None,
         }
     }
 
@@ -120,7 +137,9 @@ impl Report {
     /// The peer.
     pub fn key(&self) -> &PeerKey {
         match self {
-            Self::Observed(observation) | Self::Restored { observation, .. } => &observation.key,
+            Self::Observed(observation)
+            | Self::Looked(observation)
+            | Self::Restored { observation, .. } => &observation.key,
             Self::Event(event) => &event.key,
             Self::Restoring { key, .. } | Self::NotRestored { key, .. } => key,
         }
@@ -129,9 +148,9 @@ impl Report {
     /// The observation of metadata in it; none where it says nothing of that.
     pub fn observation(&self) -> Option<Cow<'_, Observation>> {
         match self {
-            Self::Observed(observation) | Self::Restored { observation, .. } => {
-                Some(Cow::Borrowed(observation))
-            }
+            Self::Observed(observation)
+            | Self::Looked(observation)
+            | Self::Restored { observation, .. } => Some(Cow::Borrowed(observation)),
             Self::Event(event) => event.observation().map(Cow::Owned),
             Self::Restoring { .. } | Self::NotRestored { .. } => None,
         }
@@ -140,9 +159,9 @@ impl Report {
     /// When the peer joined, if it says so.
     pub fn joined_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Observed(observation) | Self::Restored { observation, .. } => {
-                observation.joined_at
-            }
+            Self::Observed(observation)
+            | Self::Looked(observation)
+            | Self::Restored { observation, .. } => observation.joined_at,
             Self::Event(event) => event.joined_at,
             Self::Restoring { .. } | Self::NotRestored { .. } => None,
         }
@@ -155,6 +174,7 @@ impl Report {
                 event.presence.ended.is_none() && event.presence.connected_since == Some(event.at)
             }
             Self::Observed(_)
+            | Self::Looked(_)
             | Self::Restoring { .. }
             | Self::NotRestored { .. }
             | Self::Restored { .. } => false,
@@ -166,6 +186,19 @@ impl Report {
         match self {
             Self::Event(event) => event.restore_requested_at,
             Self::Observed(_)
+            | Self::Looked(_)
+            | Self::Restoring { .. }
+            | Self::NotRestored { .. }
+            | Self::Restored { .. } => None,
+        }
+    }
+
+    /// What it asks of watches.
+    pub fn watch_request(&self) -> Option<WatchRequest> {
+        match self {
+            Self::Event(event) => event.watch,
+            Self::Observed(_)
+            | Self::Looked(_)
             | Self::Restoring { .. }
             | Self::NotRestored { .. }
             | Self::Restored { .. } => None,
@@ -178,7 +211,9 @@ impl Report {
             labels.into_iter().flatten().map(Label::size).sum()
         };
         let content = match self {
-            Self::Observed(observation) | Self::Restored { observation, .. } => {
+            Self::Observed(observation)
+            | Self::Looked(observation)
+            | Self::Restored { observation, .. } => {
                 let tracks = observation.tracks.as_ref();
                 observation.metadata.len()
                     + tracks.map_or(0, |tracks| tracks.as_str().len())

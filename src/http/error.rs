@@ -38,6 +38,7 @@ pub(crate) fn status_and_title(code: Code) -> (StatusCode, &'static str) {
         ),
         Code::PeerNotOfUser => (StatusCode::CONFLICT, "The peer belongs to another user"),
         Code::AlreadyClaimed => (StatusCode::CONFLICT, "The saved state is already claimed"),
+        Code::RoomNotWatched => (StatusCode::NOT_FOUND, "The room is not watched"),
         Code::NotFound => (StatusCode::NOT_FOUND, "Nothing exists at this path"),
         Code::MethodNotAllowed => (
             StatusCode::METHOD_NOT_ALLOWED,

@@ -18,6 +18,7 @@ mod resume;
 mod routes;
 mod snapshots;
 mod stream;
+pub mod watches;
 mod webhooks;
 
 use std::sync::Arc;

@@ -7,6 +7,10 @@
 //! | GET | `/v1/users/{user_id}/resume` | resume |
 //! | POST | `/v1/users/{user_id}/resume` | resume |
 //! | GET | `/v1/users/{user_id}/snapshots` | history |
+//! | PUT | `/v1/rooms/{room_id}/watch` | snapshot |
+//! | GET | `/v1/rooms/{room_id}/watch` | snapshot |
+//! | DELETE | `/v1/rooms/{room_id}/watch` | snapshot |
+//! | GET | `/v1/watches` | snapshot |
 //! | POST | `/v1/webhooks/100ms` | |
 //! | GET | `/health/live` | |
 //! | GET | `/health/ready` | |
@@ -23,7 +27,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::auth::{RequiredScope, require_scope};
-use super::{Shared, health, history, openapi, restore, resume, snapshots, webhooks};
+use super::{Shared, health, history, openapi, restore, resume, snapshots, watches, webhooks};
 use crate::keys::{KeyRing, Scope};
 
 /// All routes, each with the scope that it requires of a key.
@@ -34,6 +38,11 @@ pub(super) fn routes(keys: &Arc<KeyRing>) -> OpenApiRouter<Shared> {
         .routes(requires(Scope::Snapshot, routes!(snapshots::of_room)))
         .routes(requires(Scope::Resume, routes!(resume::get, restore::post)))
         .routes(requires(Scope::History, routes!(history::get)))
+        .routes(requires(
+            Scope::Snapshot,
+            routes!(watches::put, watches::get, watches::delete),
+        ))
+        .routes(requires(Scope::Snapshot, routes!(watches::list)))
         .routes(routes!(webhooks::take))
         .merge(operations())
 }

@@ -1,7 +1,10 @@
 //! The metrics of restores, claims and webhooks.
 
 use super::webhook::WebhookOutcome;
-use crate::domain::{EndKind, GiveUpReason, ProblemCode, RestoreOutcome, SkipReason, named};
+use crate::domain::{
+    EndKind, GiveUpReason, LookOutcome, ProblemCode, RestoreOutcome, SkipReason, WatchState, named,
+};
+use crate::hms::HmsError;
 use crate::hms::webhook::EventType;
 use crate::metrics::{AGES, Counter, Gauge, Histogram, LabelValue, label, metrics};
 
@@ -25,6 +28,18 @@ metrics! {
     LEAVES: Counter<EndKind> = Counter::new(
         "rejoin_leaves_total",
         "Leaves of peers that webhooks reported, by kind; a repeated event counts again.",
+    );
+    WATCHES: Gauge<WatchState> = Gauge::new(
+        "rejoin_watches",
+        "Rooms that are watched, by state: waiting, looking or late. All replicas show the same.",
+    );
+    WATCH_LATENESS_SECONDS: Gauge = Gauge::new(
+        "rejoin_watch_lateness_seconds",
+        "By how much the latest look at a watched room is late. All replicas show the same.",
+    );
+    LOOKS: Counter<(LookKind, LookOutcome)> = Counter::new(
+        "rejoin_looks_total",
+        "Looks at watched rooms, and fetches of a user or a peer in them, by kind and outcome.",
     );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
@@ -55,6 +70,34 @@ named! {
     }
 }
 label!("outcome", ClaimOutcome);
+
+named! {
+    /// What was looked at.
+    pub(super) enum LookKind {
+        /// A room.
+        Room = "room",
+        /// The peers of a user, since they have a ghost most likely.
+        User = "user",
+        /// A peer whose role changed.
+        Peer = "peer",
+    }
+}
+label!("kind", LookKind);
+label!("state", WatchState);
+
+impl LabelValue for LookOutcome {
+    const NAME: &'static str = "outcome";
+
+    fn all() -> Vec<Self> {
+        let of_store = [ProblemCode::DatabaseUnavailable, ProblemCode::Internal];
+        let failures = HmsError::CODES.iter().copied().chain(of_store).map(Some);
+        [None].into_iter().chain(failures).map(Self).collect()
+    }
+
+    fn value(self) -> &'static str {
+        self.as_str()
+    }
+}
 
 label!("type", EventType);
 label!("outcome", WebhookOutcome);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `snapshot` | peers fetched from 100ms now, and what is stored of them |
 //! | `webhook` | the events that 100ms sends |
+//! | `watch` | rooms that are looked at regularly, and fetches that events ask for |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
 //! The request handlers and the commands both call this. Nothing here knows HTTP or SQL, and
@@ -13,6 +14,7 @@
 mod metrics;
 mod restore;
 mod snapshot;
+mod watch;
 mod webhook;
 
 pub(crate) use self::metrics::{METRICS, WEBHOOKS_ENABLED};
@@ -21,6 +23,7 @@ use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
 pub use snapshot::{RoomSnapshot, SnapshotError};
+pub use watch::{WatchScheduling, WatchWorker};
 pub use webhook::{RestoreScheduling, WebhookError, WebhookOutcome, WebhookReceiver};
 
 /// The service. Cheap to clone; clones share the client of 100ms and the store.
@@ -31,6 +34,7 @@ pub struct Service {
     clock: Clock,
     storage_policy: StoragePolicy,
     rules: Rules,
+    watches: WatchScheduling,
 }
 
 impl Service {
@@ -48,6 +52,21 @@ impl Service {
             clock,
             storage_policy,
             rules,
+            watches: WatchScheduling::default(),
+        }
+    }
+
+    /// The same service, which wakes the worker of these watches.
+    #[must_use]
+    pub fn with_watches(self, watches: WatchScheduling) -> Self {
+        Self { watches, ..self }
+    }
+
+    /// The same service with a share of 100ms of its own, at most `rate`.
+    fn paced(self, rate: hms::UpstreamRate) -> Self {
+        Self {
+            hms: self.hms.in_background(rate),
+            ..self
         }
     }
 

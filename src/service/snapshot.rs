@@ -1,7 +1,7 @@
 //! Snapshots: peers are fetched from 100ms now and saved.
 
 use crate::domain::{
-    Observation, PeerId, PeerKey, RoleName, RoomId, Source, Timestamp, Unstorable, UserId,
+    Observation, PeerId, PeerKey, Report, RoleName, RoomId, Source, Timestamp, Unstorable, UserId,
 };
 use crate::hms::{Fetched, HmsError, ListPermit, UpstreamPeer};
 use crate::service::Service;
@@ -87,8 +87,14 @@ impl Service {
         while let Some(peers) = value.next_portion().await? {
             for peers in in_parts(peers) {
                 done += peers.len();
-                self.save_peers(room_id, Source::Room, peers, &mut snapshot)
-                    .await?;
+                self.save_peers(
+                    room_id,
+                    Source::Room,
+                    peers,
+                    Report::Observed,
+                    &mut snapshot,
+                )
+                .await?;
                 progress(done, all);
             }
         }
@@ -96,12 +102,14 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Saves peers of a room that were fetched, and adds to its snapshot what came of them.
+    /// Saves peers of a room that were fetched, each as such a report, and adds to its snapshot what
+    /// came of them.
     pub(super) async fn save_peers(
         &self,
         room_id: &RoomId,
         source: Source,
         peers: Vec<UpstreamPeer>,
+        report: fn(Observation) -> Report,
         snapshot: &mut RoomSnapshot,
     ) -> Result<(), StoreError> {
         let mut observations = Vec::with_capacity(peers.len());
@@ -116,7 +124,8 @@ impl Service {
             .iter()
             .map(|observation| observation.key.peer_id.clone())
             .collect();
-        for (id, result) in ids.iter().zip(self.store.save_all(observations).await) {
+        let reports = observations.into_iter().map(report).collect();
+        for (id, result) in ids.iter().zip(self.store.save_all(reports).await) {
             match result {
                 Ok(saved) => snapshot.saved.push(saved),
                 Err(error @ StoreError::Refused(_)) => {
@@ -151,7 +160,7 @@ impl Service {
 }
 
 /// These peers, in parts that are saved at a time.
-fn in_parts(mut peers: Vec<UpstreamPeer>) -> impl Iterator<Item = Vec<UpstreamPeer>> {
+pub(super) fn in_parts(mut peers: Vec<UpstreamPeer>) -> impl Iterator<Item = Vec<UpstreamPeer>> {
     std::iter::from_fn(move || {
         let count = peers.len().min(PEERS_PER_SAVE);
         (count > 0).then(|| peers.drain(..count).collect())

@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use super::metrics::{LEAVES, WEBHOOKS};
+use super::watch::WatchScheduling;
 use crate::domain::{
     Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
     Rules, StoragePolicy, Timestamp, named,
@@ -37,6 +38,8 @@ pub struct WebhookReceiver {
     pub drop_reasons: BTreeSet<String>,
     /// How joins schedule automatic restores, if they do.
     pub restores: Option<RestoreScheduling>,
+    /// What events begin and ask of watches.
+    pub watches: WatchScheduling,
 }
 
 /// How joins schedule automatic restores.
@@ -116,6 +119,13 @@ impl WebhookReceiver {
                 self.wake_restores();
                 Ok(WebhookOutcome::Stored)
             }
+            WebhookEvent::SessionOpened { room_id, at } => match self.watches.every() {
+                Some(every) => {
+                    self.store.start_watches(vec![room_id], every, at).await?;
+                    Ok(WebhookOutcome::Stored)
+                }
+                None => Ok(WebhookOutcome::Ignored),
+            },
             WebhookEvent::WithoutUser => Ok(WebhookOutcome::NoUser),
             WebhookEvent::Ignored => Ok(WebhookOutcome::Ignored),
         }
@@ -158,11 +168,16 @@ impl WebhookReceiver {
             joined_at: event.joined_at,
             presence,
             restore_requested_at: restores.map(|_| now),
+            watch: self.watches.request(kind, event.at, now),
         };
+        let asks_watches = report.watch.is_some();
         let ended = report.presence.ended.as_ref().map(|end| end.kind);
         self.store.report(report.into()).await?;
         if let Some(kind) = ended {
             LEAVES.count(&kind);
+        }
+        if asks_watches {
+            self.watches.wake();
         }
         // A join queues a restore, and a leave makes those due that wait for it.
         if !matches!(event.kind, PeerEventKind::RoleChanged) {

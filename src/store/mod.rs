@@ -7,6 +7,8 @@
 //! | `history` | snapshots, in pages |
 //! | `presence`, `peers` | connected peers and ends of sessions; look-ups of single peers |
 //! | `restore_jobs` | the queue of automatic restores |
+//! | `watches`, `fetch_jobs` | rooms to look at regularly, and peers to fetch at once |
+//! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
 //! | `schema` | migrations and partitions |
@@ -21,7 +23,9 @@
 mod batch;
 mod clock;
 mod connections;
+mod duties;
 mod error;
+mod fetch_jobs;
 mod history;
 mod metrics;
 mod peers;
@@ -33,6 +37,7 @@ mod resume_log;
 mod rows;
 mod save;
 mod schema;
+mod watches;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -45,6 +50,7 @@ use tokio::sync::Notify;
 use self::batch::Batcher;
 pub use self::clock::ClockOffset;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
+pub use self::duties::Duty;
 pub use self::error::{StoreError, UnavailableReason};
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
@@ -53,6 +59,7 @@ use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 pub use self::save::Saved;
 use self::save::{STRAGGLERS, SaveBatch};
+pub use self::watches::{LookResult, NewWatch, WatchCounts, WatchPage};
 use crate::domain::{Observation, Report, Rules, SavedState};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
@@ -189,11 +196,11 @@ impl Store {
 
     /// Saves many observations and returns one result for each, in order. More than a few are
     /// bulk: they wait for capacity of their own, and let others go first.
-    pub async fn save_all(&self, observations: Vec<Observation>) -> Vec<Result<Saved, StoreError>> {
+    pub async fn save_all(&self, observations: Vec<Report>) -> Vec<Result<Saved, StoreError>> {
         let is_bulk = observations.len() > MAX_SINGLE_ITEMS;
-        join_all(observations.into_iter().map(async |observation| {
-            let user_id = observation.key.user_id.clone();
-            let report = Box::new(observation.into());
+        join_all(observations.into_iter().map(async |report| {
+            let user_id = report.key().user_id.clone();
+            let report = Box::new(report);
             let saved = if is_bulk {
                 self.saves.submit_bulk(user_id.as_str(), report).await
             } else {

@@ -79,8 +79,38 @@ const BOUNDS: &[(&str, &str)] = &[
         "MAX_RETRIES: u32 = 2",
         "| 3, after pauses of about 50 and 200 ms |",
     ),
-    ("max_concurrent: 64", "| 64; a quarter of them"),
+    ("max_concurrent: 64", "| 64, a quarter of them"),
     ("ROOM_PART: usize = 4", "a quarter of them for whole rooms"),
+    (
+        "MAX_BACKGROUND: usize = 8",
+        "whole rooms; 8 more for the background",
+    ),
+    (
+        "SHORTEST: Duration = Duration::from_secs(5)",
+        "| 5 s to 1 h |",
+    ),
+    (
+        "LONGEST: Duration = Duration::from_hours(1)",
+        "| 5 s to 1 h |",
+    ),
+    ("MAX_CONCURRENT: usize = 8", "replica at a time | 8, or"),
+    (
+        "LEASE: Duration = Duration::from_secs(10)",
+        "whose replica died | 10 s |",
+    ),
+    (
+        "LOOK_PRECISION: Duration = Duration::from_mins(1)",
+        "did not change | one a minute",
+    ),
+    (
+        "FETCH_PATIENCE: Duration = Duration::from_mins(1)",
+        "asked for | a minute of attempts |",
+    ),
+    ("MAX_PAGES: usize = 1_000", "| 1,000 of 50 sessions |"),
+    (
+        "SESSIONS_IN_PAGE: &str = \"50\"",
+        "| 1,000 of 50 sessions |",
+    ),
     ("peer_body_limit: 2 << 20", "| 2 MiB, or six times"),
     (
         "list_body_limit: 64 << 20",
@@ -90,7 +120,7 @@ const BOUNDS: &[(&str, &str)] = &[
         "LARGE_LIST_BYTES: usize = 256 << 10",
         "lists of 256 KiB or more",
     ),
-    ("MAX_BYTES: usize = 40 << 20", "| 40 MiB together |"),
+    ("MAX_BYTES: usize = 40 << 20", "| 40 MiB together, and"),
     (
         "PATIENCE: Duration = Duration::from_secs(20)",
         "waits up to 20 s",

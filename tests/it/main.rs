@@ -34,4 +34,5 @@ mod settings;
 mod stories;
 mod support;
 mod upstream;
+mod watches;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rejoin::domain::{Observation, PeerId, RoomId, Source, Tracks, UserId};
+use rejoin::domain::{Observation, PeerId, Report, RoomId, Source, Tracks, UserId};
 use rejoin::store::{ResumeQuery, Store};
 use uuid::Uuid;
 
@@ -220,7 +220,10 @@ async fn history_is_what_was_answered_whatever_a_batch_contains() {
     let third = vec![observation(1, 3, "b", None), observation(2, 3, "b", muted)];
     let mut answered = BTreeMap::new();
     for batch in [first, second, third] {
-        for saved in store.save_all(batch).await {
+        for saved in store
+            .save_all(batch.into_iter().map(Report::from).collect())
+            .await
+        {
             let row = saved.unwrap().snapshot;
             answered.insert(row.id, row);
         }

@@ -414,6 +414,14 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_UPSTREAM_TIMEOUT", "0s")], TIMEOUT),
     (&[("REJOIN_UPSTREAM_TIMEOUT", "1h")], TIMEOUT),
     (&[("REJOIN_UPSTREAM_TIMEOUT", "soon")], TIMEOUT),
+    (
+        &[("REJOIN_WATCH", "on")],
+        "REJOIN_WATCH should be off or active.",
+    ),
+    (&[("REJOIN_WATCH_EVERY", "4s")], WATCH_EVERY),
+    (&[("REJOIN_WATCH_EVERY", "30")], WATCH_EVERY),
+    (&[("REJOIN_UPSTREAM_RATE", "10")], RATE),
+    (&[("REJOIN_UPSTREAM_RATE", "0/s")], RATE),
     (&[("REJOIN_MAX_METADATA_BYTES", "0")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "256k")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "-1")], BYTES),
@@ -437,6 +445,8 @@ const BASE: &str = "HMS_BASE_URL should be an http or https URL without a user n
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const MAX_CONNECTIONS: &str = "REJOIN_MAX_CONNECTIONS should be a number from 1 to 1000000.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
+const WATCH_EVERY: &str = "REJOIN_WATCH_EVERY should be a duration from 5s to 1h such as 30s.";
+const RATE: &str = "REJOIN_UPSTREAM_RATE should be from 1/m to 1000/s, such as 10/s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
 const WEBHOOK_SECRETS: &str = "REJOIN_WEBHOOK_SECRETS should be secrets of at least 8 characters without commas, separated by commas.";
 const NOT_ENCODED: &str =

@@ -14,7 +14,7 @@ use url::Url;
 use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::Failure;
-use crate::config::{DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WebhookArgs};
+use crate::config::{DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WatchArgs, WebhookArgs};
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
@@ -80,6 +80,7 @@ impl Environment {
             keys: KeyRing::parse(&key.entry).map_err(Failure::other)?,
             restores: RestoreArgs::at("dropped").policy(&webhooks)?,
             webhooks,
+            watches: WatchArgs::default().watches()?,
             clock,
         };
         let rejoin = start_rejoin(config).await?;

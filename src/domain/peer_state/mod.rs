@@ -9,6 +9,8 @@
 
 mod rebuild;
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::snapshot::snapshot_id;
@@ -17,6 +19,10 @@ use super::{
     ChangeId, EndKind, EventKind, Label, Metadata, Observation, PeerKey, Presence, Report,
     RestoreMark, Rules, Snapshot, Source, Timestamp, Tracks,
 };
+
+/// How exactly looks date the last observation of what stays the same: each look at each peer would
+/// else be a write.
+const LOOK_PRECISION: Duration = Duration::from_mins(1);
 
 /// What is known of one peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,9 +107,12 @@ impl PeerState {
     /// After [`Effect::OutOfOrder`], presence and joins are applied and the rest is left to
     /// [`PeerState::rebuild`].
     pub fn apply(&mut self, report: &Report, rules: &Rules) -> Effect {
+        if matches!(report, Report::Looked(observation) if self.just_said(observation)) {
+            return Effect::None;
+        }
         self.joined_at = self.joined_at.max(report.joined_at());
         match report {
-            Report::Observed(_) => {}
+            Report::Observed(_) | Report::Looked(_) => {}
             Report::Restored {
                 observation,
                 answered_at,
@@ -138,6 +147,27 @@ impl PeerState {
         };
         self.date_change(rules);
         effect
+    }
+
+    /// Whether the same was observed within [`LOOK_PRECISION`] before, so that this need not be
+    /// written.
+    fn just_said(&self, observation: &Observation) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        let at = observation.observed_at;
+        self.repeats(current, observation)
+            && observation.joined_at <= self.joined_at
+            && at >= current.last_observed_at
+            && at.since(current.last_observed_at) < LOOK_PRECISION
+    }
+
+    /// Whether an observation has the content of the current row, as far as it says anything.
+    fn repeats(&self, current: &CurrentRow, observation: &Observation) -> bool {
+        observation.metadata == current.metadata
+            && agrees(observation.name.as_ref(), current.name.as_ref())
+            && agrees(observation.role.as_ref(), self.role.as_ref())
+            && agrees(observation.tracks.as_ref(), self.tracks.as_ref())
     }
 
     /// Whether a saved state may be restored to this peer: it is connected, and never had metadata
@@ -219,15 +249,13 @@ impl PeerState {
     }
 
     fn observe(&mut self, observation: &Observation, rules: &Rules) -> Effect {
+        let known = self.current.as_ref();
+        let same = known.is_some_and(|current| self.repeats(current, observation));
         let Some(current) = &mut self.current else {
             self.begin(observation, rules);
             return Effect::Added;
         };
         let at = observation.observed_at;
-        let same = observation.metadata == current.metadata
-            && agrees(observation.name.as_ref(), current.name.as_ref())
-            && agrees(observation.role.as_ref(), self.role.as_ref())
-            && agrees(observation.tracks.as_ref(), self.tracks.as_ref());
         if !same {
             let rank = rank(
                 &current.metadata,

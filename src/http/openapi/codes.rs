@@ -45,7 +45,13 @@ pub(super) fn codes_of(operation_id: &str) -> Vec<Code> {
             ];
             [KEYED, unfit, UPSTREAM, PEER, STORED].concat()
         }
-        "listHistory" => [KEYED, STORED].concat(),
+        "listHistory" | "listWatches" => [KEYED, STORED].concat(),
+        "watchRoom" => [KEYED, &[Code::PayloadTooLarge], STORED].concat(),
+        "getWatch" => [KEYED, &[Code::RoomNotWatched], STORED].concat(),
+        "unwatchRoom" => {
+            let unfit = &[Code::PayloadTooLarge, Code::RoomNotWatched];
+            [KEYED, unfit, STORED].concat()
+        }
         "receiveWebhook" => {
             let unfit = &[
                 Code::InvalidRequest,

@@ -25,6 +25,7 @@ pub(super) const KEY: &str = "key";
         (name = "snapshot", description = "Fetch peers from 100ms and save their metadata."),
         (name = "resume", description = "Read the saved state of a user, restore it to a peer, or claim it."),
         (name = "history", description = "Read what was saved of a user."),
+        (name = "watch", description = "Look at the peers of rooms regularly."),
         (name = "webhook", description = "Receive the events of 100ms: who joins, leaves and drops."),
         (name = "health", description = "Probes and metrics. They need no API key."),
     )
@@ -75,6 +76,11 @@ pub(super) fn problem_code() -> Ref {
     Ref::from_schema_name("ProblemCode")
 }
 
+/// The schema of the outcome of a look; [`complete`] defines it.
+pub(super) fn look_outcome() -> Ref {
+    Ref::from_schema_name("LookOutcome")
+}
+
 /// Adds what holds for the whole document: the codes, the limits of ids, headers and security.
 /// `webhook_header` has the secret of a webhook.
 pub(super) fn complete(openapi: &utoipa::openapi::OpenApi, webhook_header: &str) -> Value {
@@ -102,6 +108,12 @@ fn complete_schemas(schemas: &mut Value) {
         "type": "string",
         "description": "Why a request failed. Stable: what clients should switch on.",
         "enum": codes,
+    });
+    let outcomes = [&["ok"][..], &codes].concat();
+    schemas["LookOutcome"] = json!({
+        "type": "string",
+        "description": "How a look ended: `ok`, or why it failed.",
+        "enum": outcomes,
     });
     for name in ["room_id", "peer_id", "claimed_by"] {
         limit_id(&mut schemas["RestoreBody"]["properties"][name]);
@@ -156,8 +168,12 @@ fn complete_operation(path: &str, operation: &mut Value) {
             parameter["schema"] = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
         }
         if name == "cursor" {
-            parameter["schema"]["pattern"] =
-                json!("^(0|-[1-9][0-9]{0,15}|[1-9][0-9]{0,16})_[0-9a-f]{32}$");
+            let rest = match path {
+                "/v1/watches" => "([0-9a-f]{2}){1,1024}",
+                _ => "[0-9a-f]{32}",
+            };
+            let pattern = format!("^(0|-[1-9][0-9]{{0,15}}|[1-9][0-9]{{0,16}})_{rest}$");
+            parameter["schema"]["pattern"] = json!(pattern);
         }
         if parameter["in"] == "path" {
             parameter["example"] = examples::id(&name).clone();
@@ -167,7 +183,7 @@ fn complete_operation(path: &str, operation: &mut Value) {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    if id == "restore" {
+    if ["restore", "watchRoom"].contains(&id.as_str()) {
         operation["requestBody"]["required"] = json!(false);
     }
     if let Some(body) = operation.get_mut("requestBody") {

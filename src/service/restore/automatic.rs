@@ -5,8 +5,9 @@
 
 use super::RestoreError;
 use crate::domain::{
-    Decision, GiveUpReason, NewPeer, PeerKey, Requester, RestoreJob, RestoreOutcome, RestorePolicy,
-    RestoreScope, RestoreWhen, ResumeRecord, SavedState, SkipReason, Source, Timestamp,
+    Decision, GiveUpReason, NewPeer, PeerKey, Report, Requester, RestoreJob, RestoreOutcome,
+    RestorePolicy, RestoreScope, RestoreWhen, ResumeRecord, SavedState, SkipReason, Source,
+    Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
 use crate::service::{RoomSnapshot, Service};
@@ -186,7 +187,7 @@ impl Service {
         } = fetched;
         let has_metadata = find_peer(&peers, &job.key).map(|peer| self.has_metadata(peer));
         let mut snapshot = RoomSnapshot::at(observed_at);
-        self.save_peers(room_id, source, peers, &mut snapshot)
+        self.save_peers(room_id, source, peers, Report::Observed, &mut snapshot)
             .await?;
         Ok(FetchedPeer {
             observed_at,

@@ -3,7 +3,7 @@
 use super::align::change_to_align;
 use super::baseline::{Baseline, VersionedState};
 use crate::domain::{
-    ChangeId, Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp,
+    ChangeId, Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp, WatchRequest,
 };
 
 /// An observation that was saved.
@@ -63,6 +63,8 @@ pub(in crate::store) struct PeerWrite {
     pub(super) change_to_align: Option<ChangeId>,
     /// When it was requested that a saved state be restored to the peer.
     pub(in crate::store) restore_requested_at: Option<Timestamp>,
+    /// What its events ask of watches.
+    pub(in crate::store) watch_requests: Vec<WatchRequest>,
 }
 
 impl PeerWrite {
@@ -95,6 +97,7 @@ impl PeerWrite {
             saved: Vec::new(),
             change_to_align: None,
             restore_requested_at: None,
+            watch_requests: Vec::new(),
         };
         let mut state = before.clone();
         for &index in indices {
@@ -105,6 +108,10 @@ impl PeerWrite {
                 .iter()
                 .find_map(|&index| reports[index].restore_requested_at());
         }
+        let requests = indices
+            .iter()
+            .filter_map(|&index| reports[index].watch_request());
+        peer_write.watch_requests.extend(requests);
         peer_write.change_to_align = change_to_align(&before, &state);
         if state != before || peer_write.extended.is_some() || baseline_version.is_none() {
             peer_write.new_state = Some(state);

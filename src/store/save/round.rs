@@ -13,6 +13,7 @@ use super::straggler::is_lock_timeout;
 use super::write::{Written, write_peers};
 use crate::domain::{PeerKey, Report, Rules};
 use crate::store::connections::Statement;
+use crate::store::fetch_jobs::queue_fetch_jobs;
 use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 
 /// Saves the pending reports of a batch, except those of peers whose baseline does not hold.
@@ -164,7 +165,7 @@ impl SaveRound<'_> {
 }
 
 /// Writes new states, and what follows from them in the same transaction: dates restored states like
-/// their source, queues the restores that joins request and wakes those that wait for a leave.
+/// their source, queues the restores and the fetches that events request and wakes those that wait for a leave.
 /// Returns the writes that are settled, and the peers that were changed or erased meanwhile.
 async fn write_with_consequences(
     connection: &mut PgConnection,
@@ -173,6 +174,7 @@ async fn write_with_consequences(
     let requests_restore = |peer_write: &PeerWrite| peer_write.restore_requested_at.is_some();
     let is_plain = |peer_write: &PeerWrite| {
         !requests_restore(peer_write)
+            && peer_write.watch_requests.is_empty()
             && !is_of_ended(peer_write)
             && peer_write.change_to_align.is_none()
     };
@@ -183,6 +185,7 @@ async fn write_with_consequences(
     let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
     align_restored_peers(&mut transaction, &settled).await?;
     queue_restore_jobs(&mut transaction, &settled).await?;
+    queue_fetch_jobs(&mut transaction, &settled).await?;
     let ended = settled
         .iter()
         .filter(|peer_write| is_of_ended(peer_write))

@@ -3,9 +3,9 @@
 use rejoin::domain::{
     Claimant, End, EndKind, EventKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey,
     Presence, ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source,
-    Timestamp, Tracks, UserId,
+    Timestamp, Tracks, UserId, WatchInterval,
 };
-use rejoin::store::Store;
+use rejoin::store::{NewWatch, Store};
 use uuid::Uuid;
 
 use crate::support::store::saved_state;
@@ -176,7 +176,18 @@ pub(super) async fn save(store: &Store) -> UserId {
     }
     let user = UserId::parse("player-7").unwrap();
     resumes(store, &user).await;
+    watch(store).await;
     user
+}
+
+async fn watch(store: &Store) {
+    let watch = NewWatch {
+        room_id: RoomId::parse("cave").unwrap(),
+        every: WatchInterval::DEFAULT,
+        until: None,
+        requested_by: Some("nightly-job".into()),
+    };
+    store.put_watch(watch).await.unwrap();
 }
 
 /// The state was claimed half a minute after the drop; the first restore failed, the second did

@@ -1,7 +1,12 @@
 //! The roles of `docs/operations.md`, created as the page says.
 
-use rejoin::domain::{ChangeId, GiveUpReason, Requester, RestoreOutcome, ResumeRecord, RoomId};
-use rejoin::store::{Span, Store, StoreConfig};
+use std::time::Duration;
+
+use rejoin::domain::{
+    ChangeId, GiveUpReason, LookOutcome, Requester, RestoreOutcome, ResumeRecord, RoomId,
+    WatchInterval,
+};
+use rejoin::store::{Duty, LookResult, NewWatch, Span, Store, StoreConfig, WatchPage};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
@@ -141,6 +146,7 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         .end_session(&room, None, odd_rows::at("15:00:00"))
         .await
         .unwrap();
+    watch_and_fetch(&service, &room).await;
     // The rows saved above include restores and claims; this is a job from its join to its end.
     let now = odd_rows::at("15:00:00");
     service.report(odd_rows::joined_again(now)).await.unwrap();
@@ -186,6 +192,53 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     ] {
         assert_denied(&roles, "rejoin_service", forbidden).await;
     }
+}
+
+/// What the service does for watches, from the first to the last look.
+async fn watch_and_fetch(service: &Store, room: &RoomId) {
+    let minute = Duration::from_mins(1);
+    let watch = NewWatch {
+        room_id: room.clone(),
+        every: WatchInterval::DEFAULT,
+        until: None,
+        requested_by: None,
+    };
+    service.put_watch(watch).await.unwrap();
+    let later = odd_rows::at("15:00:01");
+    let every = WatchInterval::DEFAULT;
+    service
+        .start_watches(vec![room.clone()], every, later)
+        .await
+        .unwrap();
+    // Another watch is among the rows saved above.
+    let mut looks = service.take_looks(9, minute).await.unwrap();
+    looks.retain(|look| look.room_id == *room);
+    assert!(service.renew_look(&looks[0], minute).await.unwrap());
+    service
+        .release_look(&looks[0], Duration::ZERO)
+        .await
+        .unwrap();
+    let looks = service.take_looks(9, minute).await.unwrap();
+    let result = LookResult {
+        outcome: LookOutcome::OK,
+        peers: 0,
+        changes: 0,
+    };
+    service.finish_look(&looks[0], result).await.unwrap();
+    assert_eq!(service.take_fetch_jobs(9, minute).await.unwrap(), []);
+    assert!(
+        service
+            .take_duty(Duty::Sessions, minute, minute)
+            .await
+            .unwrap()
+    );
+    service.finish_duty(Duty::Sessions).await.unwrap();
+    service.count_watches().await.unwrap();
+    for page in [WatchPage::ByRoom(None), WatchPage::ByLateness(None)] {
+        assert_eq!(service.watches(page, 9).await.unwrap().len(), 2);
+    }
+    assert!(service.watch(room).await.unwrap().is_some());
+    assert!(service.delete_watch(room).await.unwrap());
 }
 
 #[tokio::test]

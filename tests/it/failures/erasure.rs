@@ -13,7 +13,13 @@ use crate::support::world::{ROOM, Replica, Setup, World};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// The tables that hold anything of a user.
-const TABLES: [&str; 4] = ["peers", "snapshots", "resumes", "restore_jobs"];
+const TABLES: [&str; 5] = [
+    "peers",
+    "snapshots",
+    "resumes",
+    "restore_jobs",
+    "fetch_jobs",
+];
 
 /// The documented statements that erase `player-7`, without their `BEGIN` and `COMMIT`.
 fn statements() -> Vec<String> {

@@ -38,6 +38,25 @@ fn snapshots_of(peer: &str) -> String {
     format!("/v1/rooms/{ROOM}/peers/{peer}/snapshots")
 }
 
+/// Postgres's clock dates watches, and is not the test's.
+fn fix_times(body: &mut Value) {
+    match body {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match name.as_str() {
+                    "started_at" if value.is_string() => {
+                        *value = json!("2026-12-01T12:00:50.000000Z");
+                    }
+                    "next_look_at" => *value = json!("2026-12-01T12:01:00.000000Z"),
+                    _ => fix_times(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(fix_times),
+        _ => {}
+    }
+}
+
 /// The examples as they are taken.
 #[derive(Default)]
 struct Examples {
@@ -48,7 +67,8 @@ struct Examples {
 
 impl Examples {
     fn answer(&mut self, operation: &'static str, answer: &Answer) {
-        let body = serde_json::from_str(&answer.text).unwrap_or_else(|_| json!(answer.text));
+        let mut body = serde_json::from_str(&answer.text).unwrap_or_else(|_| json!(answer.text));
+        fix_times(&mut body);
         let of_operation = self.answers.entry(operation).or_default();
         of_operation.insert(answer.status.as_u16(), body);
     }
@@ -108,6 +128,17 @@ async fn story(examples: &mut Examples) {
     examples.problem("peer-not-of-user", &other);
     let history = get(&app, "/v1/users/player-7/snapshots?limit=2").await;
     examples.answer("listHistory", &history);
+    let watch = format!("/v1/rooms/{ROOM}/watch");
+    let every = json!({"every": "10s"});
+    examples.requests.insert("watchRoom", every.clone());
+    for _ in 0..2 {
+        let watched = send(&app, Method::PUT, &watch, Some(&every)).await;
+        examples.answer("watchRoom", &watched);
+    }
+    examples.answer("getWatch", &get(&app, &watch).await);
+    examples.answer("listWatches", &get(&app, "/v1/watches").await);
+    send(&app, Method::DELETE, &watch, None).await.expect(204);
+    examples.problem("room-not-watched", &get(&app, &watch).await);
     examples.answer("getLiveness", &get(&app, "/health/live").await);
     examples.answer("getReadiness", &get(&app, "/health/ready").await);
 

@@ -16,7 +16,7 @@ use rejoin::store::StoreConfig;
 use reqwest::Method;
 
 use crate::support::problem::problem;
-use crate::support::world::{Answer, Setup, World};
+use crate::support::world::{Answer, ROOM, Setup, World};
 
 #[tokio::test]
 async fn each_failure_of_100ms_has_its_own_code() {
@@ -112,6 +112,8 @@ async fn each_reason_a_peer_cannot_be_stored_has_its_own_code() {
         "both sizes: {detail}"
     );
     problem(app.resume("player-7").await, 404, "no-saved-metadata");
+    let watch = format!("/v1/rooms/{ROOM}/watch");
+    problem(app.get(&watch).await, 404, "room-not-watched");
 }
 
 #[tokio::test]
@@ -124,9 +126,10 @@ async fn a_database_that_is_away_is_503_everywhere_but_at_the_live_probe() {
         app.snapshot_room(),
         app.resume("player-7"),
         app.history("player-7"),
+        app.get("/v1/watches"),
         app.get("/health/ready"),
     );
-    for answer in <[Answer; 5]>::from(answers) {
+    for answer in <[Answer; 6]>::from(answers) {
         let answer = problem(answer, 503, "database-unavailable");
         assert_eq!(answer.header("retry-after"), "1");
         assert!(!answer.text.contains("postgres"), "{}", answer.text);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hms_sim::{DropOptions, Join, LeaveAt, Operation, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{RestoreArgs, Upstream, WebhookArgs};
+use rejoin::config::{RestoreArgs, Upstream, WatchArgs, WebhookArgs};
 use rejoin::domain::StoragePolicy;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -37,6 +37,7 @@ pub(crate) struct Setup {
     /// No secrets: webhooks are not taken.
     pub(crate) webhooks: WebhookArgs,
     pub(crate) restores: RestoreArgs,
+    pub(crate) watches: WatchArgs,
     pub(crate) max_connections: usize,
     /// Whether the work runs that no request waits for. It does wherever states are restored.
     pub(crate) has_chores: bool,
@@ -61,6 +62,7 @@ impl Default for Setup {
             },
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
+            watches: WatchArgs::default(),
             max_connections: 10_000,
             has_chores: false,
         }
@@ -136,6 +138,7 @@ impl World {
         let upstream_url = setup.upstream_url.as_ref().unwrap_or(&self.sim_url);
         let webhooks = setup.webhooks.webhooks().expect("webhook settings");
         let restores = setup.restores.policy(&webhooks).expect("restore settings");
+        let watches = setup.watches.watches().expect("watch settings");
         let app = App::build(AppConfig {
             database: database_url.parse().expect("a database URL"),
             store: setup.store,
@@ -148,6 +151,7 @@ impl World {
             keys: KeyRing::parse(&setup.keys).expect("key entries"),
             restores,
             webhooks,
+            watches,
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
@@ -155,7 +159,7 @@ impl World {
         let stop = CancellationToken::new();
         // Only where the scenario is about them: a short test can end while they open a connection,
         // and Postgres then waits for that one before it drops the database.
-        if restores.is_some() || setup.has_chores {
+        if restores.is_some() || watches.every.is_some() || setup.has_chores {
             drop(app.start_chores(stop.clone()));
         }
         let config = ServerConfig {

@@ -147,3 +147,42 @@ fn an_end_is_undone_by_a_later_join_alone() {
         assert_eq!(stored_after(&reports).state.presence.ended, None);
     }
 }
+
+#[test]
+fn a_look_that_repeats_what_was_just_observed_changes_nothing() {
+    let looked = |second, metadata: &str, role: &str| {
+        let Report::Observed(observation) = rest(second, metadata, role) else {
+            unreachable!()
+        };
+        Report::Looked(observation)
+    };
+    let (rules, before) = (
+        Rules::default(),
+        [rest(3, "a", "player"), rest(60, "a", "player")],
+    );
+    let after = |report: Report| {
+        let reports = before.iter().cloned().chain([report]);
+        Stored::after(reports, &rules)
+    };
+    let unchanged = Stored::after(before.iter().cloned(), &rules);
+    for second in [60, 61, 119] {
+        assert_eq!(
+            after(looked(second, "a", "player")).state,
+            unchanged.state,
+            "{second}"
+        );
+    }
+    for (second, metadata, role) in [
+        (120, "a", "player"),
+        (61, "b", "player"),
+        (61, "", "player"),
+        (61, "a", "judge"),
+        (59, "b", "player"),
+        (2, "a", "player"),
+    ] {
+        let of_look = after(looked(second, metadata, role));
+        let of_snapshot = after(rest(second, metadata, role));
+        assert_eq!(of_look.state, of_snapshot.state, "{second}");
+        assert_eq!(of_look.rows, of_snapshot.rows, "{second}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Duties: what one replica at a time does now and then.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, query, query_file};
+
+use super::connections::Statement;
+use super::{Store, StoreError};
+use crate::domain::named;
+
+named! {
+    /// What one replica at a time does now and then.
+    pub enum Duty {
+        /// To read the list of active sessions for rooms to watch.
+        Sessions = "sessions",
+    }
+}
+
+impl Store {
+    /// Takes a duty for a lease, if it was done longer ago than `every` and no other replica has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_duty(
+        &self,
+        duty: Duty,
+        every: Duration,
+        lease: Duration,
+    ) -> Result<bool, StoreError> {
+        let take_duty = TakeDuty { duty, every, lease };
+        self.background.execute(take_duty).await
+    }
+
+    /// Says that a duty is done.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_duty(&self, duty: Duty) -> Result<(), StoreError> {
+        self.background.execute(FinishDuty(duty)).await
+    }
+}
+
+struct TakeDuty {
+    duty: Duty,
+    every: Duration,
+    lease: Duration,
+}
+
+impl Statement for TakeDuty {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let taken = query_file!(
+            "src/store/queries/take_duty.sql",
+            self.duty.as_str(),
+            self.every.as_secs_f64(),
+            self.lease.as_secs_f64()
+        )
+        .execute(connection)
+        .await?;
+        Ok(taken.rows_affected() > 0)
+    }
+}
+
+struct FinishDuty(Duty);
+
+impl Statement for FinishDuty {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        query!(
+            "UPDATE duties SET done_at = now(), leased_until = NULL WHERE name = $1",
+            self.0.as_str()
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
