@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::rest::error;
+use super::rest::{analytics_forbidden, error};
 
 /// The calls of the REST API, as fault rules name them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,14 @@ pub enum Operation {
     Update,
     /// `GET /sessions/{session_id}`
     Session,
+    /// `GET /sessions`
+    Sessions,
+    /// `GET /analytics/webhooks`
+    WebhookEvents,
+    /// `POST /analytics/webhooks/replay`
+    Replay,
+    /// `GET /analytics/webhooks/replay/{workflow_id}`
+    ReplayStatus,
 }
 
 impl Operation {
@@ -41,8 +49,20 @@ impl Operation {
             ("GET", ["v2", "active-rooms", _]) => Some(Self::Room),
             ("POST", ["v2", "active-rooms", _, "peers", _]) => Some(Self::Update),
             ("GET", ["v2", "sessions", _]) => Some(Self::Session),
+            ("GET", ["v2", "sessions"]) => Some(Self::Sessions),
+            ("GET", ["v2", "analytics", "webhooks"]) => Some(Self::WebhookEvents),
+            ("POST", ["v2", "analytics", "webhooks", "replay"]) => Some(Self::Replay),
+            ("GET", ["v2", "analytics", "webhooks", "replay", _]) => Some(Self::ReplayStatus),
             _ => None,
         }
+    }
+
+    /// Whether it is one of the calls about webhooks, which word their errors differently.
+    pub(super) fn is_analytics(self) -> bool {
+        matches!(
+            self,
+            Self::WebhookEvents | Self::Replay | Self::ReplayStatus
+        )
     }
 }
 
@@ -171,11 +191,22 @@ impl Faults {
 }
 
 /// Answers a request as the fault demands; `next` gives the right answer.
-pub(super) async fn answer(fault: Fault, request: Request, next: Next) -> Response {
+pub(super) async fn answer(
+    fault: Fault,
+    operation: Option<Operation>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_analytics = operation.is_some_and(Operation::is_analytics);
     match fault {
         Fault::DelayMs(_) => next.run(request).await,
         Fault::CutBody => cut(next.run(request).await).await,
         Fault::Hang => std::future::pending().await,
+        Fault::Status(503) if is_analytics => error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "webhook replay service unavailable",
+            "unavailable",
+        ),
         Fault::Status(code) => error(status(code), "simulated fault", "fault"),
         Fault::RateLimit(form) => rate_limited(form),
         Fault::Html(code) => {
@@ -194,6 +225,7 @@ pub(super) async fn answer(fault: Fault, request: Request, next: Next) -> Respon
             "Token validation error",
             "not found",
         ),
+        Fault::Forbidden if is_analytics => analytics_forbidden(),
         Fault::Forbidden => error(StatusCode::FORBIDDEN, "Forbidden", "permission denied"),
         Fault::Flood(size) => flood(size),
         Fault::Answer {

@@ -9,7 +9,7 @@ use super::Sim;
 use super::control::shapes;
 use super::faults::FaultRule;
 use super::metadata::WireMetadata;
-use super::model::{Disconnect, Join, NewTrack, Peer, SimError, Update};
+use super::model::{Disconnect, Join, NewTrack, Peer, RoomEnd, SimError, Update};
 use super::requests::Request;
 use super::webhooks::{Delivery, LeaveAt, Replay, WebhookSettings, WebhookTarget};
 
@@ -92,6 +92,12 @@ impl Sim {
         self.remove(room, peer, "peer kicked", message)
     }
 
+    /// All peers of a role are removed with a message, at once.
+    pub fn kick_role(&self, room: &str, role: &str, message: &str) -> Result<(), SimError> {
+        let now = self.now();
+        self.with_state(|state| state.remove_role(now, room, role, "peer kicked", message))
+    }
+
     /// The peer is gone at once, for this reason.
     pub fn remove(
         &self,
@@ -106,14 +112,19 @@ impl Sim {
 
     /// Ends a room. Its peers get leave events only when a reason for them is given.
     pub fn end_room(&self, room: &str, leave_reason: Option<&str>) -> Result<(), SimError> {
-        let now = self.now();
-        self.with_state(|state| state.end_room(now, room, "", leave_reason))
+        self.end_room_with(
+            room,
+            RoomEnd {
+                leave_reason: leave_reason.map(ToOwned::to_owned),
+                ..RoomEnd::default()
+            },
+        )
     }
 
-    /// Ends a room for this reason, as the call of the REST API does.
-    pub fn end_room_for(&self, room: &str, reason: &str) -> Result<(), SimError> {
+    /// Ends a room in this way. [`SimError::NoSuchPeer`] when the peer that ends it is not there.
+    pub fn end_room_with(&self, room: &str, end: RoomEnd) -> Result<(), SimError> {
         let now = self.now();
-        self.with_state(|state| state.end_room(now, room, reason, None))
+        self.with_state(|state| state.end_room(now, room, end))
     }
 
     /// Publishes a track of a peer.
@@ -209,6 +220,17 @@ impl Sim {
     /// Replaces how webhooks are sent. What the previous reorder rules still hold back is sent.
     pub fn set_webhook_settings(&self, settings: WebhookSettings) {
         self.0.webhooks.set_settings(settings);
+    }
+
+    /// Loses every event from now on: each stands in the history as a delivery that failed, and can
+    /// be replayed.
+    pub fn lose_webhooks(&self) {
+        self.0.webhooks.set_lose_all(true);
+    }
+
+    /// Sends events again from now on. What was lost stays lost until it is replayed.
+    pub fn deliver_webhooks(&self) {
+        self.0.webhooks.set_lose_all(false);
     }
 
     /// The last deliveries, oldest first.

@@ -44,16 +44,16 @@ use self::faults::Faults;
 pub use self::faults::{Fault, FaultRule, Operation, RateLimit};
 pub use self::handle::DropOptions;
 pub use self::metadata::WireMetadata;
-pub use self::model::{Ghost, Join, NewTrack, Peer, SimError, Track, Update};
+pub use self::model::{Ghost, Join, NewTrack, Peer, RoomEnd, SimError, Track, Update};
 pub use self::requests::Request;
 use self::requests::RequestLog;
 pub use self::serve::serve;
 use self::state::State;
-use self::webhooks::WebhookSender;
 pub use self::webhooks::{
-    Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, WebhookRule, WebhookSettings,
-    WebhookTarget,
+    Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, ReplayEnd, ReplayMark,
+    ReplaySettings, WebhookRule, WebhookSettings, WebhookTarget,
 };
+use self::webhooks::{EventFilter, PastEvent, ReplayRequest, WebhookSender, Workflow};
 
 /// How long 100ms lists the peer of a lost connection.
 pub const DEFAULT_GHOST: Duration = Duration::from_mins(1);
@@ -137,11 +137,11 @@ impl Sim {
         Self(Arc::new(Inner {
             auth: Auth::new(&config.access_key, &config.secret),
             ghost: config.ghost,
-            clock: config.clock,
             state: Mutex::default(),
             faults: Mutex::default(),
             requests: Mutex::default(),
-            webhooks: WebhookSender::new(config.webhook),
+            webhooks: WebhookSender::new(config.webhook, config.clock.clone()),
+            clock: config.clock,
             ghosts_changed: Notify::new(),
         }))
     }
@@ -202,6 +202,18 @@ impl Sim {
             .lock()
             .expect("no panic while locked")
             .take(operation)
+    }
+
+    fn past_events(&self, filter: &EventFilter) -> Vec<PastEvent> {
+        self.0.webhooks.past_events(filter)
+    }
+
+    fn start_replay(&self, request: ReplayRequest) -> (Workflow, bool) {
+        self.0.webhooks.start_replay(request)
+    }
+
+    fn workflow(&self, id: &str) -> Option<Workflow> {
+        self.0.webhooks.workflow(id)
     }
 
     fn log(&self, request: Request) -> u64 {

@@ -129,6 +129,24 @@ pub struct Update {
     /// The new metadata, as a whole.
     #[serde(deserialize_with = "given")]
     pub metadata: Option<WireMetadata>,
+    /// The id of the peer that asks for a new role; none when it is changed by the REST API.
+    #[serde(skip)]
+    pub requested_by: Option<String>,
+}
+
+/// How a room is ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoomEnd {
+    /// Why, in the words of whoever ends it.
+    pub reason: String,
+    /// Whether the room is locked too.
+    pub lock: bool,
+    /// The id of the peer that ends it; none when the REST API does.
+    pub by: Option<String>,
+    /// The reason that leave events of its peers give. Whether 100ms sends such events is not
+    /// documented: none are without a reason.
+    pub leave_reason: Option<String>,
 }
 
 /// A lost connection.
@@ -201,12 +219,18 @@ pub(super) enum EventKind {
     RoleChanged {
         peer: Peer,
         previous_role: String,
+        /// The id of the peer that asked for it; none for the REST API.
+        requested_by: Option<String>,
     },
     SessionOpened,
     SessionClosed,
     RoomEnded {
         /// Why, in the words of whoever ended it.
         reason: String,
+        /// Whether it was locked too.
+        lock: bool,
+        /// The peer that ended it; none for the REST API.
+        by: Option<Box<Peer>>,
     },
 }
 

@@ -100,6 +100,7 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
         name: name.map(ToOwned::to_owned),
         role: role.map(ToOwned::to_owned),
         metadata: None,
+        ..hms_sim::Update::default()
     };
     for update in [change(Some("Seven"), None), change(None, Some("host"))] {
         world.clock.advance(Duration::from_secs(1));

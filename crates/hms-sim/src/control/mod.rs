@@ -4,7 +4,7 @@
 //! | call | body | does |
 //! |---|---|---|
 //! | `POST /rooms/{room}/peers` | `{user_id?, name?, role?, metadata?, peer_id?, tracks?: [{type, source?, mute?, id?}], room_name?, session_id?}` | a peer joins: 201 |
-//! | `PATCH /rooms/{room}/peers/{peer}` | `{name?, role?, metadata?}` | changes it |
+//! | `PATCH /rooms/{room}/peers/{peer}` | `{name?, role?, metadata?, requested_by?}` | changes it; `requested_by` is the id of the peer that asks for the role |
 //! | `PUT /rooms/{room}/peers/{peer}/metadata` | `{metadata}` | sets its metadata; `{}` leaves the field out of answers |
 //! | `POST /rooms/{room}/peers/{peer}/drop` | `{ghost_seconds?, reason?, leave_at?: "ghost_end"\|"drop"}` | cuts its connection |
 //! | `POST /rooms/{room}/peers/{peer}/reconnect` | | the ghost is connected again |
@@ -12,12 +12,13 @@
 //! | `POST /rooms/{room}/peers/{peer}/kick` | `{message?}` | it is removed (`peer kicked`) |
 //! | `POST /rooms/{room}/peers/{peer}/tracks` | `{type, source?, mute?, id?}` | publishes a track |
 //! | `PATCH /rooms/{room}/peers/{peer}/tracks/{track}` | `{mute}` | mutes or unmutes it |
-//! | `POST /rooms/{room}/end` | `{leave_reason?}` | ends the room; leave events only with a reason |
+//! | `POST /rooms/{room}/end` | `{reason?, lock?, by?, leave_reason?}` | ends the room, by a peer or by the REST API; leave events only with a reason for them |
 //! | `GET /state` | | `{now, tokens_seen, rooms: {room: {name, session_id, peers: {peer: …}}}}` |
 //! | `GET`, `DELETE /requests` | | `{total, requests}`: what came to the REST API; or forgets it |
 //! | `GET`, `PUT`, `DELETE /faults` | `[{operation?, times?, skip?, fault}]` | shows, replaces or ends the faults |
 //! | `POST /tokens/revoke` | | refuses every token that came so far |
-//! | `GET`, `PUT`, `DELETE /webhooks` | `{rules?: [{types?, times?, effect}], leave_at?, drop_reason?, time_scale?, parallel?}` | `{pending, settings, deliveries}`; replaces the settings; or resets them |
+//! | `GET`, `PUT`, `DELETE /webhooks` | `{rules?: [{types?, times?, effect}], leave_at?, drop_reason?, time_scale?, parallel?, lose_all?, replays?: {delay_ms?, end?, sends?, mark?}}` | `{pending, settings, deliveries}`; replaces the settings; or resets them |
+//! | `PUT`, `DELETE /webhooks/outage` | | loses every event from now on; or delivers again |
 //! | `PUT`, `DELETE /webhooks/target` | `{url, header?, secret}` | where webhooks go, or nowhere |
 //! | `POST /webhooks/replay` | `{ids?, types?, in_data?}` | sends past events again, 10 a second: `{replayed}` |
 //! | `POST /webhooks/send` | anything | delivers this body as it is, with the usual retries |
@@ -27,8 +28,14 @@
 //! 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty":
 //! 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood":
 //! bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`,
-//! `room`, `update`, `session`, `any`. Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms":
-//! 500}`, `{"reorder": group}`.
+//! `room`, `update`, `session`, `sessions`, `webhook_events`, `replay`, `replay_status`, `any`.
+//! Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
+//!
+//! What is lost stands in the history of the REST API as a delivery that failed, and can be
+//! replayed through it. `replays` says what becomes of such replays: they wait for `delay_ms`, then
+//! reach their end, or send as many events as `sends` says and `end` as `failed`, `canceled` or
+//! `terminated`; `mark` is where `is_replay` stands: `top_level`, `data` or `nowhere`. The faults
+//! `"forbidden"` and `{"status": 503}` take 100ms's words for these calls.
 //!
 //! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are
 //! `{"error": "…"}`: 400 for a body that is not understood, 404 for a room or peer that does not
@@ -50,7 +57,7 @@ use self::shapes::ControlPeer;
 use super::faults::FaultRule;
 use super::handle::DropOptions;
 use super::metadata::{WireMetadata, given};
-use super::model::{Join, NewTrack, Peer, SimError, Update};
+use super::model::{Join, NewTrack, Peer, RoomEnd, SimError, Update};
 use super::webhooks::{Replay, WebhookSettings, WebhookTarget};
 use super::{MAX_BODY, Sim, rest};
 
@@ -78,6 +85,7 @@ pub(super) fn router(sim: Sim) -> Router {
             "/webhooks",
             get(webhooks).put(set_webhooks).delete(reset_webhooks),
         )
+        .route("/webhooks/outage", put(lose).delete(deliver))
         .route("/webhooks/target", put(set_target).delete(clear_target))
         .route("/webhooks/replay", post(replay))
         .route("/webhooks/send", post(send))
@@ -95,7 +103,17 @@ async fn join(State(sim): State<Sim>, Path(room): Path<String>, body: Bytes) -> 
 }
 
 async fn update(State(sim): State<Sim>, Path((room, peer)): RoomAndPeer, body: Bytes) -> Answer {
-    shown(sim.update(&room, &peer, parse::<Update>(&body)?))
+    /// What the REST API has no field for.
+    #[derive(Deserialize)]
+    struct Requester {
+        requested_by: Option<String>,
+    }
+    let Requester { requested_by } = parse(&body)?;
+    let update = Update {
+        requested_by,
+        ..parse(&body)?
+    };
+    shown(sim.update(&room, &peer, update))
 }
 
 async fn set_metadata(
@@ -162,12 +180,7 @@ async fn mute(
 }
 
 async fn end(State(sim): State<Sim>, Path(room): Path<String>, body: Bytes) -> Answer {
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Body {
-        leave_reason: Option<String>,
-    }
-    sim.end_room(&room, parse::<Body>(&body)?.leave_reason.as_deref())?;
+    sim.end_room_with(&room, parse::<RoomEnd>(&body)?)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -216,6 +229,16 @@ async fn set_webhooks(State(sim): State<Sim>, body: Bytes) -> Answer {
 
 async fn reset_webhooks(State(sim): State<Sim>) -> StatusCode {
     sim.set_webhook_settings(WebhookSettings::default());
+    StatusCode::NO_CONTENT
+}
+
+async fn lose(State(sim): State<Sim>) -> StatusCode {
+    sim.lose_webhooks();
+    StatusCode::NO_CONTENT
+}
+
+async fn deliver(State(sim): State<Sim>) -> StatusCode {
+    sim.deliver_webhooks();
     StatusCode::NO_CONTENT
 }
 

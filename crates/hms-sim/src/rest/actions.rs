@@ -1,7 +1,8 @@
 //! What a server does to an active room: removes peers, sends messages, ends it.
 //!
-//! The paths and bodies are those of 100ms's server SDK. What these calls answer is not documented,
-//! and the SDK reads none of it: it is a short message here.
+//! The paths, bodies and answers are those that 100ms documents. Its samples give `""` for a peer or
+//! a role that is not meant, so an empty string is none. What a room answers that is not active is
+//! not documented: 404, as for every other call.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use super::{answer, bad_request};
 use crate::Sim;
-use crate::model::{Filter, SimError};
+use crate::model::{RoomEnd, SimError};
 
 #[derive(Deserialize)]
 pub(super) struct Removal {
@@ -31,37 +32,24 @@ pub(super) async fn remove_peers(
     let Some(removal) = object::<Removal>(&body) else {
         return bad_request("the body must be an object of strings");
     };
-    let removed = match (removal.peer_id, removal.role) {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let removed = match (given(removal.peer_id), given(removal.role)) {
         (Some(peer), _) => sim.kick(&room, &peer, &removal.reason).map(drop),
-        (None, Some(role)) => remove_role(&sim, &room, role, &removal.reason),
+        (None, Some(role)) => sim.kick_role(&room, &role, &removal.reason),
         (None, None) => return bad_request("peer_id or role is required"),
     };
     done(removed, "peer remove request submitted")
-}
-
-fn remove_role(sim: &Sim, room: &str, role: String, reason: &str) -> Result<(), SimError> {
-    let filter = Filter {
-        role: Some(role),
-        ..Filter::default()
-    };
-    let ids = sim.with_state(|state| {
-        let peers = state.peers(room, &filter)?;
-        Ok(peers.into_iter().map(|peer| peer.id.clone()).collect())
-    });
-    let ids: Vec<String> = ids?;
-    for id in ids {
-        sim.kick(room, &id, reason)?;
-    }
-    Ok(())
 }
 
 #[derive(Deserialize)]
 pub(super) struct Ending {
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    lock: bool,
 }
 
-/// Ends the room. `lock`, which keeps others out afterwards, is not simulated.
+/// Ends the room.
 pub(super) async fn end_room(
     State(sim): State<Sim>,
     Path(room): Path<String>,
@@ -70,7 +58,12 @@ pub(super) async fn end_room(
     let Some(ending) = object::<Ending>(&body) else {
         return bad_request("the body must be an object");
     };
-    done(sim.end_room_for(&room, &ending.reason), "session is ending")
+    let end = RoomEnd {
+        reason: ending.reason,
+        lock: ending.lock,
+        ..RoomEnd::default()
+    };
+    done(sim.end_room_with(&room, end), "session is ending")
 }
 
 #[derive(Deserialize)]

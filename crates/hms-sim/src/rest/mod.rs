@@ -2,10 +2,12 @@
 //! check, then its answer.
 
 mod actions;
+mod analytics;
 mod sessions;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -43,6 +45,12 @@ pub(super) fn router(sim: Sim) -> Router {
             "/v2/active-rooms/{room_id}/send-message",
             post(actions::send_message),
         )
+        .route("/v2/analytics/webhooks", get(analytics::events))
+        .route("/v2/analytics/webhooks/replay", post(analytics::replay))
+        .route(
+            "/v2/analytics/webhooks/replay/{workflow_id}",
+            get(analytics::workflow),
+        )
         .route("/v2/sessions", get(sessions::list))
         .route("/v2/sessions/{session_id}", get(session))
         .fallback(async || not_found())
@@ -76,8 +84,12 @@ async fn peer(State(sim): State<Sim>, Path((room, peer)): Path<(String, String)>
 async fn peers(
     State(sim): State<Sim>,
     Path(room): Path<String>,
-    Query(filter): Query<Filter>,
+    filter: Result<Query<Filter>, QueryRejection>,
 ) -> Response {
+    let filter = match filter {
+        Ok(Query(filter)) => filter,
+        Err(rejection) => return bad_query(&rejection),
+    };
     sim.with_state(|state| {
         answer(
             state
@@ -146,6 +158,20 @@ fn bad_request(detail: &str) -> Response {
     error(StatusCode::BAD_REQUEST, "Bad request", detail)
 }
 
+/// The documented refusal of the calls about webhooks, whatever is wrong with the token.
+pub(super) fn analytics_forbidden() -> Response {
+    error(
+        StatusCode::FORBIDDEN,
+        "insufficient permissions",
+        "permission denied",
+    )
+}
+
+/// A query that cannot be read, such as a number that is none.
+fn bad_query(rejection: &QueryRejection) -> Response {
+    bad_request(&rejection.body_text())
+}
+
 fn unauthorized(auth_error: AuthError) -> Response {
     match auth_error {
         AuthError::InvalidToken => error(
@@ -200,9 +226,10 @@ async fn fault_or_answer(
         tokio::time::sleep(delay).await;
     }
     match fault {
-        Some(fault) => faults::answer(fault, request, next).await,
+        Some(fault) => faults::answer(fault, operation, request, next).await,
         None => match sim.authorize(request.headers()) {
             Ok(()) => next.run(request).await,
+            Err(_) if operation.is_some_and(Operation::is_analytics) => analytics_forbidden(),
             Err(auth_error) => unauthorized(auth_error),
         },
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::model::{
-    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, SimError, Update,
+    Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, RoomEnd, SimError, Update,
 };
 
 mod room;
@@ -76,6 +76,7 @@ impl State {
                     EventKind::RoleChanged {
                         peer: peer.clone(),
                         previous_role,
+                        requested_by: update.requested_by,
                     },
                 ));
                 peer
@@ -168,27 +169,46 @@ impl State {
         Ok(peer)
     }
 
-    /// Ends a room for everyone. Whether 100ms also sends a leave event of each peer is not
-    /// documented: only with a reason.
+    /// Removes every peer of a role, as [`State::remove`] does.
+    pub(super) fn remove_role(
+        &mut self,
+        now: Now,
+        room_id: &str,
+        role: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), SimError> {
+        let peers = self.room(room_id)?.peers.values();
+        let peers = peers.filter(|peer| peer.role == role);
+        let ids: Vec<String> = peers.map(|peer| peer.id.clone()).collect();
+        for id in ids {
+            self.remove(now, room_id, &id, reason, message)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a room for everyone.
     pub(super) fn end_room(
         &mut self,
         now: Now,
         room_id: &str,
-        reason: &str,
-        leave_reason: Option<&str>,
+        end: RoomEnd,
     ) -> Result<(), SimError> {
         let room = self.rooms.get_mut(room_id).ok_or(SimError::RoomNotActive)?;
+        let by = match &end.by {
+            None => None,
+            Some(id) => Some(room.peers.get(id).ok_or(SimError::NoSuchPeer)?.clone()),
+        };
         room.record.session.updated_at = now;
         for (_, peer) in std::mem::take(&mut room.peers) {
             let leave_sent = peer.ghost.as_ref().is_some_and(|ghost| ghost.leave_sent);
-            if let Some(reason) = leave_reason.filter(|_| !leave_sent) {
-                let (reason, message) = (reason.to_owned(), String::new());
+            if let Some(reason) = end.leave_reason.clone().filter(|_| !leave_sent) {
                 self.events.push(room.event(
                     now,
                     EventKind::PeerLeft {
                         peer: peer.clone(),
                         reason,
-                        message,
+                        message: String::new(),
                     },
                 ));
             }
@@ -196,9 +216,12 @@ impl State {
         }
         self.ghosts
             .retain(|(_, ghost_room, _)| ghost_room != room_id);
-        let reason = reason.to_owned();
-        self.events
-            .push(room.event(now, EventKind::RoomEnded { reason }));
+        let ended = EventKind::RoomEnded {
+            reason: end.reason,
+            lock: end.lock,
+            by: by.map(Box::new),
+        };
+        self.events.push(room.event(now, ended));
         self.close(now, room_id);
         Ok(())
     }

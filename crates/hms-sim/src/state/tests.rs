@@ -147,7 +147,7 @@ fn ending_a_room_removes_everyone_ghosts_included() {
         .drop_peer(at(1), ROOM, &ghost.id, dropped(60))
         .unwrap();
     names(&mut state);
-    state.end_room(at(2), ROOM, "over", None).unwrap();
+    state.end_room(at(2), ROOM, RoomEnd::default()).unwrap();
     assert_eq!(names(&mut state), ["end", "close"]);
     state.expire(at(1000));
     assert!(names(&mut state).is_empty());

@@ -1,18 +1,21 @@
 //! The payloads of 100ms's webhooks.
 //!
-//! The fields of the session and room events are not in the payloads we have: they carry those that
-//! every peer event has.
+//! `app_id` stands where it does in 100ms's samples: in the events of sessions and in changes of
+//! role. What `source` says of a room that the REST API ended is not documented: it is left out.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::workflows::ReplayMark;
 use crate::metadata::WireMetadata;
 use crate::model::{Event, EventKind, Peer};
 use crate::wire::time;
 
 /// The account that all simulated rooms belong to.
 const ACCOUNT_ID: &str = "60b8e13a6eb86d8101b57354";
+/// The app of that account.
+const APP_ID: &str = "62510797903d857ab8ec3ba5";
 /// The template that all simulated rooms are made from.
 const TEMPLATE_ID: &str = "66112497abcd52312556c4aa";
 
@@ -22,6 +25,8 @@ pub(super) struct Envelope {
     version: &'static str,
     pub(super) id: String,
     account_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_id: Option<&'static str>,
     timestamp: String,
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
@@ -45,8 +50,8 @@ struct Data {
     session_started_at: String,
     #[serde(flatten)]
     session_end: Option<SessionEndData>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[serde(flatten)]
+    room_end: Option<RoomEndData>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_replay: Option<bool>,
 }
@@ -80,7 +85,29 @@ struct SessionEndData {
 #[derive(Debug, Clone, Serialize)]
 struct RoleData {
     previous_role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_change_requested_by: Option<String>,
     role_changed_at: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RoomEndData {
+    #[serde(flatten)]
+    by: Option<EnderData>,
+    lock_room: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+}
+
+/// The peer that ended a room.
+#[derive(Debug, Clone, Serialize)]
+struct EnderData {
+    peer_id: String,
+    role: String,
+    user_id: String,
+    user_name: String,
 }
 
 impl Envelope {
@@ -95,6 +122,7 @@ impl Envelope {
             version: "2.0",
             id: Uuid::new_v4().to_string(),
             account_id: ACCOUNT_ID,
+            app_id: (kind.starts_with("session.") || kind.starts_with("role.")).then_some(APP_ID),
             timestamp: event.at.to_rfc3339_opts(SecondsFormat::Secs, true),
             kind,
             data: Data {
@@ -110,15 +138,29 @@ impl Envelope {
         }
     }
 
+    pub(super) fn room_id(&self) -> &str {
+        &self.data.room_id
+    }
+
+    pub(super) fn session_id(&self) -> &str {
+        &self.data.session_id
+    }
+
+    /// The ids of the peer and of its user, where the event is about a peer.
+    pub(super) fn peer_and_user(&self) -> Option<(&str, &str)> {
+        let peer = self.data.peer.as_ref()?;
+        Some((&peer.peer_id, &peer.user_id))
+    }
+
     /// The same event as a replay. Where the mark stands is not documented: at the top level or in
     /// `data`.
-    pub(super) fn replayed(&self, in_data: bool) -> Self {
+    pub(super) fn replayed(&self, mark: ReplayMark) -> Self {
         let mut replayed = self.clone();
-        *(if in_data {
-            &mut replayed.data.is_replay
-        } else {
-            &mut replayed.is_replay
-        }) = Some(true);
+        match mark {
+            ReplayMark::TopLevel => replayed.is_replay = Some(true),
+            ReplayMark::Data => replayed.data.is_replay = Some(true),
+            ReplayMark::Nowhere => {}
+        }
         replayed
     }
 }
@@ -150,9 +192,11 @@ fn peer_part(kind: EventKind, at: DateTime<Utc>) -> (&'static str, Data) {
         EventKind::RoleChanged {
             peer,
             previous_role,
+            requested_by,
         } => {
             let role_change = RoleData {
                 previous_role,
+                role_change_requested_by: requested_by,
                 role_changed_at: time(at),
             };
             (
@@ -165,13 +209,30 @@ fn peer_part(kind: EventKind, at: DateTime<Utc>) -> (&'static str, Data) {
         }
         EventKind::SessionOpened => ("session.open.success", Data::default()),
         EventKind::SessionClosed => ("session.close.success", Data::default()),
-        EventKind::RoomEnded { reason } => (
-            "room.end.success",
-            Data {
+        EventKind::RoomEnded { reason, lock, by } => {
+            let room_end = RoomEndData {
+                source: by.is_some().then_some("peer"),
+                by: by.map(|peer| ender(*peer)),
+                lock_room: lock,
                 reason: Some(reason).filter(|reason| !reason.is_empty()),
-                ..Data::default()
-            },
-        ),
+            };
+            (
+                "room.end.success",
+                Data {
+                    room_end: Some(room_end),
+                    ..Data::default()
+                },
+            )
+        }
+    }
+}
+
+fn ender(peer: Peer) -> EnderData {
+    EnderData {
+        peer_id: peer.id,
+        role: peer.role,
+        user_id: peer.user_id,
+        user_name: peer.name,
     }
 }
 

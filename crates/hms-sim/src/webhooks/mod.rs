@@ -2,12 +2,15 @@
 //!
 //! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the
 //! event is dropped. `settings` says what goes wrong on the way, `outbox` is the queue and the log,
-//! `delivery` an entry of the log, `envelope` the payloads.
+//! `delivery` an entry of the log, `envelope` the payloads, `history` and `workflows` what the REST
+//! API shows and replays.
 
 mod delivery;
 mod envelope;
+mod history;
 mod outbox;
 mod settings;
+mod workflows;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,8 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::delivery::{Attempt, Delivery, DeliveryState};
 use self::envelope::Envelope;
+pub(super) use self::history::{EventFilter, Outcome, PastEvent, Status};
 use self::outbox::{Outbox, QueuedDelivery};
 pub use self::settings::{Effect, LeaveAt, Replay, WebhookRule, WebhookSettings, WebhookTarget};
+pub use self::workflows::{ReplayEnd, ReplayMark, ReplaySettings};
+pub(super) use self::workflows::{ReplayRequest, Workflow};
+use super::SimClock;
 use super::model::Event;
 use super::wire::time;
 
@@ -37,9 +44,9 @@ pub(super) struct WebhookSender {
 }
 
 impl WebhookSender {
-    pub(super) fn new(target: Option<WebhookTarget>) -> Self {
+    pub(super) fn new(target: Option<WebhookTarget>, clock: SimClock) -> Self {
         Self {
-            outbox: Mutex::new(Outbox::new(target)),
+            outbox: Mutex::new(Outbox::new(target, clock)),
             wake: Notify::new(),
         }
     }
@@ -64,7 +71,8 @@ impl WebhookSender {
         }
         let mut outbox = self.outbox();
         for event in events {
-            outbox.publish(Envelope::new(event));
+            let at = event.at;
+            outbox.publish(Envelope::new(event), at);
         }
         drop(outbox);
         self.wake.notify_one();
@@ -74,6 +82,26 @@ impl WebhookSender {
         let replayed = self.outbox().replay(replay);
         self.wake.notify_one();
         replayed
+    }
+
+    /// Loses every event from now on, or no longer.
+    pub(super) fn set_lose_all(&self, lose_all: bool) {
+        self.outbox().settings.lose_all = lose_all;
+    }
+
+    pub(super) fn past_events(&self, filter: &EventFilter) -> Vec<PastEvent> {
+        self.outbox().past_events(filter)
+    }
+
+    /// Starts a replay, unless an identical one is running. Whether it started comes with it.
+    pub(super) fn start_replay(&self, request: ReplayRequest) -> (Workflow, bool) {
+        let started = self.outbox().start_replay(request);
+        self.wake.notify_one();
+        started
+    }
+
+    pub(super) fn workflow(&self, id: &str) -> Option<Workflow> {
+        self.outbox().workflow(id)
     }
 
     pub(super) fn send_raw(&self, body: &str) {

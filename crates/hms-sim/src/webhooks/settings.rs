@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::workflows::ReplaySettings;
 use crate::model::SimError;
 
 /// The receiver of all webhooks.
@@ -54,6 +55,10 @@ pub struct WebhookSettings {
     /// How many deliveries are in flight at a time. With 1 they start in order, and a slow receiver
     /// holds up the next.
     pub parallel: usize,
+    /// Whether every event from now on is lost, whatever the rules say.
+    pub lose_all: bool,
+    /// What happens to replays that the REST API is asked for.
+    pub replays: ReplaySettings,
 }
 
 impl Default for WebhookSettings {
@@ -64,6 +69,8 @@ impl Default for WebhookSettings {
             drop_reason: "websocket closed".to_owned(),
             time_scale: 1.0,
             parallel: 1,
+            lose_all: false,
+            replays: ReplaySettings::default(),
         }
     }
 }
@@ -97,7 +104,7 @@ pub struct WebhookRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It is never sent.
+    /// It is never sent, and stands in the history as a delivery that failed.
     Lose,
     /// It is sent this many times more.
     Duplicate(u32),

@@ -1,8 +1,12 @@
 //! The simulator of 100ms over real HTTP: documented shapes, tokens, ghosts, faults and webhooks.
 
+mod actions;
 mod control;
 mod faults;
+mod payloads;
+mod replays;
 mod rest;
+mod sessions;
 mod webhooks;
 
 use std::io;

@@ -42,21 +42,21 @@ const LEFT: &str = r#"{
 
 /// A receiver that stores what it gets, and gives the answers it was set up with, then 200.
 #[derive(Clone, Default)]
-struct Receiver {
-    got: Arc<Mutex<Vec<(Instant, HeaderMap, String)>>>,
+pub(super) struct Receiver {
+    pub(super) got: Arc<Mutex<Vec<(Instant, HeaderMap, String)>>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
 }
 
 impl Receiver {
-    fn answering(&self, answers: &[u16]) {
+    pub(super) fn answering(&self, answers: &[u16]) {
         self.answers.lock().unwrap().extend(answers);
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.got.lock().unwrap().len()
     }
 
-    fn bodies(&self) -> Vec<Value> {
+    pub(super) fn bodies(&self) -> Vec<Value> {
         self.got
             .lock()
             .unwrap()
@@ -65,14 +65,14 @@ impl Receiver {
             .collect()
     }
 
-    fn types(&self) -> Vec<String> {
+    pub(super) fn types(&self) -> Vec<String> {
         self.bodies()
             .iter()
             .map(|body| body["type"].as_str().unwrap().to_owned())
             .collect()
     }
 
-    async fn serve(&self) -> String {
+    pub(super) async fn serve(&self) -> String {
         let receiver = self.clone();
         let router = Router::new().fallback(async move |headers: HeaderMap, body: Bytes| {
             let body = String::from_utf8(body.to_vec()).unwrap();
@@ -91,7 +91,7 @@ impl Receiver {
     }
 }
 
-async fn start() -> (Running, Receiver) {
+pub(super) async fn start() -> (Running, Receiver) {
     let (sim, receiver) = (Running::start().await, Receiver::default());
     let url = receiver.serve().await;
     sim.sim.set_webhook_target(Some(
