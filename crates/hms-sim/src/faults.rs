@@ -31,6 +31,20 @@ pub enum Operation {
     Session,
     /// `GET /sessions`
     Sessions,
+    /// `GET /rooms`
+    Rooms,
+    /// `POST /rooms`
+    CreateRoom,
+    /// `GET /rooms/{room_id}`
+    RetrieveRoom,
+    /// `POST /rooms/{room_id}`
+    UpdateRoom,
+    /// `POST /active-rooms/{room_id}/remove-peers`
+    RemovePeers,
+    /// `POST /active-rooms/{room_id}/end-room`
+    EndRoom,
+    /// `POST /active-rooms/{room_id}/send-message`
+    SendMessage,
     /// `GET /analytics/webhooks`
     WebhookEvents,
     /// `POST /analytics/webhooks/replay`
@@ -50,6 +64,13 @@ impl Operation {
             ("POST", ["v2", "active-rooms", _, "peers", _]) => Some(Self::Update),
             ("GET", ["v2", "sessions", _]) => Some(Self::Session),
             ("GET", ["v2", "sessions"]) => Some(Self::Sessions),
+            ("GET", ["v2", "rooms"]) => Some(Self::Rooms),
+            ("POST", ["v2", "rooms"]) => Some(Self::CreateRoom),
+            ("GET", ["v2", "rooms", _]) => Some(Self::RetrieveRoom),
+            ("POST", ["v2", "rooms", _]) => Some(Self::UpdateRoom),
+            ("POST", ["v2", "active-rooms", _, "remove-peers"]) => Some(Self::RemovePeers),
+            ("POST", ["v2", "active-rooms", _, "end-room"]) => Some(Self::EndRoom),
+            ("POST", ["v2", "active-rooms", _, "send-message"]) => Some(Self::SendMessage),
             ("GET", ["v2", "analytics", "webhooks"]) => Some(Self::WebhookEvents),
             ("POST", ["v2", "analytics", "webhooks", "replay"]) => Some(Self::Replay),
             ("GET", ["v2", "analytics", "webhooks", "replay", _]) => Some(Self::ReplayStatus),

@@ -7,10 +7,11 @@
 //!
 //! - [`serve`] runs it on a listener; [`Sim`] is the handle for the same process, with the same
 //!   calls as the control API;
-//! - `state` is the pure state machine, `rest` and `wire` show it as 100ms does, `auth` checks
-//!   tokens;
+//! - `state` is the pure state machine, `room_settings` what a room can be set to, `rest` and `wire`
+//!   show both as 100ms does, `auth` checks tokens;
 //! - `faults` replaces or breaks answers, `requests` is the log of what was asked;
-//! - `webhooks` sends events to a target, and can lose, delay, duplicate, reorder and replay them;
+//! - `webhooks` sends events to a target, and can lose, delay, duplicate, reorder and replay them, and
+//!   keeps the history of their deliveries;
 //! - `control` is the HTTP form of the handle, under `/control`: its module lists every call.
 
 mod auth;
@@ -23,6 +24,7 @@ mod metadata;
 mod model;
 mod requests;
 mod rest;
+mod room_settings;
 mod serve;
 mod state;
 mod webhooks;
@@ -47,8 +49,9 @@ pub use self::metadata::WireMetadata;
 pub use self::model::{Ghost, Join, NewTrack, Peer, RoomEnd, SimError, Track, Update};
 pub use self::requests::Request;
 use self::requests::RequestLog;
+use self::room_settings::RoomSettings;
 pub use self::serve::serve;
-use self::state::State;
+use self::state::{RoomInfo, State};
 pub use self::webhooks::{
     Attempt, Delivery, DeliveryState, Effect, LeaveAt, Replay, ReplayEnd, ReplayMark,
     ReplaySettings, WebhookRule, WebhookSettings, WebhookTarget,
@@ -214,6 +217,28 @@ impl Sim {
 
     fn workflow(&self, id: &str) -> Option<Workflow> {
         self.0.webhooks.workflow(id)
+    }
+
+    fn create_room(&self, settings: RoomSettings) -> Result<RoomInfo, SimError> {
+        let now = self.now();
+        self.with_state(|state| {
+            let room = state.create_room(now, settings)?;
+            self.0
+                .webhooks
+                .set_room_webhook(&room.id, room.webhook.as_ref());
+            Ok(room)
+        })
+    }
+
+    fn update_room(&self, id: &str, settings: RoomSettings) -> Result<RoomInfo, SimError> {
+        let now = self.now();
+        self.with_state(|state| {
+            let room = state.update_room(now, id, settings)?;
+            self.0
+                .webhooks
+                .set_room_webhook(&room.id, room.webhook.as_ref());
+            Ok(room)
+        })
     }
 
     fn log(&self, request: Request) -> u64 {

@@ -188,6 +188,8 @@ pub(super) struct Session {
     pub room_id: String,
     /// The name of that room.
     pub room_name: String,
+    /// The template of that room.
+    pub template_id: String,
     /// When it was opened.
     pub created_at: DateTime<Utc>,
     /// When someone last came or went.
@@ -246,6 +248,12 @@ pub enum SimError {
     /// The peer has no such track.
     #[error("the peer has no such track")]
     NoSuchTrack,
+    /// There is no such room, active or not.
+    #[error("no such room")]
+    NoSuchRoom,
+    /// The room is disabled or locked: nobody can join it.
+    #[error("the room is disabled")]
+    RoomDisabled,
     /// A peer of that id is in the room already.
     #[error("a peer of this id is in the room already")]
     PeerExists,

@@ -11,6 +11,8 @@ use super::state::{Record, Room};
 
 /// The customer that all simulated rooms belong to.
 pub(super) const CUSTOMER_ID: &str = "627cdddff2e4e30487862ad1";
+/// The app of that customer.
+pub(super) const APP_ID: &str = "62510797903d857ab8ec3ba5";
 /// How 100ms writes "none" where a time is expected.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 

@@ -28,7 +28,8 @@
 //! 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty":
 //! 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood":
 //! bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`,
-//! `room`, `update`, `session`, `sessions`, `webhook_events`, `replay`, `replay_status`, `any`.
+//! `room`, `update`, `session`, `sessions`, `rooms`, `create_room`, `retrieve_room`, `update_room`,
+//! `remove_peers`, `end_room`, `send_message`, `webhook_events`, `replay`, `replay_status`, `any`.
 //! Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
 //!
 //! What is lost stands in the history of the REST API as a delivery that failed, and can be
@@ -39,7 +40,7 @@
 //!
 //! Peers are answered in the REST shape with `room_id`, `session_id` and `ghost_until`. Errors are
 //! `{"error": "…"}`: 400 for a body that is not understood, 404 for a room or peer that does not
-//! exist, 409 for a peer id that does.
+//! exist, 409 for a peer id that does and for a join of a room that is disabled or locked.
 
 pub(super) mod shapes;
 
@@ -292,8 +293,10 @@ fn failure(status: StatusCode, detail: &str) -> Response {
 impl IntoResponse for SimError {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::RoomNotActive | Self::NoSuchPeer | Self::NoSuchTrack => StatusCode::NOT_FOUND,
-            Self::PeerExists => StatusCode::CONFLICT,
+            Self::RoomNotActive | Self::NoSuchPeer | Self::NoSuchTrack | Self::NoSuchRoom => {
+                StatusCode::NOT_FOUND
+            }
+            Self::PeerExists | Self::RoomDisabled => StatusCode::CONFLICT,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
         };
         failure(status, &self.to_string())

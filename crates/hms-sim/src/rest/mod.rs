@@ -3,6 +3,8 @@
 
 mod actions;
 mod analytics;
+mod paging;
+mod rooms;
 mod sessions;
 
 use axum::Router;
@@ -50,6 +52,11 @@ pub(super) fn router(sim: Sim) -> Router {
         .route(
             "/v2/analytics/webhooks/replay/{workflow_id}",
             get(analytics::workflow),
+        )
+        .route("/v2/rooms", get(rooms::list).post(rooms::create))
+        .route(
+            "/v2/rooms/{room_id}",
+            get(rooms::retrieve).post(rooms::update),
         )
         .route("/v2/sessions", get(sessions::list))
         .route("/v2/sessions/{session_id}", get(session))

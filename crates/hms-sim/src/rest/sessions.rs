@@ -9,16 +9,13 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::paging::Page;
 use super::{bad_query, bad_request, ok};
 use crate::Sim;
 use crate::model::Session;
 use crate::wire::SessionJson;
-
-/// The documented bounds of `limit`.
-const MIN_LIMIT: usize = 10;
-const MAX_LIMIT: usize = 100;
 
 #[derive(Deserialize)]
 pub(super) struct SessionFilter {
@@ -31,14 +28,6 @@ pub(super) struct SessionFilter {
     limit: Option<usize>,
     /// The `last` of the page before.
     start: Option<String>,
-}
-
-#[derive(Serialize)]
-struct SessionsJson<'a> {
-    limit: usize,
-    data: Vec<SessionJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<String>,
 }
 
 impl SessionFilter {
@@ -64,31 +53,17 @@ pub(super) async fn list(
         Ok(Query(filter)) => filter,
         Err(rejection) => return bad_query(&rejection),
     };
-    let limit = filter.limit.unwrap_or(MIN_LIMIT);
-    if !(MIN_LIMIT..=MAX_LIMIT).contains(&limit) {
-        return bad_request("limit must be from 10 to 100");
-    }
     sim.with_state(|state| {
-        let sessions = state.sessions();
-        // Looked for among all sessions: the one that ended the page before may match no more.
-        let first = match &filter.start {
-            None => 0,
-            Some(start) => {
-                let mut ids = sessions.iter().map(|(record, _)| &record.session.id);
-                match ids.position(|id| id == start) {
-                    Some(last) => last + 1,
-                    None => return bad_request("start is not the last of a page"),
-                }
-            }
-        };
-        let page: Vec<_> = sessions
-            .into_iter()
-            .skip(first)
-            .filter(|(record, _)| filter.matches(&record.session))
-            .take(limit)
-            .collect();
-        let last = page.last().map(|(record, _)| record.session.id.clone());
-        let data = page.into_iter().map(SessionJson::new).collect();
-        ok(&SessionsJson { limit, data, last })
+        let page = Page::new(
+            state.sessions(),
+            |(record, _)| &record.session.id,
+            |(record, _)| filter.matches(&record.session),
+            filter.limit,
+            filter.start.as_deref(),
+        );
+        match page {
+            Ok(page) => ok(&page.map(SessionJson::new)),
+            Err(reason) => bad_request(reason),
+        }
     })
 }

@@ -10,11 +10,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::model::{
     Disconnect, Event, EventKind, Filter, Ghost, Join, NewTrack, Peer, RoomEnd, SimError, Update,
 };
+use super::room_settings::RoomSettings;
 
+mod registry;
 mod room;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
+use self::registry::Registry;
+pub(super) use self::registry::RoomInfo;
 pub(super) use self::room::{Record, Room};
 use self::room::{new_peer, new_track, uuid};
 
@@ -29,6 +34,7 @@ const MAX_LEFT_PEERS: usize = 20_000;
 #[derive(Default)]
 pub(super) struct State {
     rooms: BTreeMap<String, Room>,
+    registry: Registry,
     closed: VecDeque<Record>,
     /// Ghosts by their end, so that expiry looks at no other peer.
     ghosts: BTreeSet<(Now, String, String)>,
@@ -38,9 +44,17 @@ pub(super) struct State {
 impl State {
     /// Lets a peer into a room, which becomes active if it was not.
     pub(super) fn join(&mut self, now: Now, room_id: &str, join: Join) -> Result<Peer, SimError> {
+        let active = &self.rooms;
+        let name = join.room_name.as_deref();
+        let info = self
+            .registry
+            .joined(room_id, name, now, |id| active.contains_key(id));
+        if !info.enabled {
+            return Err(SimError::RoomDisabled);
+        }
         let events = &mut self.events;
         let room = self.rooms.entry(room_id.to_owned()).or_insert_with(|| {
-            let room = Room::open(room_id, &join, now);
+            let room = Room::open(info, &join, now);
             events.push(room.event(now, EventKind::SessionOpened));
             room
         });
@@ -222,6 +236,9 @@ impl State {
             by: by.map(Box::new),
         };
         self.events.push(room.event(now, ended));
+        if end.lock {
+            self.registry.disable(room_id, now);
+        }
         self.close(now, room_id);
         Ok(())
     }
@@ -278,6 +295,35 @@ impl State {
         self.ghosts.first().map(|ghost| ghost.0)
     }
 
+    /// Creates a room, or changes the one that has this name.
+    pub(super) fn create_room(
+        &mut self,
+        now: Now,
+        settings: RoomSettings,
+    ) -> Result<RoomInfo, SimError> {
+        self.registry.create(settings, now).cloned()
+    }
+
+    /// Changes a room.
+    pub(super) fn update_room(
+        &mut self,
+        now: Now,
+        room_id: &str,
+        settings: RoomSettings,
+    ) -> Result<RoomInfo, SimError> {
+        self.registry.update(room_id, settings, now).cloned()
+    }
+
+    /// A room, active or not.
+    pub(super) fn room_info(&self, room: &str) -> Option<&RoomInfo> {
+        self.registry.get(room)
+    }
+
+    /// All rooms, active or not, the newest first.
+    pub(super) fn room_infos(&self) -> Vec<&RoomInfo> {
+        self.registry.newest_first()
+    }
+
     /// What happened since this was last called, in order.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
@@ -306,36 +352,6 @@ impl State {
             .values()
             .filter(|peer| filter.matches(peer))
             .collect())
-    }
-
-    /// A session that is open, or one of the last that were closed, and who is in it now.
-    pub(super) fn session(&self, id: &str) -> Option<(&Record, Vec<&Peer>)> {
-        let open = self
-            .rooms
-            .values()
-            .find(|room| room.record.session.id == id);
-        open.map(|room| (&room.record, room.peers.values().collect()))
-            .or_else(|| {
-                self.closed
-                    .iter()
-                    .rfind(|record| record.session.id == id)
-                    .map(|record| (record, Vec::new()))
-            })
-    }
-
-    /// All sessions that are open, and the last that were closed, the newest first.
-    pub(super) fn sessions(&self) -> Vec<(&Record, Vec<&Peer>)> {
-        let open = self
-            .rooms
-            .values()
-            .map(|room| (&room.record, room.peers.values().collect()));
-        let closed = self.closed.iter().map(|record| (record, Vec::new()));
-        let mut sessions: Vec<(&Record, Vec<&Peer>)> = open.chain(closed).collect();
-        sessions.sort_by_key(|(record, _)| {
-            let session = &record.session;
-            std::cmp::Reverse((session.created_at, session.id.clone()))
-        });
-        sessions
     }
 
     fn close(&mut self, now: Now, room_id: &str) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
 use super::Now;
+use super::registry::RoomInfo;
 use crate::model::{Event, EventKind, Join, NewTrack, Peer, Session, Track};
 
 /// An active room.
@@ -21,11 +22,12 @@ pub(crate) struct Record {
 }
 
 impl Room {
-    pub(super) fn open(room_id: &str, join: &Join, now: Now) -> Self {
+    pub(super) fn open(info: &RoomInfo, join: &Join, now: Now) -> Self {
         let session = Session {
             id: join.session_id.clone().unwrap_or_else(hex_id),
-            room_id: room_id.to_owned(),
-            room_name: join.room_name.clone().unwrap_or_else(|| room_id.to_owned()),
+            room_id: info.id.clone(),
+            room_name: join.room_name.clone().unwrap_or_else(|| info.name.clone()),
+            template_id: info.template_id.clone(),
             created_at: now,
             updated_at: now,
             ended_at: None,
@@ -84,6 +86,6 @@ pub(super) fn uuid() -> String {
 }
 
 /// An id in the form of rooms and sessions: 24 hexadecimal digits.
-fn hex_id() -> String {
+pub(super) fn hex_id() -> String {
     hex::encode(rand::random::<[u8; 12]>())
 }

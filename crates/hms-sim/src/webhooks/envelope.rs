@@ -10,14 +10,10 @@ use uuid::Uuid;
 use super::workflows::ReplayMark;
 use crate::metadata::WireMetadata;
 use crate::model::{Event, EventKind, Peer};
-use crate::wire::time;
+use crate::wire::{APP_ID, time};
 
 /// The account that all simulated rooms belong to.
 const ACCOUNT_ID: &str = "60b8e13a6eb86d8101b57354";
-/// The app of that account.
-const APP_ID: &str = "62510797903d857ab8ec3ba5";
-/// The template that all simulated rooms are made from.
-const TEMPLATE_ID: &str = "66112497abcd52312556c4aa";
 
 /// One event as it is sent.
 #[derive(Debug, Clone, Serialize)]
@@ -46,7 +42,7 @@ struct Data {
     room_id: String,
     room_name: String,
     session_id: String,
-    template_id: &'static str,
+    template_id: String,
     session_started_at: String,
     #[serde(flatten)]
     session_end: Option<SessionEndData>,
@@ -129,7 +125,7 @@ impl Envelope {
                 room_id: session.room_id,
                 room_name: session.room_name,
                 session_id: session.id,
-                template_id: TEMPLATE_ID,
+                template_id: session.template_id,
                 session_started_at: time(session.created_at),
                 session_end,
                 ..data

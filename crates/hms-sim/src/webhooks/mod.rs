@@ -1,7 +1,7 @@
 //! Webhooks: events are sent to the target, at least once or not at all.
 //!
 //! An answer other than 200 is followed by retries 1, 3 and 10 s after the first attempt, then the
-//! event is dropped. `settings` says what goes wrong on the way, `outbox` is the queue and the log,
+//! event is dropped. `settings` and `treatment` say what goes wrong on the way, `outbox` is the queue and the log,
 //! `delivery` an entry of the log, `envelope` the payloads, `history` and `workflows` what the REST
 //! API shows and replays.
 
@@ -10,6 +10,7 @@ mod envelope;
 mod history;
 mod outbox;
 mod settings;
+mod treatment;
 mod workflows;
 
 use std::sync::{Mutex, MutexGuard};
@@ -26,6 +27,7 @@ pub use self::delivery::{Attempt, Delivery, DeliveryState};
 use self::envelope::Envelope;
 pub(super) use self::history::{EventFilter, Outcome, PastEvent, Status};
 use self::outbox::{Outbox, QueuedDelivery};
+pub(super) use self::settings::RoomWebhook;
 pub use self::settings::{Effect, LeaveAt, Replay, WebhookRule, WebhookSettings, WebhookTarget};
 pub use self::workflows::{ReplayEnd, ReplayMark, ReplaySettings};
 pub(super) use self::workflows::{ReplayRequest, Workflow};
@@ -53,6 +55,12 @@ impl WebhookSender {
 
     pub(super) fn set_target(&self, target: Option<WebhookTarget>) {
         self.outbox().target = target;
+    }
+
+    /// Sends the events of this room to its own webhook from now on, or where all others go.
+    pub(super) fn set_room_webhook(&self, room: &str, webhook: Option<&RoomWebhook>) {
+        let target = webhook.and_then(RoomWebhook::target);
+        self.outbox().set_room_target(room, target);
     }
 
     pub(super) fn settings(&self) -> WebhookSettings {
@@ -162,11 +170,13 @@ async fn deliver(
     delivery: QueuedDelivery,
 ) -> (QueuedDelivery, Attempt) {
     let at = time(Utc::now());
-    let sent = client
-        .post(target.url)
-        .header(target.header, target.secret.expose_secret())
+    let mut request = client.post(target.url);
+    for (name, secret) in &target.headers {
+        request = request.header(name, secret.expose_secret());
+    }
+    let sent = request
         .header("content-type", "application/json")
-        .body(delivery.body.clone())
+        .body(delivery.body())
         .send()
         .await;
     let (status, error) = match sent {

@@ -1,8 +1,9 @@
 //! Where webhooks go, and what goes wrong on their way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -14,8 +15,28 @@ use crate::model::SimError;
 #[derive(Debug, Clone)]
 pub struct WebhookTarget {
     pub(super) url: Url,
-    pub(super) header: HeaderName,
-    pub(super) secret: SecretString,
+    pub(super) headers: Vec<(HeaderName, SecretString)>,
+}
+
+/// A room's own webhook: the events of the room go there, and not to the target of all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoomWebhook {
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+impl RoomWebhook {
+    /// None when its URL or a header cannot be used.
+    pub(crate) fn target(&self) -> Option<WebhookTarget> {
+        let mut headers = Vec::new();
+        for (name, value) in &self.headers {
+            value.parse::<HeaderValue>().ok()?;
+            headers.push((name.parse().ok()?, value.as_str().into()));
+        }
+        let url = Url::parse(&self.url).ok()?;
+        Some(WebhookTarget { url, headers })
+    }
 }
 
 impl WebhookTarget {
@@ -31,11 +52,10 @@ impl WebhookTarget {
             SimError::Invalid(format!("{what}: {error}"))
         }
         let url = Url::parse(url).map_err(|error| invalid("url", error))?;
-        let header = header.parse().map_err(|error| invalid("header", error))?;
+        let header: HeaderName = header.parse().map_err(|error| invalid("header", error))?;
         Ok(Self {
             url,
-            header,
-            secret,
+            headers: vec![(header, secret)],
         })
     }
 }

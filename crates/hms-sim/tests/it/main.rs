@@ -6,6 +6,7 @@ mod faults;
 mod payloads;
 mod replays;
 mod rest;
+mod rooms;
 mod sessions;
 mod webhooks;
 
