@@ -19,11 +19,11 @@ use super::treatment::Treatment;
 use super::workflows::Workflows;
 use crate::SimClock;
 
-/// When the retries follow, counted from the first attempt.
+/// When the retries follow, counted from the first attempt: 1, 3 and 10 s after one another.
 const RETRIES: [Duration; 3] = [
     Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(10),
+    Duration::from_secs(4),
+    Duration::from_secs(14),
 ];
 /// The wait between replayed events: 10 a second.
 const REPLAY_PACE: Duration = Duration::from_millis(100);
