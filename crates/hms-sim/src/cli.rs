@@ -20,10 +20,11 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 
 const ABOUT: &str = "Run a simulated 100ms
 
-Rooms, peers, ghosts and webhooks as 100ms has them, in memory. The REST API is under /v2 and requires \
-management tokens, as 100ms does. The control API under /control makes peers join, set metadata, drop \
-and leave, and makes calls fail. It requires no key, so whoever reaches the address may use it: listen \
-on a loopback address or in a private network.";
+Rooms, peers, ghosts and webhooks as 100ms has them, in memory; the webhooks have a delivery history \
+and can be replayed. The REST API is under /v2 and requires management tokens, as 100ms does. The control \
+API under /control makes peers join, set metadata, drop and leave, makes calls fail and loses webhooks. \
+It requires no key, so whoever reaches the address may use it: listen on a loopback address or in a \
+private network.";
 
 /// Run a simulated 100ms
 #[derive(clap::Args, Debug)]
@@ -93,7 +94,11 @@ A peer joins, and sets its metadata:
   curl -X POST http://127.0.0.1:8100/control/rooms/arena/peers \
     -d '{{"user_id": "ada", "peer_id": "p1"}}'
   curl -X PUT http://127.0.0.1:8100/control/rooms/arena/peers/p1/metadata \
-    -d '{{"metadata": "{{\"level\":4}}"}}'"#
+    -d '{{"metadata": "{{\"level\":4}}"}}'
+
+Webhooks are lost, and delivered again from then on:
+  curl -X PUT http://127.0.0.1:8100/control/webhooks/outage
+  curl -X DELETE http://127.0.0.1:8100/control/webhooks/outage"#
     )
 }
 

@@ -204,3 +204,24 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    #[test]
+    fn rooms_that_were_joined_are_forgotten_the_oldest_first_unless_active_or_created() {
+        let (mut registry, now) = (Registry::default(), Utc::now());
+        let created = registry.create(RoomSettings::default(), now).unwrap();
+        let created = created.id.clone();
+        for number in 0..MAX_CREATED + MAX_JOINED + 10 {
+            registry.joined(&number.to_string(), None, now, |id| id == "3");
+        }
+        assert_eq!(registry.rooms.len(), MAX_CREATED + MAX_JOINED);
+        let oldest = registry.newest_first().into_iter().rev().take(3);
+        let oldest: Vec<&str> = oldest.map(|room| room.id.as_str()).collect();
+        assert_eq!(oldest, [created.as_str(), "3", "12"]);
+    }
+}

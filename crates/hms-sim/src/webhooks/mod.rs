@@ -1,9 +1,9 @@
 //! Webhooks: events are sent to the target, at least once or not at all.
 //!
 //! An answer other than 200 is followed by retries, 1 s after the first attempt, 3 s after the
-//! second and 10 s after the third; then the event is dropped. `settings` and `treatment` say what goes wrong on the way, `outbox` is the queue and the log,
-//! `delivery` an entry of the log, `envelope` the payloads, `history` and `workflows` what the REST
-//! API shows and replays.
+//! second and 10 s after the third; then the event is dropped. `settings` and `treatment` say what
+//! goes wrong on the way, `outbox` is the queue and the log, `delivery` an entry of the log,
+//! `envelope` the payloads, `history` and `workflows` what the REST API shows and replays.
 
 mod delivery;
 mod envelope;

@@ -215,3 +215,36 @@ async fn every_fault_can_be_written_as_documented() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn every_call_has_a_fault_of_its_own() {
+    let sim = Running::start().await;
+    for (operation, method, path) in [
+        ("peer", "GET", "/active-rooms/r/peers/p"),
+        ("peers", "GET", "/active-rooms/r/peers"),
+        ("room", "GET", "/active-rooms/r"),
+        ("update", "POST", "/active-rooms/r/peers/p"),
+        ("session", "GET", "/sessions/s"),
+        ("sessions", "GET", "/sessions"),
+        ("rooms", "GET", "/rooms"),
+        ("create_room", "POST", "/rooms"),
+        ("retrieve_room", "GET", "/rooms/r"),
+        ("update_room", "POST", "/rooms/r"),
+        ("remove_peers", "POST", "/active-rooms/r/remove-peers"),
+        ("end_room", "POST", "/active-rooms/r/end-room"),
+        ("send_message", "POST", "/active-rooms/r/send-message"),
+        ("webhook_events", "GET", "/analytics/webhooks"),
+        ("replay", "POST", "/analytics/webhooks/replay"),
+        ("replay_status", "GET", "/analytics/webhooks/replay/w"),
+    ] {
+        let rules = json!([{ "operation": operation, "fault": { "status": 418 } }]);
+        sim.control(Method::PUT, "/faults", &rules.to_string())
+            .await;
+        let method: Method = method.parse().unwrap();
+        let response = sim.rest(method, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::IM_A_TEAPOT, "{operation}");
+        let (status, _) = sim.get("/elsewhere").await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{operation}");
+    }
+    sim.stop().await;
+}

@@ -147,6 +147,8 @@ async fn a_replay_sends_the_bytes_of_the_original() {
 #[tokio::test]
 async fn replays_keep_their_pace_and_an_identical_one_joins() {
     let (sim, receiver) = start().await;
+    let delay = json!({ "replays": { "delay_ms": 2000 } });
+    settings(&sim, &delay).await;
     miss(&sim.sim, 4);
     let begun = std::time::Instant::now();
     let (_, started) = replay(&sim, &json!({ "limit": 3, "offset": 1 })).await;
@@ -165,7 +167,10 @@ async fn replays_keep_their_pace_and_an_identical_one_joins() {
         (&json!("Running"), &json!(null), &json!(null))
     );
     let state = ended(&sim, &started).await;
-    assert!(begun.elapsed() >= Duration::from_millis(200), "10 a second");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(2200),
+        "10 a second"
+    );
     let documented: Value = serde_json::from_str(REPLAY).unwrap();
     let mut expected = shape(&documented["state"]);
     expected["result"]["failed_events"] = json!([]);
@@ -231,7 +236,7 @@ async fn a_replay_can_take_time_and_end_early() {
         ("terminated", "Terminated"),
     ] {
         let before = receiver.count();
-        let early = json!({ "delay_ms": 300, "end": end, "sends": 1 });
+        let early = json!({ "delay_ms": 1500, "end": end, "sends": 1 });
         settings(&sim, &json!({ "replays": early })).await;
         let (_, started) = replay(&sim, &json!({})).await;
         assert_eq!(workflow(&sim, &started).await["status"], "Running");
