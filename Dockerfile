@@ -22,11 +22,11 @@ RUN mkdir -p migrations src tests/it benches/bench \
     crates/embedded-postgres/src/lib.rs crates/hms-sim/src/lib.rs crates/hms-sim/tests/it/main.rs \
  && for main in src/main.rs crates/embedded-postgres/src/bin/embedded-postgres.rs crates/hms-sim/src/bin/hms-sim.rs; do \
       echo 'fn main() {}' > "$main"; done \
- && cargo build --locked --package rejoin --no-default-features --profile "$PROFILE"
+ && cargo build --locked --package rejoin --no-default-features --features otel --profile "$PROFILE"
 COPY . .
 # Files keep their dates when they are copied, and may be older than those of the layer before.
 RUN find build.rs src crates -name '*.rs' -exec touch {} + \
- && cargo build --locked --package rejoin --no-default-features --profile "$PROFILE" \
+ && cargo build --locked --package rejoin --no-default-features --features otel --profile "$PROFILE" \
  && strip -o /rejoin "target/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")/rejoin"
 
 # With the demo: on top of the build above, so that the dependencies of both are compiled once.

@@ -13,14 +13,15 @@
 //! |---|---|---|
 //! | [`domain`] | ids, metadata, observations, and the rules: what is a change, what is restored | |
 //! | `backoff` | the pauses between attempts | |
+//! | `trace` | spans for OpenTelemetry, and the trace context that goes in and out | |
 //! | `metrics` | what a metric is, and that it exists from the start; each module declares its own | |
 //! | [`keys`] | API keys and webhook secrets, and their comparison | |
-//! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `metrics` |
-//! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `metrics` |
+//! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `trace`, `metrics` |
+//! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `trace`, `metrics` |
 //! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms` |
-//! | [`telemetry`] | the log, and the recorder of metrics | `domain`, `metrics`, `config` |
-//! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores | `domain`, `backoff`, `metrics`, `hms`, `store` |
-//! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `metrics`, `keys`, `hms`, `store`, `service` |
+//! | [`telemetry`] | the log, the recorder of metrics, and the export of traces | `domain`, `trace`, `metrics`, `config` |
+//! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores, watches | `domain`, `backoff`, `trace`, `metrics`, `hms`, `store` |
+//! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `trace`, `metrics`, `keys`, `hms`, `store`, `service` |
 //! | [`server`] | connections, their limit, and graceful shutdown | `metrics` |
 //! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server` |
 //! | [`cli`] | the commands, and the demo | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server`, `app` |
@@ -44,6 +45,7 @@
 //! | `jsonwebtoken` | `hms` | management tokens |
 //! | `subtle` | `keys` | the comparison of secrets |
 //! | `clap` | `config`, `cli` | flags |
+//! | `opentelemetry` | `trace`, `telemetry` | the export of traces |
 //! | `metrics` | `metrics`, `telemetry` | a metric that is declared exists from the start |
 //!
 //! # The path of a snapshot
@@ -84,3 +86,4 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod trace;

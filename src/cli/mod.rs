@@ -23,7 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{ConfigError, DatabaseArgs, variable};
 use crate::domain::{Clock, Rules};
 use crate::store::{NOTICES, Store};
-use crate::telemetry::{LogFormat, start_log};
+use crate::telemetry::{LogFormat, start_log, start_log_and_traces};
 pub use exit::{Exit, Failure};
 
 /// Gives a player their state back: saves the metadata of 100ms peers in Postgres and returns it when the player rejoins.
@@ -157,7 +157,11 @@ fn start(command: Command) -> Result<Exit, Failure> {
 }
 
 async fn run(command: Command) -> Result<Exit, Failure> {
-    start_log(LogFormat::from_env()?, &log_level(&command))?;
+    let (format, level) = (LogFormat::from_env()?, log_level(&command));
+    match command {
+        Command::Serve(_) => start_log_and_traces(format, &level)?,
+        _ => start_log(format, &level)?,
+    }
     match command {
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate(&args).await,

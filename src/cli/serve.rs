@@ -11,6 +11,7 @@ use crate::config::{
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
 use crate::store::StoreConfig;
+use crate::telemetry::flush_traces;
 
 #[cfg(feature = "demo")]
 const EXAMPLES: &str = "Examples:
@@ -118,6 +119,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     if let Some(postgres) = postgres {
         postgres.stop().await;
     }
+    flush_traces().await;
     tracing::info!("stopped");
     Ok(Exit::Done)
 }

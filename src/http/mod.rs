@@ -36,6 +36,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub(crate) use self::metrics::METRICS;
 use crate::keys::{KeyRing, WebhookSecrets};
 use crate::service::Service;
+use crate::trace::{self, Instrument};
 use error::{ApiError, Code};
 pub use webhooks::WebhookApi;
 
@@ -154,6 +155,7 @@ async fn titled(response: Response) -> Response {
 async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ApiError> {
+    let work = work.instrument(trace::current());
     tokio::spawn(work).await.map_err(|_| ApiError::internal())
 }
 

@@ -6,11 +6,14 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Span;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use super::auth::KeyName;
 use super::error::ApiError;
 use super::metrics::{Answered, Endpoint, REQUEST_SECONDS, REQUESTS};
+use crate::trace::{self, Instrument, span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,7 +24,10 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = next.run(request).await;
+    let span = request_span(&request, route.as_ref());
+    trace::continue_from(&span, request.headers());
+
+    let mut response = next.run(request).instrument(span.clone()).await;
 
     let extensions = response.extensions_mut();
     let (failure, key) = (
@@ -35,6 +41,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
             .headers_mut()
             .extend(allow.map(|allow| (header::ALLOW, allow)));
     }
+    record(&span, response.status(), failure.as_ref());
     Line {
         method: &method,
         route: route.as_ref().map_or("unmatched", MatchedPath::as_str),
@@ -47,6 +54,32 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     .write();
     response.headers_mut().insert(REQUEST_ID, request_id);
     response
+}
+
+/// The span of a request, by OpenTelemetry's conventions for HTTP.
+fn request_span(request: &Request, route: Option<&MatchedPath>) -> Span {
+    let method = known_method(request.method());
+    let route = route.map_or("unmatched", MatchedPath::as_str);
+    span!(
+        "request",
+        otel.name = format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        error.type = Empty,
+    )
+}
+
+fn record(span: &Span, status: StatusCode, failure: Option<&ApiError>) {
+    span.record("http.response.status_code", status.as_u16());
+    if let Some(failure) = failure {
+        span.record("error.type", failure.code().as_str());
+    }
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// The client's own id where it sent a plausible one, else a new one.

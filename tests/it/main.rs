@@ -33,6 +33,7 @@ mod rules;
 mod settings;
 mod stories;
 mod support;
+mod traces;
 mod upstream;
 mod watches;
 mod webhooks;

@@ -89,10 +89,18 @@ fn known() -> BTreeMap<String, Option<String>> {
             default.map(|text| text.trim_matches(['<', '>']).to_owned()),
         )
     });
-    let log = [("REJOIN_LOG", "text"), ("RUST_LOG", "info")];
-    flags
-        .chain(log.map(|(name, default)| (name.to_owned(), Some(default.to_owned()))))
-        .collect()
+    flags.chain(telemetry()).collect()
+}
+
+/// The variables that are no flags, with their defaults.
+fn telemetry() -> [(String, Option<String>); 4] {
+    [
+        ("REJOIN_LOG", Some("text")),
+        ("RUST_LOG", Some("info")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", None),
+        ("OTEL_EXPORTER_OTLP_HEADERS", None),
+    ]
+    .map(|(name, default)| (name.to_owned(), default.map(ToOwned::to_owned)))
 }
 
 /// A running `rejoin serve`; it ends with this value.
@@ -192,8 +200,8 @@ fn a_flag_is_called_like_its_variable() {
     for name in known().keys() {
         let flag = name.strip_prefix("REJOIN_").unwrap_or(name);
         let flag = format!("--{} <", flag.to_lowercase().replace('_', "-"));
-        let is_of_the_log = ["REJOIN_LOG", "RUST_LOG"].contains(&name.as_str());
-        assert!(help.contains(&flag) != is_of_the_log, "{flag}");
+        let is_no_flag = telemetry().iter().any(|(telemetry, _)| telemetry == name);
+        assert!(help.contains(&flag) != is_no_flag, "{flag}");
     }
 }
 
@@ -429,6 +437,17 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (
         &[("REJOIN_STORE_NAMES", "yes")],
         "REJOIN_STORE_NAMES should be true or false.",
+    ),
+    (
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")],
+        "OTEL_EXPORTER_OTLP_ENDPOINT should be an http or https URL such as http://localhost:4318.",
+    ),
+    (
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ],
+        "OTEL_EXPORTER_OTLP_HEADERS should be headers of the form name=value, separated by commas.",
     ),
     (
         &[("REJOIN_LOG", "yaml")],

@@ -27,6 +27,8 @@ pub struct Request {
     pub query: Option<String>,
     /// Which call it is; none for a path that 100ms does not have.
     pub operation: Option<Operation>,
+    /// The W3C trace context that it brought.
+    pub traceparent: Option<String>,
     /// The body of an update, when it is text of at most 64 KiB.
     pub body: Option<String>,
     /// The answer's status; none while unanswered, for ever when the caller gave up.

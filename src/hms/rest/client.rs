@@ -8,6 +8,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde::Serialize;
 use tokio::time::Instant;
+use tracing::field::Empty;
 
 use super::peer::bad_response;
 use super::send::{Answer, Kind, Request, Transport};
@@ -17,6 +18,7 @@ use super::{PeerList, UpstreamPeer, peer};
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::hms::metrics::{Operation, Outcome, REQUEST_SECONDS, REQUESTS};
 use crate::hms::{ClientConfig, HmsError, InvalidConfig, UpstreamRate};
+use crate::trace::{Instrument, span};
 
 /// No budget is longer, whatever is configured.
 const LONGEST_BUDGET: Duration = Duration::from_hours(1);
@@ -262,11 +264,21 @@ async fn measured<T>(
     work: impl Future<Output = Result<T, HmsError>>,
 ) -> Result<T, HmsError> {
     let start = Instant::now();
-    let result = work.await;
+    let span = span!(
+        "100ms",
+        otel.name = format_args!("100ms {}", operation.as_str()),
+        otel.status_code = Empty,
+        error.type = Empty,
+    );
+    let result = work.instrument(span.clone()).await;
     let seconds = start.elapsed().as_secs_f64();
     let outcome = Outcome::of(&result);
     REQUESTS.count(&(operation, outcome));
     REQUEST_SECONDS.of(&operation).record(seconds);
+    if let Err(error) = &result {
+        span.record("error.type", error.code().as_str());
+        span.record("otel.status_code", "ERROR");
+    }
     let (operation, outcome) = (operation.as_str(), outcome.as_str());
     match &result {
         Ok(_) | Err(HmsError::RoomNotActive | HmsError::PeerNotFound) => {

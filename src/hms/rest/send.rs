@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, redirect};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::field::Empty;
 use url::Url;
 
 use super::Fetched;
@@ -18,6 +19,7 @@ use super::token::{Token, Tokens};
 use crate::backoff::Backoff;
 use crate::domain::Clock;
 use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError, UpstreamRate};
+use crate::trace::{self, Instrument, span};
 
 /// How many more attempts a transient failure gets.
 const MAX_RETRIES: u32 = 2;
@@ -204,9 +206,18 @@ impl Transport {
         self.check_gate()?;
         let token = self.tokens.current();
         let sent_at = self.clock.now();
-        let response = timeout_at(deadline, self.prepare(request, &token).send())
+        let span = span!(
+            "attempt",
+            otel.name = request.method.as_str(),
+            otel.kind = "client",
+            http.request.method = request.method.as_str(),
+            http.response.status_code = Empty,
+        );
+        let sent = async { self.prepare(request, &token).send().await };
+        let response = timeout_at(deadline, sent.instrument(span.clone()))
             .await
             .map_err(timed_out)??;
+        span.record("http.response.status_code", response.status().as_u16());
         let value = match response.status() {
             status if status.is_success() => {
                 Answer::Body(self.whole_body(response, request, deadline).await?)
@@ -287,7 +298,9 @@ impl Transport {
         let builder = self
             .http
             .request(request.method.clone(), request.url.clone());
-        let builder = builder.header(AUTHORIZATION, token.header.clone());
+        let builder = builder
+            .headers(trace::headers())
+            .header(AUTHORIZATION, token.header.clone());
         match &request.json {
             Some(json) => builder
                 .header(CONTENT_TYPE, "application/json")

@@ -22,6 +22,7 @@ use crate::hms::HmsError;
 use crate::service::metrics::{Cause, RESTORES};
 use crate::service::{RestoreError, Service};
 use crate::store::StoreError;
+use crate::trace::{Instrument, span};
 
 /// How many jobs one worker runs at the same time. Each has at most one request to 100ms in flight,
 /// so this leaves a quarter of the client's permits to those who ask for something now.
@@ -108,7 +109,8 @@ impl RestoreWorker {
             // Where all of the capacity was used, more jobs may be due already.
             let may_pause = jobs.len() < capacity && !shutdown.is_cancelled();
             for job in jobs {
-                running.spawn(self.clone().work(job));
+                let span = span!("restore", otel.name = "automatic restore");
+                running.spawn(self.clone().work(job).instrument(span));
             }
             tokio::select! {
                 () = shutdown.cancelled(), if running.is_empty() => return,

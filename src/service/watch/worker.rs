@@ -21,6 +21,7 @@ use crate::hms::{HmsError, UpstreamRate};
 use crate::service::metrics::{LOOKS, LookKind, WATCH_LATENESS_SECONDS, WATCHES};
 use crate::service::{Service, SnapshotError};
 use crate::store::{LookResult, StoreError};
+use crate::trace::{Instrument, span};
 
 /// How long a worker has what it took, unless it renews that.
 const LEASE: Duration = Duration::from_secs(10);
@@ -106,7 +107,8 @@ impl WatchWorker {
         let capacity = capacity.saturating_sub(jobs.len());
         for job in jobs {
             let worker = self.clone();
-            running.spawn(async move { worker.work_on_fetch(job).await });
+            let work = async move { worker.work_on_fetch(job).await };
+            running.spawn(work.instrument(span!("fetch", otel.name = "fetch")));
         }
         if capacity == 0 {
             return;
@@ -114,7 +116,8 @@ impl WatchWorker {
         let looks = store.take_looks(limit(capacity), LEASE).await;
         for look in looks.unwrap_or_else(|error| not_taken(&error)) {
             let worker = self.clone();
-            running.spawn(async move { worker.work_on_look(look).await });
+            let work = async move { worker.work_on_look(look).await };
+            running.spawn(work.instrument(span!("look", otel.name = "look")));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::metrics::GaugeSeries;
 use crate::store::error::UnavailableReason;
 use crate::store::metrics::QUEUE_DEPTH;
 use crate::store::{StoreConfig, StoreError};
+use crate::trace;
 
 /// How long an item may take, its wait in the queue included: a little longer than a batch that
 /// starts at once on a server that is frozen.
@@ -102,6 +103,7 @@ impl<B: Batch> Batcher<B> {
             size,
             sender,
             capacity,
+            span: trace::current(),
         };
         if !self.queue_of(key).send(lane, ticket) {
             return Err(UnavailableReason::TaskEnded.into());

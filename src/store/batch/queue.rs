@@ -169,6 +169,7 @@ mod tests {
             size,
             sender,
             capacity: semaphore.try_acquire_owned().unwrap(),
+            span: tracing::Span::none(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A ticket: an item, and whoever waits for its result.
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::Span;
 
 use super::Batch;
 use crate::store::StoreError;
@@ -12,6 +13,8 @@ pub(in crate::store) struct Ticket<B: Batch> {
     pub(super) sender: oneshot::Sender<Result<B::Output, StoreError>>,
     /// What the item takes of the capacity, until it is answered.
     pub(super) capacity: OwnedSemaphorePermit,
+    /// What the caller is doing.
+    pub(super) span: Span,
 }
 
 impl<B: Batch> Ticket<B> {

@@ -4,11 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tracing::Span;
 
 use super::queue::Queue;
 use super::{Batch, Ticket};
 use crate::metrics::{GaugeSeries, HistogramSeries};
 use crate::store::metrics::BATCH_SIZE;
+use crate::trace::{Instrument, span};
 
 pub(super) async fn run_worker<B: Batch>(
     batch: Arc<B>,
@@ -36,6 +38,24 @@ async fn run_batch<B: Batch>(
         return;
     }
     sizes.record(size);
+    let span = batch_span(&tickets);
     // A panic fails its batch, whose tickets are dropped, and not the worker.
-    let _ = AssertUnwindSafe(batch.run(tickets)).catch_unwind().await;
+    let run = AssertUnwindSafe(batch.run(tickets)).catch_unwind();
+    let _ = run.instrument(span).await;
+}
+
+/// The span of a batch, with links to what its callers are doing.
+fn batch_span<B: Batch>(tickets: &[Ticket<B>]) -> Span {
+    let span = span!(
+        parent: None,
+        "batch",
+        otel.name = format_args!("{} batch", B::QUEUE.as_str()),
+        rejoin.batch.size = tickets.len(),
+    );
+    if !span.is_disabled() {
+        for ticket in tickets {
+            span.follows_from(&ticket.span);
+        }
+    }
+    span
 }

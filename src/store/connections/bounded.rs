@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{Database, Statement};
 use crate::store::StoreError;
 use crate::store::error::UnavailableReason;
+use crate::trace::{self, Instrument};
 
 /// How long a statement waits for its permit.
 pub(in crate::store) const PERMIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,10 +47,11 @@ impl BoundedExecutor {
             return Err(self.no_permit.clone());
         };
         let database = self.database.clone();
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _permit = permit;
             database.execute(&statement).await
-        });
+        };
+        let task = tokio::spawn(work.instrument(trace::current()));
         task.await
             .unwrap_or_else(|_| Err(UnavailableReason::TaskEnded.into()))
     }

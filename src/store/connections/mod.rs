@@ -16,6 +16,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Postgres, Transaction};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::field::Empty;
 
 pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
 pub(super) use self::parameters::IS_PRIMARY;
@@ -23,6 +24,7 @@ use self::pool::{Pool, PooledConnection};
 use self::pooler::PoolerCheck;
 use super::StoreError;
 use super::error::{UnavailableReason, is_broken, is_outage, is_over_time};
+use crate::trace::{self, Instrument, span};
 
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or
 /// unreachable.
@@ -123,6 +125,23 @@ impl Database {
         &self,
         statement: &S,
     ) -> Result<S::Output, StoreError> {
+        let name = trace::short_name::<S>();
+        let span = span!(
+            "statement",
+            otel.name = name,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = "postgresql",
+            db.operation.name = name,
+        );
+        let result = self.attempt(statement).instrument(span.clone()).await;
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        result
+    }
+
+    async fn attempt<S: Statement>(&self, statement: &S) -> Result<S::Output, StoreError> {
         let deadline = Instant::now() + STATEMENT_TIMEOUT;
         let mut attempt = 1;
         loop {

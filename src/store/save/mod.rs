@@ -40,6 +40,7 @@ use super::batch::{Batch, Ticket};
 use super::connections::Database;
 use super::metrics::QueueName;
 use crate::domain::{Report, Rules};
+use crate::trace::{self, Instrument};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
 const MAX_ROUNDS: usize = 50;
@@ -168,7 +169,7 @@ impl SaveBatch {
             return;
         }
         let batch = Arc::clone(self);
-        tokio::spawn(async move {
+        let work = async move {
             let mut reason = reason;
             while let Some(ticket) = batch.stragglers.next(&key) {
                 let waited = batch.save_patiently(&ticket.item, reason).await;
@@ -189,7 +190,8 @@ impl SaveBatch {
                 }
                 return;
             }
-        });
+        };
+        tokio::spawn(work.instrument(trace::current()));
     }
 }
 

@@ -205,6 +205,10 @@ async fn log_and_answer(State(sim): State<Sim>, request: Request, next: Next) ->
         path: request.uri().path().to_owned(),
         query: request.uri().query().map(ToOwned::to_owned),
         operation,
+        traceparent: request
+            .headers()
+            .get("traceparent")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         body,
         status: None,
     });

@@ -1,4 +1,7 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
+
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -6,8 +9,10 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{ConfigError, variable};
 use crate::domain::named;
@@ -39,19 +44,75 @@ impl LogFormat {
     }
 }
 
+/// Where spans are sent.
+const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The headers that the collector wants. The exporter reads them.
+const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+
 /// Starts the log, to stderr, filtered by `RUST_LOG` and else by `default`.
 ///
 /// # Errors
 /// [`ConfigError`] where `RUST_LOG` cannot be read.
 pub fn start_log(format: LogFormat, default: &str) -> Result<(), ConfigError> {
-    let filter = match variable("RUST_LOG")?.as_str() {
-        "" => EnvFilter::new(default),
+    let filter = log_filter(default)?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(log(format))
+        .init();
+    Ok(())
+}
+
+/// As [`start_log`], with traces where `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn start_log_and_traces(format: LogFormat, default: &str) -> Result<(), ConfigError> {
+    let endpoint = variable(OTLP_ENDPOINT)?;
+    let headers = variable(OTLP_HEADERS)?;
+    if endpoint.is_empty() {
+        return start_log(format, default);
+    }
+    #[cfg(feature = "otel")]
+    {
+        use tracing_subscriber::filter::Targets;
+        let filter = log_filter(default)?;
+        let spans = Targets::new().with_target(crate::trace::TARGET, tracing::Level::TRACE);
+        tracing_subscriber::registry()
+            .with(log(format).with_filter(filter))
+            .with(traces::layer(&endpoint, &headers)?.with_filter(spans))
+            .init();
+    }
+    #[cfg(not(feature = "otel"))]
+    {
+        drop(headers);
+        start_log(format, default)?;
+        tracing::warn!(
+            "{OTLP_ENDPOINT} is set, but this program was built without the feature otel"
+        );
+    }
+    Ok(())
+}
+
+/// Sends the last spans, for a few seconds at most.
+pub async fn flush_traces() {
+    #[cfg(feature = "otel")]
+    let _ = tokio::task::spawn_blocking(traces::flush).await;
+}
+
+fn log_filter(default: &str) -> Result<EnvFilter, ConfigError> {
+    match variable("RUST_LOG")?.as_str() {
+        "" => Ok(EnvFilter::new(default)),
         text => EnvFilter::try_new(text).map_err(|_| {
             ConfigError::should_be("RUST_LOG", "a filter such as info or rejoin=debug,info")
-        })?,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        }),
+    }
+}
+
+fn log<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+{
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_span_events(FmtSpan::NONE);
     match format {
@@ -59,11 +120,10 @@ pub fn start_log(format: LogFormat, default: &str) -> Result<(), ConfigError> {
             // https://no-color.org
             let wants_color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             let has_color = wants_color && std::io::stderr().is_terminal();
-            log.with_ansi(has_color).init();
+            log.with_ansi(has_color).boxed()
         }
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
     }
-    Ok(())
 }
 
 metrics! {
