@@ -81,6 +81,6 @@ async fn list(store: &Store) -> Result<Exit, Failure> {
     }
 }
 
-fn position(watch: &Watch) -> (Timestamp, RoomId) {
-    (watch.next_look_at, watch.room_id.clone())
+fn position(watch: &Watch) -> (Timestamp, String) {
+    (watch.next_look_at, watch.room_id.to_string())
 }

@@ -35,17 +35,32 @@ impl WatchInterval {
 impl std::str::FromStr for WatchInterval {
     type Err = InvalidInterval;
 
-    /// Reads `30s` or `5m`, to the millisecond.
+    /// Reads a whole number of seconds, minutes or hours: `30s`, `5m` or `1h`.
     fn from_str(text: &str) -> Result<Self, InvalidInterval> {
-        let every = humantime::parse_duration(text).map_err(|_| InvalidInterval)?;
-        let millis = u64::try_from(every.as_millis()).map_err(|_| InvalidInterval)?;
-        Self::new(Duration::from_millis(millis)).ok_or(InvalidInterval)
+        let (number, unit) = text
+            .split_at_checked(text.len().saturating_sub(1))
+            .ok_or(InvalidInterval)?;
+        let unit = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            _ => return Err(InvalidInterval),
+        };
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let number: u32 = number.parse().map_err(|_| InvalidInterval)?;
+        let every = Duration::from_secs(u64::from(number) * unit);
+        Self::new(every).filter(|_| is_plain).ok_or(InvalidInterval)
     }
 }
 
 impl std::fmt::Display for WatchInterval {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.0))
+        let seconds = self.0.as_secs();
+        match (seconds % 3_600, seconds % 60) {
+            (0, _) => write!(f, "{}h", seconds / 3_600),
+            (_, 0) => write!(f, "{}m", seconds / 60),
+            _ => write!(f, "{seconds}s"),
+        }
     }
 }
 
@@ -179,7 +194,16 @@ mod tests {
             ("30s", Some(30)),
             ("2m", Some(120)),
             ("1h", Some(3_600)),
-            ("4999ms", None),
+            ("90s", Some(90)),
+            ("3600s", Some(3_600)),
+            ("4s", None),
+            ("6000ms", None),
+            ("1m 30s", None),
+            ("05s", None),
+            ("+5s", None),
+            ("5s\n", None),
+            ("⚔", None),
+            ("99999999999s", None),
             ("61m", None),
             ("0s", None),
             ("30", None),
@@ -193,9 +217,9 @@ mod tests {
                 "{text}"
             );
         }
-        let every: WatchInterval = "90s".parse().unwrap();
-        assert_eq!(every.to_string(), "1m 30s");
-        assert_eq!(every.to_string().parse(), Ok(every));
+        for text in ["7s", "90s", "2m", "1h"] {
+            assert_eq!(text.parse::<WatchInterval>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -252,26 +252,27 @@ pub(crate) enum OrderJson {
 #[derive(Debug, PartialEq, Eq)]
 struct Cursor {
     next_look_at: Timestamp,
-    room_id: RoomId,
+    /// Where a room of this id would be: any text is a position, but for a NUL, which is none in
+    /// Postgres.
+    room_id: String,
 }
 
 impl Cursor {
     /// Reads what `Display` writes.
     fn parse(text: &str) -> Option<Self> {
         let (micros, room_id) = text.split_once('_')?;
-        let room_id = String::from_utf8(hex::decode(room_id).ok()?).ok()?;
-        let cursor = Self {
+        let room_id = hex::decode(room_id).ok()?;
+        Some(Self {
             next_look_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?.into(),
-            room_id: RoomId::parse(&room_id).ok()?,
-        };
-        Some(cursor).filter(|cursor| cursor.to_string() == text)
+            room_id: String::from_utf8_lossy(&room_id).replace('\0', ""),
+        })
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.next_look_at.to_utc().timestamp_micros();
-        write!(f, "{micros}_{}", hex::encode(self.room_id.as_str()))
+        write!(f, "{micros}_{}", hex::encode(&self.room_id))
     }
 }
 
@@ -324,7 +325,7 @@ pub(crate) async fn list(
     let next_cursor = watches.last().filter(|_| has_more).map(|watch| {
         let cursor = Cursor {
             next_look_at: watch.next_look_at,
-            room_id: watch.room_id.clone(),
+            room_id: watch.room_id.to_string(),
         };
         cursor.to_string()
     });
@@ -342,23 +343,12 @@ mod tests {
     fn a_cursor_is_what_a_page_gave() {
         let cursor = Cursor {
             next_look_at: Timestamp::parse("2026-03-01T10:00:00.000001Z").unwrap(),
-            room_id: RoomId::parse("r⚔").unwrap(),
+            room_id: "r⚔".to_owned(),
         };
         let text = cursor.to_string();
         assert_eq!(text, "1772359200000001_72e29a94");
         assert_eq!(Cursor::parse(&text), Some(cursor));
-        for bad in [
-            "",
-            "_",
-            "1_",
-            "1_7",
-            "x_72",
-            "01_72",
-            "1_2E",
-            "1_ff",
-            "1_72_",
-            "99999999999999999999_72",
-        ] {
+        for bad in ["", "_", "1_7", "x_72", "1_72_", "99999999999999999999_72"] {
             assert_eq!(Cursor::parse(bad), None, "{bad}");
         }
     }

@@ -46,7 +46,9 @@ fn pages() -> Vec<Page> {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() && !name.starts_with('.') && name != "target" {
+            let is_ours =
+                !name.starts_with('.') && !["target", "node_modules", "venv"].contains(&name);
+            if path.is_dir() && is_ours {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "md") {
                 pages.push(Page::read(path));

@@ -32,6 +32,10 @@ pub(super) const KEY: &str = "key";
 )]
 struct WithoutRoutes;
 
+/// What [`crate::domain::WatchInterval`] reads.
+const EVERY: &str =
+    "^(([5-9]|[1-9][0-9]{1,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|([1-9]|[1-5][0-9]|60)m|1h)$";
+
 /// The description without the routes.
 pub(super) fn without_routes() -> utoipa::openapi::OpenApi {
     WithoutRoutes::openapi()
@@ -118,6 +122,7 @@ fn complete_schemas(schemas: &mut Value) {
     for name in ["room_id", "peer_id", "claimed_by"] {
         limit_id(&mut schemas["RestoreBody"]["properties"][name]);
     }
+    schemas["WatchBody"]["properties"]["every"]["pattern"] = json!(EVERY);
     // What the handler checks.
     let is_true = |name: &str| json!({"required": [name], "properties": {name: {"const": true}}});
     schemas["RestoreBody"]["if"] = json!({"anyOf": [is_true("overwrite"), is_true("role")]});

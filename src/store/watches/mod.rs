@@ -31,9 +31,9 @@ pub struct NewWatch {
 #[derive(Debug, Clone)]
 pub enum WatchPage {
     /// By room, those after this one; none for the first.
-    ByRoom(Option<RoomId>),
+    ByRoom(Option<String>),
     /// The latest look first, those after this scheduled look; none for the first.
-    ByLateness(Option<(Timestamp, RoomId)>),
+    ByLateness(Option<(Timestamp, String)>),
 }
 
 impl Store {
@@ -208,7 +208,7 @@ impl Statement for ListWatches {
         let limit = i64::from(self.limit);
         let watch_rows = match &self.page {
             WatchPage::ByRoom(after) => {
-                let after = after.as_ref().map_or("", RoomId::as_str);
+                let after = after.as_deref().unwrap_or_default();
                 query_file_as!(
                     WatchRow,
                     "src/store/queries/watches_by_room.sql",
