@@ -125,11 +125,26 @@ fn docs(description: serde_json::Value) -> Router<Shared> {
     let page = SwaggerUi::new("/docs")
         .external_url_unchecked("/openapi.json", description)
         .config(Config::default().validator_url("none"));
-    Router::from(page).layer(map_response(titled))
+    Router::from(page).layer(map_response(with_head))
 }
 
-/// The page with a title of its own: the crate has no setting for it.
-async fn titled(response: Response) -> Response {
+/// What the head of the page lacks: without it, a phone shows the page at the width of a desk, and the
+/// answers as a narrow column of it.
+const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
+    <style>
+      @media (max-width: 640px) {
+        .swagger-ui .wrapper, .swagger-ui .opblock-body pre { padding: 0 8px; }
+        .swagger-ui .response-col_links { display: none; }
+        .swagger-ui .response-col_status { min-width: 40px; }
+        .swagger-ui table.responses-table, .swagger-ui .responses-inner { padding: 4px; }
+        .swagger-ui .opblock .opblock-summary-path { max-width: none; word-break: break-word; }
+        .swagger-ui .info table { display: block; overflow-x: auto; }
+      }
+    </style>
+  </head>"#;
+
+/// The page with a title of its own, and readable on a phone: the crate has no settings for that.
+async fn with_head(response: Response) -> Response {
     const MAX_PAGE_BYTES: usize = 64 << 10;
     let is_page = response
         .headers()
@@ -143,10 +158,12 @@ async fn titled(response: Response) -> Response {
         return ApiError::internal().into_response();
     };
     let page = String::from_utf8_lossy(&page);
-    let page = page.replace(
-        "<title>Swagger UI</title>",
-        "<title>rejoin: the API</title>",
-    );
+    let page = page
+        .replace(
+            "<title>Swagger UI</title>",
+            "<title>rejoin: the API</title>",
+        )
+        .replace("</head>", HEAD);
     head.headers.remove(CONTENT_LENGTH);
     Response::from_parts(head, Body::from(page))
 }

@@ -171,6 +171,7 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let page = app.get("/docs/").await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"));
     assert!(page.text.contains("<title>rejoin: the API</title>"));
+    assert!(page.text.contains(r#"<meta name="viewport""#));
     let sources: Vec<&str> = ["src=\"", "href=\""]
         .iter()
         .flat_map(|attribute| {
