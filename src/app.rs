@@ -14,16 +14,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WatchConfig, WebhookConfig};
 use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
+use crate::forward::Endpoint;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::metrics::AnyMetric;
 use crate::service::{
-    RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WatchScheduling, WatchWorker,
-    WebhookReceiver,
+    ForwardScheduling, ForwardWorker, RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED,
+    WatchScheduling, WatchWorker, WebhookReceiver,
 };
 use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
-use crate::{hms, server, service, store, telemetry};
+use crate::{forward, hms, server, service, store, telemetry};
 
 /// How often the peers of ended sessions are looked for, whichever replica received the end.
 const END_PEERS_INTERVAL: Duration = Duration::from_secs(5);
@@ -61,6 +62,8 @@ pub struct AppConfig {
     pub restores: Option<RestorePolicy>,
     /// Watches, and what the background may ask of 100ms.
     pub watches: WatchConfig,
+    /// Where events are passed on to, if they are.
+    pub forwards: Option<Endpoint>,
     /// The time.
     pub clock: Clock,
 }
@@ -74,6 +77,7 @@ pub struct App {
     routers: Routers,
     restore_worker: Option<RestoreWorker>,
     watch_worker: WatchWorker,
+    forward_worker: Option<ForwardWorker>,
 }
 
 impl App {
@@ -111,6 +115,16 @@ impl App {
         let restore_worker = config
             .restores
             .map(|policy| RestoreWorker::new(&service, policy, timeout, wake));
+        let secrets = config.webhooks.secrets;
+        let forwards = secrets.as_ref().zip(config.forwards);
+        let forwards = forwards.map(|(secrets, endpoint)| {
+            let client = forward::Client::new(endpoint)?;
+            let scheduling = ForwardScheduling::new(secrets.header().clone());
+            let (store, clock) = (store.clone(), clock.clone());
+            let worker = ForwardWorker::new(store, client, clock, scheduling.clone());
+            anyhow::Ok((scheduling, worker))
+        });
+        let (forwards, forward_worker) = forwards.transpose()?.unzip();
         let drop_reasons = config.webhooks.drop_reasons;
         let webhooks = WebhookReceiver {
             store: store.clone(),
@@ -120,8 +134,8 @@ impl App {
             drop_reasons,
             restores: scheduling,
             watches,
+            forwards,
         };
-        let secrets = config.webhooks.secrets;
         if secrets.is_some() {
             WEBHOOKS_ENABLED.of(&()).set(1.0);
         }
@@ -138,6 +152,7 @@ impl App {
             routers,
             restore_worker,
             watch_worker,
+            forward_worker,
         })
     }
 
@@ -186,8 +201,8 @@ impl App {
         self.routers.when_full.clone()
     }
 
-    /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches, the
-    /// upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
+    /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches,
+    /// forwards, the upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
     /// once a day the partitions of the coming months. Wait for the returned tasks to finish what
     /// they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
@@ -196,6 +211,9 @@ impl App {
             chores.spawn(worker.clone().run(shutdown.clone()));
         }
         chores.spawn(self.watch_worker.clone().run(shutdown.clone()));
+        if let Some(worker) = &self.forward_worker {
+            chores.spawn(worker.clone().run(shutdown.clone()));
+        }
         let upkeep = telemetry::keep_metrics_small(telemetry::metrics(METRICS), shutdown.clone());
         chores.spawn(upkeep);
         if self.presence {

@@ -18,12 +18,13 @@
 //! | [`keys`] | API keys and webhook secrets, and their comparison | |
 //! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `trace`, `metrics` |
 //! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `trace`, `metrics` |
-//! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms` |
+//! | [`forward`] | the endpoint that events are passed on to: its address, requests and signatures | `domain` |
+//! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms`, `forward` |
 //! | [`telemetry`] | the log, the recorder of metrics, and the export of traces | `domain`, `trace`, `metrics`, `config` |
-//! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores, watches | `domain`, `backoff`, `trace`, `metrics`, `hms`, `store` |
+//! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores, watches, forwards | `domain`, `backoff`, `trace`, `metrics`, `hms`, `store`, `forward` |
 //! | [`http`] | the URL table, handlers, the JSON of the API, problem details | `domain`, `trace`, `metrics`, `keys`, `hms`, `store`, `service` |
 //! | [`server`] | connections, their limit, and graceful shutdown | `metrics` |
-//! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server` |
+//! | [`app`] | the application, built from its settings | `domain`, `metrics`, `keys`, `hms`, `store`, `forward`, `config`, `telemetry`, `service`, `http`, `server` |
 //! | [`cli`] | the commands, and the demo | `domain`, `keys`, `hms`, `store`, `config`, `telemetry`, `service`, `http`, `server`, `app` |
 //!
 //! # Invariants
@@ -41,7 +42,7 @@
 //! | `hyper` | `server` | connections |
 //! | `utoipa` | `http` | the description of the API |
 //! | `sqlx` | `store`, `config`, `app` | SQL; the others only pass connection options on |
-//! | `reqwest` | `hms`, `cli` | 100ms; the commands that call the service itself |
+//! | `reqwest` | `hms`, `forward`, `cli` | 100ms; the endpoint that events are passed on to; the commands that call the service itself |
 //! | `jsonwebtoken` | `hms` | management tokens |
 //! | `subtle` | `keys` | the comparison of secrets |
 //! | `clap` | `config`, `cli` | flags |
@@ -78,6 +79,7 @@ mod backoff;
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod forward;
 pub mod hms;
 pub mod http;
 pub mod keys;

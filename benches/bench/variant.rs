@@ -166,6 +166,7 @@ pub(crate) fn serve() {
         watches: WatchArgs::default()
             .watches()
             .expect("they are the defaults"),
+        forwards: None,
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

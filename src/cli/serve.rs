@@ -5,8 +5,8 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    DatabaseArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs, WatchArgs,
-    WebhookArgs,
+    DatabaseArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs,
+    WatchArgs, WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
@@ -43,6 +43,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) watches: WatchArgs,
     #[command(flatten)]
+    pub(super) forwards: ForwardArgs,
+    #[command(flatten)]
     pub(super) rules: RulesArgs,
     #[command(flatten)]
     pub(super) listen: ListenArgs,
@@ -69,6 +71,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     );
     let restores = args.restores.policy(&webhooks)?;
     let watches = args.watches.watches()?;
+    let forwards = args.forwards.endpoint(&webhooks)?;
     #[cfg(feature = "demo")]
     let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
@@ -84,6 +87,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         webhooks,
         restores,
         watches,
+        forwards,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;

@@ -4,6 +4,7 @@
 //! Pure code: no I/O, no clock of its own, and no JSON shapes of the API. Everything else depends
 //! on this module, and it depends on nothing else of the crate.
 
+mod forward;
 mod ids;
 mod label;
 mod metadata;
@@ -23,6 +24,7 @@ mod timeline;
 mod tracks;
 mod watch;
 
+pub use forward::{Forward, ForwardHeader, ForwardOutcome, ForwardResult, NewForward};
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};

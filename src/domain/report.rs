@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::{
-    Label, LeaveMetadata, Metadata, Observation, PeerKey, Presence, RestoreMark, Rules, Source,
-    Timestamp, WatchInterval,
+    Label, LeaveMetadata, Metadata, NewForward, Observation, PeerKey, Presence, RestoreMark, Rules,
+    Source, Timestamp, WatchInterval,
 };
 
 /// One message about a peer on its way into the store.
@@ -78,6 +78,8 @@ pub struct EventReport {
     pub restore_requested_at: Option<Timestamp>,
     /// Whether the event may cause a fetch, or begin the watch of its room.
     pub watch: Option<WatchRequest>,
+    /// The event itself, where it is passed on.
+    pub forward: Option<Box<NewForward>>,
 }
 
 /// What an event asks of watches.
@@ -105,6 +107,7 @@ impl EventReport {
             presence: Presence::default(),
             restore_requested_at: None,
             watch: None,
+            forward: None,
         }
     }
 
@@ -205,6 +208,18 @@ impl Report {
         }
     }
 
+    /// The event to pass on.
+    pub fn forward(&self) -> Option<&NewForward> {
+        match self {
+            Self::Event(event) => event.forward.as_deref(),
+            Self::Observed(_)
+            | Self::Looked(_)
+            | Self::Restoring { .. }
+            | Self::NotRestored { .. }
+            | Self::Restored { .. } => None,
+        }
+    }
+
     /// The size of all texts in it, in bytes.
     pub fn size(&self) -> usize {
         let labels = |labels: [&Option<Label>; 2]| -> usize {
@@ -221,7 +236,9 @@ impl Report {
             }
             Self::Event(event) => {
                 let reason = event.presence.ended.as_ref().map(|end| &end.reason);
+                let forward = event.forward.as_ref();
                 event.metadata.as_ref().map_or(0, Metadata::len)
+                    + forward.map_or(0, |forward| forward.size())
                     + labels([&event.name, &event.role])
                     + labels([&event.presence.session_id, reason.unwrap_or(&None)])
             }

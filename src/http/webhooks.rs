@@ -49,7 +49,7 @@ impl WebhookApi {
 )]
 pub(crate) async fn take(
     State(api): State<Option<Arc<WebhookApi>>>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let api = api.ok_or_else(|| {
         ApiError::new(
@@ -62,8 +62,9 @@ pub(crate) async fn take(
         let detail = format!("Send the webhook's secret in the header `{header}`.");
         return Err(ApiError::new(Code::Unauthorized, detail));
     }
+    let headers = std::mem::take(request.headers_mut());
     let body = whole_body(request, api.event_limit()).await?;
-    match api.webhooks.receive(&body).await {
+    match api.webhooks.receive(&headers, body.into()).await {
         Ok(_) => Ok(Json(json!({"status": "ok"}))),
         Err(WebhookError::NotAnEvent(error)) => Err(ApiError::invalid(error.to_string())),
         Err(WebhookError::Store(error)) => Err(error.into()),

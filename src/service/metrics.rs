@@ -2,7 +2,8 @@
 
 use super::webhook::WebhookOutcome;
 use crate::domain::{
-    EndKind, GiveUpReason, LookOutcome, ProblemCode, RestoreOutcome, SkipReason, WatchState, named,
+    EndKind, ForwardOutcome, GiveUpReason, LookOutcome, ProblemCode, RestoreOutcome, SkipReason,
+    WatchState, named,
 };
 use crate::hms::HmsError;
 use crate::hms::webhook::EventType;
@@ -40,6 +41,18 @@ metrics! {
     LOOKS: Counter<(LookKind, LookOutcome)> = Counter::new(
         "rejoin_looks_total",
         "Looks at watched rooms, and fetches of a user or a peer in them, by kind and outcome.",
+    );
+    FORWARDS_WAITING: Gauge = Gauge::new(
+        "rejoin_forwards_waiting",
+        "Events that wait to be passed on. All replicas show the same.",
+    );
+    FORWARD_SECONDS: Histogram = Histogram::new(
+        "rejoin_forward_seconds",
+        "Time from the receipt of an event until it was passed on.",
+    ).with_buckets(AGES);
+    FORWARDS: Counter<ForwardOutcome> = Counter::new(
+        "rejoin_forwards_total",
+        "Attempts to pass an event on, by outcome.",
     );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
@@ -98,6 +111,8 @@ impl LabelValue for LookOutcome {
         self.as_str()
     }
 }
+
+label!("outcome", ForwardOutcome);
 
 label!("type", EventType);
 label!("outcome", WebhookOutcome);

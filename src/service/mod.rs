@@ -6,11 +6,13 @@
 //! | `snapshot` | peers fetched from 100ms now, and what is stored of them |
 //! | `webhook` | the events that 100ms sends |
 //! | `watch` | rooms that are looked at regularly, and fetches that events ask for |
+//! | `forward` | events that are passed on to another endpoint |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
 //! The request handlers and the commands both call this. Nothing here knows HTTP or SQL, and
 //! nothing holds a database connection while it waits for 100ms.
 
+mod forward;
 mod metrics;
 mod restore;
 mod snapshot;
@@ -21,6 +23,7 @@ pub(crate) use self::metrics::{METRICS, WEBHOOKS_ENABLED};
 use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
+pub use forward::{ForwardScheduling, ForwardWorker};
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
 pub use snapshot::{RoomSnapshot, SnapshotError};
 pub use watch::{WatchScheduling, WatchWorker};

@@ -7,14 +7,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ::http::HeaderMap;
+use bytes::Bytes;
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
+use super::forward::ForwardScheduling;
 use super::metrics::{LEAVES, WEBHOOKS};
 use super::watch::WatchScheduling;
 use crate::domain::{
-    Clock, End, EndKind, EventKind, EventReport, Metadata, NotRepresentable, PeerKey, Presence,
-    Rules, StoragePolicy, Timestamp, named,
+    Clock, End, EndKind, EventKind, EventReport, Metadata, NewForward, NotRepresentable, PeerKey,
+    Presence, Rules, StoragePolicy, Timestamp, named,
 };
 use crate::hms::webhook::{self, NotAnEvent, PeerEvent, PeerEventKind, WebhookEvent};
 use crate::store::{Store, StoreError};
@@ -40,6 +43,8 @@ pub struct WebhookReceiver {
     pub restores: Option<RestoreScheduling>,
     /// What events begin and ask of watches.
     pub watches: WatchScheduling,
+    /// How events are passed on, if they are.
+    pub forwards: Option<ForwardScheduling>,
 }
 
 /// How joins schedule automatic restores.
@@ -88,15 +93,27 @@ enum EventMetadata {
 }
 
 impl WebhookReceiver {
-    /// Stores an event. It is durable when this returns. Every event may be received again, at any
-    /// time.
+    /// Stores an event, and queues it where it is passed on. Both are durable when this returns.
+    /// Every event may be received again, at any time.
     ///
     /// # Errors
     /// [`WebhookError`].
-    pub async fn receive(&self, body: &[u8]) -> Result<WebhookOutcome, WebhookError> {
+    pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<WebhookOutcome, WebhookError> {
         let now = self.clock.now();
-        let (event_type, event) = webhook::parse(body)?;
-        let outcome = self.store_event(event, now).await?;
+        let (event_type, event) = webhook::parse(&body)?;
+        let forward = self.forwards.as_ref().map(|forwards| {
+            let room_id = event.room_id().cloned();
+            let room_id = room_id.or_else(|| webhook::room_id(&body));
+            forwards.forward(headers, body.clone(), room_id, event.user_id().cloned())
+        });
+        let outcome = self.store_event(event, forward, now).await?;
+        if let Some(forwards) = &self.forwards {
+            forwards.wake();
+        }
         WEBHOOKS.count(&(event_type, outcome));
         Ok(outcome)
     }
@@ -104,41 +121,55 @@ impl WebhookReceiver {
     async fn store_event(
         &self,
         event: WebhookEvent,
+        forward: Option<NewForward>,
         now: Timestamp,
     ) -> Result<WebhookOutcome, StoreError> {
         match event {
-            WebhookEvent::Peer(event) => self.store_peer_event(*event, now).await,
+            WebhookEvent::Peer(event) => self.store_peer_event(*event, forward, now).await,
             WebhookEvent::SessionEnded {
                 room_id,
                 session_id,
                 at,
             } => {
                 self.store
-                    .end_session(&room_id, session_id.as_ref(), at)
+                    .end_session(&room_id, session_id.as_ref(), at, forward)
                     .await?;
                 self.wake_restores();
                 Ok(WebhookOutcome::Stored)
             }
             WebhookEvent::SessionOpened { room_id, at } => match self.watches.every() {
                 Some(every) => {
-                    self.store.start_watches(vec![room_id], every, at).await?;
+                    self.store.start_watch(room_id, every, at, forward).await?;
                     Ok(WebhookOutcome::Stored)
                 }
-                None => Ok(WebhookOutcome::Ignored),
+                None => self.only_pass_on(forward, WebhookOutcome::Ignored).await,
             },
-            WebhookEvent::WithoutUser => Ok(WebhookOutcome::NoUser),
-            WebhookEvent::Ignored => Ok(WebhookOutcome::Ignored),
+            WebhookEvent::WithoutUser => self.only_pass_on(forward, WebhookOutcome::NoUser).await,
+            WebhookEvent::Ignored => self.only_pass_on(forward, WebhookOutcome::Ignored).await,
         }
+    }
+
+    /// Queues an event that has nothing else to store.
+    async fn only_pass_on(
+        &self,
+        forward: Option<NewForward>,
+        outcome: WebhookOutcome,
+    ) -> Result<WebhookOutcome, StoreError> {
+        if let Some(forward) = forward {
+            self.store.queue_forward(forward).await?;
+        }
+        Ok(outcome)
     }
 
     async fn store_peer_event(
         &self,
         event: PeerEvent,
+        forward: Option<NewForward>,
         now: Timestamp,
     ) -> Result<WebhookOutcome, StoreError> {
         let presence = self.presence(&event);
         let Ok(key) = PeerKey::new(event.user_id, event.room_id, event.peer_id) else {
-            return Ok(WebhookOutcome::NoUser);
+            return self.only_pass_on(forward, WebhookOutcome::NoUser).await;
         };
         let metadata = self.event_metadata(event.metadata);
         let restores = self.restores.as_ref().filter(|restores| {
@@ -169,6 +200,7 @@ impl WebhookReceiver {
             presence,
             restore_requested_at: restores.map(|_| now),
             watch: self.watches.request(kind, event.at, now),
+            forward: forward.map(Box::new),
         };
         let asks_watches = report.watch.is_some();
         let ended = report.presence.ended.as_ref().map(|end| end.kind);

@@ -8,6 +8,7 @@
 //! | `presence`, `peers` | connected peers and ends of sessions; look-ups of single peers |
 //! | `restore_jobs` | the queue of automatic restores |
 //! | `watches`, `fetch_jobs` | rooms to look at regularly, and peers to fetch at once |
+//! | `forwards` | events that are passed on to another endpoint |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
@@ -26,6 +27,7 @@ mod connections;
 mod duties;
 mod error;
 mod fetch_jobs;
+mod forwards;
 mod history;
 mod metrics;
 mod peers;
@@ -119,6 +121,8 @@ pub struct Store {
     resumes: Arc<Batcher<ResumeBatch>>,
     histories: BoundedExecutor,
     session_ends: BoundedExecutor,
+    /// Events that are only passed on.
+    forwards: BoundedExecutor,
     /// Notified when a session ends through this replica.
     session_ended: Arc<Notify>,
     /// Restores and claims.
@@ -154,6 +158,7 @@ impl Store {
             resumes: Arc::new(Batcher::start(resume_batch, config.resume_workers, config)),
             histories: executor(),
             session_ends: executor(),
+            forwards: executor(),
             session_ended: Arc::default(),
             restores: executor(),
             background: executor(),

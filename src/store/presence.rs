@@ -5,11 +5,14 @@
 //! connected.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_file};
+use sqlx::{Connection, PgConnection, query_file};
 
 use super::connections::Statement;
+use super::forwards::queue_forwards;
 use super::{Store, StoreError, rows};
-use crate::domain::{ConnectedPeer, Label, PeerId, Presence, RoomId, Timestamp, UserPresence};
+use crate::domain::{
+    ConnectedPeer, Label, NewForward, PeerId, Presence, RoomId, Timestamp, UserPresence,
+};
 
 /// How many peers are marked in one statement, which locks them.
 const MAX_PEERS: i64 = 500;
@@ -56,7 +59,8 @@ impl PresenceRow {
 }
 
 impl Store {
-    /// Saves the end of a session, or of a room, for all of its peers that do not join later.
+    /// Saves the end of a session, or of a room, for all of its peers that do not join later, and
+    /// with it the event to pass on.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -65,11 +69,13 @@ impl Store {
         room_id: &RoomId,
         session_id: Option<&Label>,
         at: Timestamp,
+        forward: Option<NewForward>,
     ) -> Result<(), StoreError> {
         let end_session = EndSession {
             room_id: room_id.clone(),
             session_id: session_id.cloned(),
             at,
+            forward,
         };
         self.session_ends.execute(end_session).await?;
         self.session_ended.notify_one();
@@ -103,12 +109,25 @@ struct EndSession {
     room_id: RoomId,
     session_id: Option<Label>,
     at: Timestamp,
+    forward: Option<NewForward>,
 }
 
 impl Statement for EndSession {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Some(forward) = &self.forward else {
+            return self.end(connection).await;
+        };
+        let mut transaction = connection.begin().await?;
+        self.end(&mut transaction).await?;
+        queue_forwards(&mut transaction, &[forward]).await?;
+        transaction.commit().await
+    }
+}
+
+impl EndSession {
+    async fn end(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         query_file!(
             "src/store/queries/end_session.sql",
             self.room_id.as_str(),

@@ -111,6 +111,39 @@ const BOUNDS: &[(&str, &str)] = &[
         "SESSIONS_IN_PAGE: &str = \"50\"",
         "| 1,000 of 50 sessions |",
     ),
+    (
+        "MAX_CONCURRENT: usize = 16",
+        "| 16, and one for each room |",
+    ),
+    (
+        "CONNECT_TIMEOUT: Duration = Duration::from_secs(5)",
+        "| 5 s to connect, 15 s in all |",
+    ),
+    (
+        "TIMEOUT: Duration = Duration::from_secs(15)",
+        "5 s to connect, 15 s in all |",
+    ),
+    ("MAX_ANSWER: usize = 64 << 10", "an answer | 64 KiB |"),
+    (
+        "PATIENCE: Duration = Duration::from_hours(24)",
+        "of an event | 24 hours |",
+    ),
+    (
+        "KEPT_DEAD: Duration = Duration::from_hours(7 * 24)",
+        "kept for 7 days",
+    ),
+    (
+        "LEASE: Duration = Duration::from_secs(20)",
+        "whose replica died | 20 s |",
+    ),
+    (
+        "ASIDE_AFTER: Duration = Duration::from_mins(1)",
+        "others are accepted | a minute |",
+    ),
+    (
+        "ASIDE_AFTER_OUTAGE: Duration = Duration::from_mins(15)",
+        "none is accepted | 15 minutes |",
+    ),
     ("peer_body_limit: 2 << 20", "| 2 MiB, or six times"),
     (
         "list_body_limit: 64 << 20",

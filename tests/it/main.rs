@@ -18,6 +18,7 @@ mod documentation;
 mod exact;
 mod expectations;
 mod failures;
+mod forwards;
 mod ghosts;
 mod limits;
 mod managed;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use rejoin::domain::{ProblemCode, SkipReason};
+use rejoin::domain::{ForwardOutcome, ProblemCode, SkipReason};
 use rejoin::hms::webhook::EventType;
 use rejoin::service::WebhookOutcome;
 
@@ -141,6 +141,10 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
             let labels = format!(r#"kind="{kind}",outcome="{outcome}""#);
             expected.insert(format!("rejoin_looks_total{{{labels}}}"));
         }
+    }
+    for outcome in ForwardOutcome::ALL {
+        let labels = format!(r#"outcome="{}""#, outcome.as_str());
+        expected.insert(format!("rejoin_forwards_total{{{labels}}}"));
     }
     let is_counter = |series: &&String| {
         let name = series.split('{').next().unwrap();

@@ -113,7 +113,7 @@ async fn take(store: &Store, user: &UserId, room: &RoomId, step: &Step) {
             store.save(observation).await.unwrap();
         }
         Step::EndSession { session, at: ended } => store
-            .end_session(room, session_id(*session).as_ref(), at(*ended))
+            .end_session(room, session_id(*session).as_ref(), at(*ended), None)
             .await
             .unwrap(),
     }

@@ -430,6 +430,44 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_WATCH_EVERY", "30")], WATCH_EVERY),
     (&[("REJOIN_UPSTREAM_RATE", "10")], RATE),
     (&[("REJOIN_UPSTREAM_RATE", "0/s")], RATE),
+    (
+        &[
+            ("REJOIN_WEBHOOK_SECRETS", "a-secret"),
+            ("REJOIN_FORWARD_URL", "http://hunter2.example/"),
+        ],
+        FORWARD_URL,
+    ),
+    (
+        &[
+            ("REJOIN_WEBHOOK_SECRETS", "a-secret"),
+            ("REJOIN_FORWARD_URL", "https://me:hunter2@game.example/"),
+        ],
+        FORWARD_URL,
+    ),
+    (
+        &[("REJOIN_FORWARD_URL", "https://game.example/")],
+        "REJOIN_FORWARD_URL should be set together with REJOIN_WEBHOOK_SECRETS, since only events are passed on.",
+    ),
+    (
+        &[
+            ("REJOIN_WEBHOOK_SECRETS", "a-secret"),
+            ("REJOIN_FORWARD_URL", "https://game.example/"),
+            ("REJOIN_FORWARD_SECRET", "whsec_hunter2"),
+        ],
+        "REJOIN_FORWARD_SECRET should be whsec_ and 24 to 64 bytes in base64.",
+    ),
+    (
+        &[
+            ("REJOIN_WEBHOOK_SECRETS", "a-secret"),
+            ("REJOIN_FORWARD_URL", "https://game.example/"),
+            ("REJOIN_FORWARD_HEADERS", "hunter2"),
+        ],
+        "REJOIN_FORWARD_HEADERS should be headers such as `x-token: secret`, one a line or separated by commas.",
+    ),
+    (
+        &[("REJOIN_FORWARD_SECRET", "hunter2")],
+        "REJOIN_FORWARD_SECRET should be set together with REJOIN_FORWARD_URL.",
+    ),
     (&[("REJOIN_MAX_METADATA_BYTES", "0")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "256k")], BYTES),
     (&[("REJOIN_MAX_METADATA_BYTES", "-1")], BYTES),
@@ -464,6 +502,7 @@ const BASE: &str = "HMS_BASE_URL should be an http or https URL without a user n
 const LISTEN: &str = "REJOIN_LISTEN should be an address and a port such as 127.0.0.1:8080.";
 const MAX_CONNECTIONS: &str = "REJOIN_MAX_CONNECTIONS should be a number from 1 to 1000000.";
 const TIMEOUT: &str = "REJOIN_UPSTREAM_TIMEOUT should be a duration from 1ms to 5min such as 5s.";
+const FORWARD_URL: &str = "REJOIN_FORWARD_URL should be an https URL without a user name, or an http one of this machine.";
 const WATCH_EVERY: &str = "REJOIN_WATCH_EVERY should be a duration from 5s to 1h such as 30s.";
 const RATE: &str = "REJOIN_UPSTREAM_RATE should be from 1/m to 1000/s, such as 10/s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";

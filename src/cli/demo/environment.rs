@@ -81,6 +81,7 @@ impl Environment {
             restores: RestoreArgs::at("dropped").policy(&webhooks)?,
             webhooks,
             watches: WatchArgs::default().watches()?,
+            forwards: None,
             clock,
         };
         let rejoin = start_rejoin(config).await?;

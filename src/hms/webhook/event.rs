@@ -62,6 +62,30 @@ pub enum WebhookEvent {
     Ignored,
 }
 
+impl WebhookEvent {
+    /// The room; none where there is nothing to store of the event.
+    pub fn room_id(&self) -> Option<&RoomId> {
+        match self {
+            Self::Peer(event) => Some(&event.room_id),
+            Self::SessionOpened { room_id, .. } | Self::SessionEnded { room_id, .. } => {
+                Some(room_id)
+            }
+            Self::WithoutUser | Self::Ignored => None,
+        }
+    }
+
+    /// Whose peer it is about.
+    pub fn user_id(&self) -> Option<&UserId> {
+        match self {
+            Self::Peer(event) => Some(&event.user_id),
+            Self::SessionOpened { .. }
+            | Self::SessionEnded { .. }
+            | Self::WithoutUser
+            | Self::Ignored => None,
+        }
+    }
+}
+
 /// What happened to a peer, and what the event says of it besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerEvent {

@@ -6,7 +6,7 @@ mod event;
 mod parse;
 
 pub use event::{EventType, PeerEvent, PeerEventKind, WebhookEvent};
-pub use parse::{NotAnEvent, parse};
+pub use parse::{NotAnEvent, parse, room_id};
 
 /// The reasons of a leave that mean that the connection was lost, as 100ms documents them.
 pub const DROP_REASONS: [&str; 3] = [

@@ -21,6 +21,12 @@ pub fn parse(body: &[u8]) -> Result<(EventType, WebhookEvent), NotAnEvent> {
     Ok((envelope.event_type, envelope.event()))
 }
 
+/// The room of an event of any type, where it names one that is valid.
+pub fn room_id(body: &[u8]) -> Option<RoomId> {
+    let envelope = Envelope::read(&wire::decode(body)).ok()?;
+    envelope.data.room_id
+}
+
 /// An event of any type. Times are not ahead of our clock.
 struct Envelope {
     event_type: EventType,

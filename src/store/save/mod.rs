@@ -38,6 +38,7 @@ use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason, Waited};
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::Database;
+use super::forwards::QueueForward;
 use super::metrics::QueueName;
 use crate::domain::{Report, Rules};
 use crate::trace::{self, Instrument};
@@ -162,6 +163,16 @@ impl SaveBatch {
         })
     }
 
+    /// Saves a report of a peer that was erased meanwhile: only the event is left, to be passed on.
+    async fn save_erased(&self, report: &Report) -> Result<Option<Saved>, StoreError> {
+        if let Some(forward) = report.forward() {
+            self.database
+                .execute(&QueueForward(forward.clone()))
+                .await?;
+        }
+        Ok(Saved::just_before_erasure(report))
+    }
+
     /// Answers a ticket as soon as it is saved, in a task of its own.
     fn straggle(self: &Arc<Self>, ticket: Ticket<Self>, reason: WaitReason) {
         let key = ticket.item.key().clone();
@@ -183,7 +194,7 @@ impl SaveBatch {
                 while let Some(ticket) = unsaved {
                     let answer = match &waited {
                         Err(error) => Err(error.clone()),
-                        Ok(_) => Ok(Saved::just_before_erasure(&ticket.item)),
+                        Ok(_) => batch.save_erased(&ticket.item).await,
                     };
                     ticket.answer(answer);
                     unsaved = batch.stragglers.next(&key);

@@ -16,6 +16,7 @@ use super::straggler::{Waited, is_lock_timeout};
 use super::write::write_peers;
 use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
 use crate::store::connections::{Statement, begin_with};
+use crate::store::forwards::queue_forwards;
 use crate::store::restore_jobs::queue_restore_jobs;
 use crate::store::rows;
 
@@ -87,6 +88,7 @@ impl Rebuild<'_> {
         peer_write.new_state = Some(state);
         write_peers(connection, &[&peer_write]).await?;
         change_rows(connection, key, &changes).await?;
+        queue_forwards(connection, self.report.forward().as_slice()).await?;
         let peer_writes = [peer_write];
         align_restored_peers(connection, &peer_writes).await?;
         if peer_writes[0].restore_requested_at.is_some() {

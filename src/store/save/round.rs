@@ -11,9 +11,10 @@ use super::read::read_peers;
 use super::recent_writes::RecentWrites;
 use super::straggler::is_lock_timeout;
 use super::write::{Written, write_peers};
-use crate::domain::{PeerKey, Report, Rules};
+use crate::domain::{NewForward, PeerKey, Report, Rules};
 use crate::store::connections::Statement;
 use crate::store::fetch_jobs::queue_fetch_jobs;
+use crate::store::forwards::queue_forwards;
 use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 
 /// Saves the pending reports of a batch, except those of peers whose baseline does not hold.
@@ -58,6 +59,11 @@ impl Statement for SaveRound<'_> {
         let (erased, peer_writes): (Vec<PeerWrite>, Vec<PeerWrite>) = peer_writes
             .into_iter()
             .partition(|peer_write| self.is_erased(peer_write));
+        let of_erased: Vec<&NewForward> = erased
+            .iter()
+            .flat_map(|peer_write| self.forwards(peer_write, true))
+            .collect();
+        queue_forwards(connection, &of_erased).await?;
         for peer_write in erased {
             // As if the save had come just before the erasure: nothing of it is left.
             outcome.saved.extend(peer_write.saved);
@@ -69,7 +75,8 @@ impl Statement for SaveRound<'_> {
             .filter(|peer_write| peer_write.baseline_version.is_some())
             .map(|peer_write| peer_write.key.clone())
             .collect();
-        let (settled, overtaken) = match write_with_consequences(connection, peer_writes).await {
+        let (settled, overtaken) = match self.write_with_consequences(connection, peer_writes).await
+        {
             Ok(result) => result,
             Err(error) if is_lock_timeout(&error) => {
                 // Whoever has the lock may be erasing the peer.
@@ -164,35 +171,70 @@ impl SaveRound<'_> {
     }
 }
 
-/// Writes new states, and what follows from them in the same transaction: dates restored states like
-/// their source, queues the restores and the fetches that events request and wakes those that wait for a leave.
-/// Returns the writes that are settled, and the peers that were changed or erased meanwhile.
-async fn write_with_consequences(
-    connection: &mut PgConnection,
-    peer_writes: Vec<PeerWrite>,
-) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
-    let requests_restore = |peer_write: &PeerWrite| peer_write.restore_requested_at.is_some();
-    let is_plain = |peer_write: &PeerWrite| {
-        !requests_restore(peer_write)
-            && peer_write.watch_requests.is_empty()
-            && !is_of_ended(peer_write)
-            && peer_write.change_to_align.is_none()
-    };
-    if peer_writes.iter().all(is_plain) {
-        return write_new_states(connection, peer_writes).await;
+impl SaveRound<'_> {
+    /// Writes new states, and what follows from them in the same transaction: queues the events to
+    /// pass on, dates restored states like their source, queues the restores and the fetches that
+    /// events request, and wakes those that wait for a leave. Returns the writes that are settled,
+    /// and the peers that were changed or erased meanwhile.
+    async fn write_with_consequences(
+        &self,
+        connection: &mut PgConnection,
+        peer_writes: Vec<PeerWrite>,
+    ) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
+        let has_forwards = self
+            .pending
+            .iter()
+            .any(|&index| self.reports[index].forward().is_some());
+        let has_consequences = !peer_writes.iter().all(is_plain);
+        if !has_forwards && !has_consequences {
+            return write_new_states(connection, peer_writes).await;
+        }
+        let mut transaction = connection.begin().await?;
+        let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
+        let forwards: Vec<&NewForward> = settled
+            .iter()
+            .flat_map(|peer_write| self.forwards(peer_write, false))
+            .collect();
+        queue_forwards(&mut transaction, &forwards).await?;
+        if has_consequences {
+            queue_consequences(&mut transaction, &settled).await?;
+        }
+        transaction.commit().await?;
+        Ok((settled, overtaken))
     }
-    let mut transaction = connection.begin().await?;
-    let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
-    align_restored_peers(&mut transaction, &settled).await?;
-    queue_restore_jobs(&mut transaction, &settled).await?;
-    queue_fetch_jobs(&mut transaction, &settled).await?;
+
+    /// The events to pass on of the reports that are saved with a write, or dropped with their peer.
+    fn forwards(&self, peer_write: &PeerWrite, with_out_of_order: bool) -> Vec<&NewForward> {
+        let saved = peer_write.saved.iter().map(|(index, _)| index);
+        let out_of_order = peer_write.out_of_order.iter().filter(|_| with_out_of_order);
+        let indices = saved.chain(out_of_order);
+        indices
+            .filter_map(|&index| self.reports[index].forward())
+            .collect()
+    }
+}
+
+/// Whether nothing follows from a write.
+fn is_plain(peer_write: &PeerWrite) -> bool {
+    peer_write.restore_requested_at.is_none()
+        && peer_write.watch_requests.is_empty()
+        && !is_of_ended(peer_write)
+        && peer_write.change_to_align.is_none()
+}
+
+/// What follows from writes that are settled.
+async fn queue_consequences(
+    connection: &mut PgConnection,
+    settled: &[PeerWrite],
+) -> Result<(), sqlx::Error> {
+    align_restored_peers(connection, settled).await?;
+    queue_restore_jobs(connection, settled).await?;
+    queue_fetch_jobs(connection, settled).await?;
     let ended = settled
         .iter()
         .filter(|peer_write| is_of_ended(peer_write))
         .map(|peer_write| peer_write.key.user_id.as_str());
-    wake_restore_jobs(&mut transaction, &ended.collect::<Vec<_>>()).await?;
-    transaction.commit().await?;
-    Ok((settled, overtaken))
+    wake_restore_jobs(connection, &ended.collect::<Vec<_>>()).await
 }
 
 /// Whether a peer that has ended is written.
@@ -203,7 +245,7 @@ fn is_of_ended(peer_write: &PeerWrite) -> bool {
         .is_some_and(|state| state.presence.ended.is_some())
 }
 
-/// Writes new states. As [`write_with_consequences`].
+/// Writes new states. As [`SaveRound::write_with_consequences`].
 async fn write_new_states(
     connection: &mut PgConnection,
     peer_writes: Vec<PeerWrite>,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, query_file};
+use sqlx::{Connection, PgConnection, query_file};
 
 use super::seconds;
-use crate::domain::{Look, LookOutcome, RoomId, Timestamp, WatchInterval, WatchState};
+use crate::domain::{Look, LookOutcome, NewForward, RoomId, Timestamp, WatchInterval, WatchState};
 use crate::store::connections::Statement;
+use crate::store::forwards::queue_forwards;
 use crate::store::{Store, StoreError, rows};
 
 /// What is known of the schedule.
@@ -53,8 +54,30 @@ impl Store {
             room_ids,
             every,
             at,
+            forward: None,
         };
         self.session_ends.execute(start_watches).await
+    }
+
+    /// Begins the watch of a room whose session began `at`, and with it queues the event to pass on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start_watch(
+        &self,
+        room_id: RoomId,
+        every: WatchInterval,
+        at: Timestamp,
+        forward: Option<NewForward>,
+    ) -> Result<(), StoreError> {
+        let start_watches = StartWatches {
+            room_ids: vec![room_id],
+            every,
+            at,
+            forward,
+        };
+        self.session_ends.execute(start_watches).await?;
+        Ok(())
     }
 
     /// Takes at most `limit` rooms that are due, the latest first, for a lease.
@@ -106,12 +129,26 @@ struct StartWatches {
     room_ids: Vec<RoomId>,
     every: WatchInterval,
     at: Timestamp,
+    forward: Option<NewForward>,
 }
 
 impl Statement for StartWatches {
     type Output = u64;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+        let Some(forward) = &self.forward else {
+            return self.start(connection).await;
+        };
+        let mut transaction = connection.begin().await?;
+        let started = self.start(&mut transaction).await?;
+        queue_forwards(&mut transaction, &[forward]).await?;
+        transaction.commit().await?;
+        Ok(started)
+    }
+}
+
+impl StartWatches {
+    async fn start(&self, connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
         let room_ids: Vec<&str> = self.room_ids.iter().map(RoomId::as_str).collect();
         let started = query_file!(
             "src/store/queries/start_watches.sql",

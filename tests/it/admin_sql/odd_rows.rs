@@ -1,9 +1,9 @@
 //! The rows that the queries run on: a few users in one room, and metadata of every odd kind.
 
 use rejoin::domain::{
-    Claimant, End, EndKind, EventKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey,
-    Presence, ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord, RoomId, Source,
-    Timestamp, Tracks, UserId, WatchInterval,
+    Claimant, End, EndKind, EventKind, EventReport, Label, Metadata, NewForward, Observation,
+    PeerId, PeerKey, Presence, ProblemCode, Report, Requester, RestoreOutcome, ResumeRecord,
+    RoomId, Source, Timestamp, Tracks, UserId, WatchInterval,
 };
 use rejoin::store::{NewWatch, Store};
 use uuid::Uuid;
@@ -177,7 +177,19 @@ pub(super) async fn save(store: &Store) -> UserId {
     let user = UserId::parse("player-7").unwrap();
     resumes(store, &user).await;
     watch(store).await;
+    store.queue_forward(forward("cave")).await.unwrap();
     user
+}
+
+/// An event of this room to pass on.
+pub(super) fn forward(room: &str) -> NewForward {
+    NewForward {
+        id: Uuid::new_v4(),
+        room_id: Some(RoomId::parse(room).unwrap()),
+        user_id: Some(UserId::parse("player-7").unwrap()),
+        headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
+        body: "{}".into(),
+    }
 }
 
 async fn watch(store: &Store) {

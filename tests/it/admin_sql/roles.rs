@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rejoin::domain::{
-    ChangeId, GiveUpReason, LookOutcome, Requester, RestoreOutcome, ResumeRecord, RoomId,
-    WatchInterval,
+    ChangeId, ForwardResult, GiveUpReason, LookOutcome, Requester, RestoreOutcome, ResumeRecord,
+    RoomId, WatchInterval,
 };
 use rejoin::store::{Duty, LookResult, NewWatch, Span, Store, StoreConfig, WatchPage};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -143,10 +143,11 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     }
     let room = RoomId::parse("elsewhere").unwrap();
     service
-        .end_session(&room, None, odd_rows::at("15:00:00"))
+        .end_session(&room, None, odd_rows::at("15:00:00"), None)
         .await
         .unwrap();
     watch_and_fetch(&service, &room).await;
+    pass_on(&service).await;
     // The rows saved above include restores and claims; this is a job from its join to its end.
     let now = odd_rows::at("15:00:00");
     service.report(odd_rows::joined_again(now)).await.unwrap();
@@ -192,6 +193,27 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     ] {
         assert_denied(&roles, "rejoin_service", forbidden).await;
     }
+}
+
+/// What the service does to pass events on, from their receipt to their end.
+async fn pass_on(service: &Store) {
+    let lease = Duration::from_mins(1);
+    service
+        .queue_forward(odd_rows::forward("an-arena"))
+        .await
+        .unwrap();
+    let forwards = service.take_forwards(9, lease).await.unwrap();
+    let results = forwards.into_iter().map(|forward| ForwardResult {
+        id: forward.event.id,
+        attempt: forward.attempt,
+        error: None,
+        pause: None,
+    });
+    let results: Vec<ForwardResult> = results.collect();
+    assert_eq!(results.len(), 2, "another is among the rows saved above");
+    assert_eq!(service.settle_forwards(results).await.unwrap(), []);
+    assert_eq!(service.count_forwards().await.unwrap(), 0);
+    assert_eq!(service.delete_dead_forwards().await.unwrap(), 0);
 }
 
 /// What the service does for watches, from the first to the last look.

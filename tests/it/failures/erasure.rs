@@ -13,12 +13,13 @@ use crate::support::world::{ROOM, Replica, Setup, World};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// The tables that hold anything of a user.
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "peers",
     "snapshots",
     "resumes",
     "restore_jobs",
     "fetch_jobs",
+    "forwards",
 ];
 
 /// The documented statements that erase `player-7`, without their `BEGIN` and `COMMIT`.

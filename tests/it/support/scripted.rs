@@ -107,6 +107,11 @@ impl Answer {
         }
     }
 
+    /// Whether it says that all went well.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     pub(crate) fn gone() -> Self {
         Self {
             fault: Fault::Gone,
@@ -151,7 +156,15 @@ impl Scripted {
 
     /// Answers what `script` says.
     pub(crate) async fn with(script: impl FnMut(&Received) -> Answer + Send + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::at(0, script).await
+    }
+
+    /// The same at this port.
+    pub(crate) async fn at(
+        port: u16,
+        script: impl FnMut(&Received) -> Answer + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State {
             script: Box::new(script),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hms_sim::{DropOptions, Join, LeaveAt, Operation, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{RestoreArgs, Upstream, WatchArgs, WebhookArgs};
+use rejoin::config::{ForwardArgs, RestoreArgs, Upstream, WatchArgs, WebhookArgs};
 use rejoin::domain::StoragePolicy;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) webhooks: WebhookArgs,
     pub(crate) restores: RestoreArgs,
     pub(crate) watches: WatchArgs,
+    pub(crate) forwards: ForwardArgs,
     pub(crate) max_connections: usize,
     /// Whether the work runs that no request waits for. It does wherever states are restored.
     pub(crate) has_chores: bool,
@@ -63,6 +64,7 @@ impl Default for Setup {
             webhooks: WebhookArgs::default(),
             restores: RestoreArgs::default(),
             watches: WatchArgs::default(),
+            forwards: ForwardArgs::default(),
             max_connections: 10_000,
             has_chores: false,
         }
@@ -139,6 +141,9 @@ impl World {
         let webhooks = setup.webhooks.webhooks().expect("webhook settings");
         let restores = setup.restores.policy(&webhooks).expect("restore settings");
         let watches = setup.watches.watches().expect("watch settings");
+        let forwards = setup.forwards.endpoint(&webhooks);
+        let forwards = forwards.expect("forward settings");
+        let forwarding = forwards.is_some();
         let app = App::build(AppConfig {
             database: database_url.parse().expect("a database URL"),
             store: setup.store,
@@ -152,6 +157,7 @@ impl World {
             restores,
             webhooks,
             watches,
+            forwards,
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
@@ -159,7 +165,7 @@ impl World {
         let stop = CancellationToken::new();
         // Only where the scenario is about them: a short test can end while they open a connection,
         // and Postgres then waits for that one before it drops the database.
-        if restores.is_some() || watches.every.is_some() || setup.has_chores {
+        if restores.is_some() || watches.every.is_some() || forwarding || setup.has_chores {
             drop(app.start_chores(stop.clone()));
         }
         let config = ServerConfig {

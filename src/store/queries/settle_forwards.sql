@@ -1,0 +1,46 @@
+-- Ends attempts: what was accepted is deleted, and what was not waits for its next attempt or is dead. An attempt that
+-- lost its lease ends nothing.
+--
+-- One entry for each attempt:
+-- $1: ids
+-- $2: which attempts they are
+-- $3: how they failed; null where the event was accepted
+-- $4: the pauses until the next ones, in seconds; null where there is none
+-- Of all:
+-- $5: for how long an event may fail, in seconds
+-- $6: for how long the first event of a room fails before others go first, in seconds, if the endpoint accepts those
+-- $7: the same where it accepts none
+--
+-- Returns the events that are dead now.
+WITH attempt AS (
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::float8[]) AS q(id, attempts, error, pause)
+), accepted AS (
+    UPDATE forward_endpoint SET accepted_at = now()
+    WHERE accepted_at < now() - interval '5 seconds' AND EXISTS (SELECT FROM attempt WHERE error IS NULL)
+), deleted AS (
+    DELETE FROM forwards USING attempt
+    WHERE forwards.id = attempt.id AND forwards.attempts = attempt.attempts AND error IS NULL
+), failed AS (
+    SELECT forwards.id, error, pause,
+        coalesce(failing_since, now()) AS since,
+        pause IS NULL OR now() + make_interval(secs => pause) > coalesce(failing_since, now()) + make_interval(secs => $5) AS is_dead
+    FROM forwards JOIN attempt ON forwards.id = attempt.id AND forwards.attempts = attempt.attempts
+    WHERE error IS NOT NULL
+    ORDER BY forwards.id
+    FOR UPDATE OF forwards
+), settled AS (
+    UPDATE forwards SET
+        sending = false,
+        failing_since = since,
+        last_error = error,
+        due_at = now() + make_interval(secs => coalesce(pause, 0)),
+        state = CASE WHEN is_dead THEN 'dead' ELSE 'waiting' END,
+        dead_at = CASE WHEN is_dead THEN now() END,
+        aside = aside OR since < now() - make_interval(secs => $7) OR (
+            since < now() - make_interval(secs => $6)
+            AND EXISTS (SELECT FROM forward_endpoint WHERE accepted_at > since))
+    FROM failed
+    WHERE forwards.id = failed.id
+    RETURNING forwards.id, is_dead
+)
+SELECT id AS "id!" FROM settled WHERE is_dead

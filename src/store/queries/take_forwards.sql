@@ -1,0 +1,33 @@
+-- Takes events that are due: of each room the first one that does not stand aside, or one that does, and none of a room
+-- of which one is being sent. Replicas do this one after another, so that none takes another event of the same room.
+-- $1: how many at most
+-- $2: the lease, in seconds
+WITH RECURSIVE head AS (
+    (SELECT room_id, id, due_at FROM forwards
+     WHERE state = 'waiting' AND NOT aside ORDER BY room_id, position LIMIT 1)
+    UNION ALL
+    SELECT next.room_id, next.id, next.due_at
+    FROM head CROSS JOIN LATERAL (
+        SELECT room_id, id, due_at FROM forwards
+        WHERE state = 'waiting' AND NOT aside AND room_id > head.room_id ORDER BY room_id, position LIMIT 1) AS next
+), candidate AS (
+    SELECT room_id, id, due_at FROM head WHERE due_at <= now()
+    UNION ALL
+    (SELECT room_id, id, due_at FROM forwards
+     WHERE state = 'waiting' AND aside AND due_at <= now() ORDER BY due_at LIMIT $1)
+), first_of_room AS (
+    SELECT DISTINCT ON (room_id) id, due_at FROM candidate
+    WHERE NOT EXISTS (
+        SELECT FROM forwards AS other
+        WHERE other.room_id = candidate.room_id AND other.sending AND other.due_at > now())
+    ORDER BY room_id, due_at
+), taken AS (
+    SELECT id FROM forwards
+    WHERE id IN (SELECT id FROM first_of_room ORDER BY due_at LIMIT $1)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE forwards SET sending = true, attempts = attempts + 1, due_at = now() + make_interval(secs => $2)
+FROM taken
+WHERE forwards.id = taken.id
+RETURNING forwards.id, attempts, room_id, user_id, headers::text AS "headers!", body,
+    extract(epoch FROM now() - received_at)::float8 AS "age_seconds!"
