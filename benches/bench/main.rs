@@ -13,6 +13,7 @@
 
 mod bulk;
 mod database;
+mod forwards;
 mod load;
 mod players;
 mod process;
@@ -62,7 +63,10 @@ fn main() {
         if is_wanted("snapshot") {
             snapshot::added_latency(&server).await;
         }
-        if is_wanted("webhooks") {
+        let with_forwards = std::env::args().any(|argument| argument == "--forward");
+        if is_wanted("webhooks") && with_forwards {
+            forwards::against_none(&server).await;
+        } else if is_wanted("webhooks") {
             webhooks::against_pgbench(&server).await;
         }
         if is_wanted("restore") {

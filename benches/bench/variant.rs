@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{RestoreArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs};
+use rejoin::config::{ForwardArgs, RestoreArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -43,6 +43,11 @@ impl Service {
     /// The service with webhooks, authenticated by [`SECRET`].
     pub(crate) fn with_webhooks(database: &str) -> Self {
         Self::start(database, "webhooks", "http://127.0.0.1:9/v2")
+    }
+
+    /// The same, which passes events on to this endpoint.
+    pub(crate) fn with_forwards(database: &str, endpoint: &str) -> Self {
+        Self::start(database, "forwards", endpoint)
     }
 
     /// The same, of this 100ms.
@@ -135,7 +140,7 @@ pub(crate) fn is_requested() -> bool {
 pub(crate) fn serve() {
     let var = |name: &str| std::env::var(name).expect("the parent sets it");
     let store = match var(VARIANT).as_str() {
-        "batched" | "webhooks" | "restores" => StoreConfig::default(),
+        "batched" | "webhooks" | "restores" | "forwards" => StoreConfig::default(),
         _ => StoreConfig {
             resume_workers: 10,
             max_batch: 1,
@@ -143,12 +148,17 @@ pub(crate) fn serve() {
         },
     };
     let webhooks = match var(VARIANT).as_str() {
-        "webhooks" | "restores" => WebhookArgs::at(SECRET.into()),
+        "webhooks" | "restores" | "forwards" => WebhookArgs::at(SECRET.into()),
         _ => WebhookArgs::default(),
     };
     let webhooks = webhooks.webhooks().expect("they are complete");
     let restores = match var(VARIANT).as_str() {
         "restores" => RestoreArgs::at("dropped").policy(&webhooks),
+        _ => Ok(None),
+    };
+    // These have no 100ms, and the endpoint in its place.
+    let forwards = match var(VARIANT).as_str() {
+        "forwards" => ForwardArgs::to(&var("BENCH_UPSTREAM")).endpoint(&webhooks),
         _ => Ok(None),
     };
     start_log(LogFormat::Text, "info").expect("a log");
@@ -166,7 +176,7 @@ pub(crate) fn serve() {
         watches: WatchArgs::default()
             .watches()
             .expect("they are the defaults"),
-        forwards: None,
+        forwards: forwards.expect("an endpoint"),
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

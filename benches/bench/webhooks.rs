@@ -48,7 +48,7 @@ pub(crate) async fn against_pgbench(server: &Server) {
     database.remove().await;
 }
 
-async fn events(service: &Service, sent: &Arc<AtomicU32>) -> Load {
+pub(crate) async fn events(service: &Service, sent: &Arc<AtomicU32>) -> Load {
     let sent = sent.clone();
     let request = move |_| {
         let body = event(sent.fetch_add(1, Ordering::Relaxed));

@@ -5,6 +5,7 @@ mod demo;
 #[cfg(feature = "demo")]
 mod embedded;
 mod exit;
+mod forward;
 mod healthcheck;
 mod history;
 mod key;
@@ -51,6 +52,7 @@ enum Command {
     Migrate(MigrateArgs),
     Snapshot(snapshot::Args),
     Watch(watch::Args),
+    Forward(forward::Args),
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
@@ -167,6 +169,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate(&args).await,
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Watch(args) => watch::run(args).await,
+        Command::Forward(args) => forward::run(args).await,
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),

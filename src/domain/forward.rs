@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{RoomId, UserId, named};
+use super::{RoomId, Timestamp, UserId, named};
 
 /// An event as it came, to be passed on.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,6 +55,43 @@ pub struct Forward {
     pub attempt: i32,
     /// How long ago the event came.
     pub age: Duration,
+}
+
+named! {
+    /// Whether an event is to be passed on.
+    pub enum ForwardState {
+        /// It is sent, or will be.
+        Waiting = "waiting",
+        /// It was refused for good, or for too long.
+        Dead = "dead",
+    }
+}
+
+/// What is known of an event that was not passed on yet, without the event itself.
+#[derive(Debug, Clone)]
+pub struct ForwardRecord {
+    /// Its place in the order in which events came.
+    pub position: i64,
+    /// What the endpoint knows it by.
+    pub id: Uuid,
+    /// The room; none where the event names none.
+    pub room_id: Option<RoomId>,
+    /// Whose peer it is about; none where it is about none.
+    pub user_id: Option<UserId>,
+    /// Whether it is to be passed on.
+    pub state: ForwardState,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// When it is sent next, if it waits.
+    pub due_at: Timestamp,
+    /// When its first attempt failed.
+    pub failing_since: Option<Timestamp>,
+    /// What came of the last attempt.
+    pub last_error: Option<String>,
+    /// When it was given up.
+    pub dead_at: Option<Timestamp>,
 }
 
 named! {

@@ -24,7 +24,9 @@ mod timeline;
 mod tracks;
 mod watch;
 
-pub use forward::{Forward, ForwardHeader, ForwardOutcome, ForwardResult, NewForward};
+pub use forward::{
+    Forward, ForwardHeader, ForwardOutcome, ForwardRecord, ForwardResult, ForwardState, NewForward,
+};
 pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
 pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};

@@ -7,6 +7,7 @@
 mod auth;
 mod error;
 mod extract;
+pub mod forwards;
 mod health;
 mod history;
 pub mod json;

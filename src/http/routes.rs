@@ -11,6 +11,9 @@
 //! | GET | `/v1/rooms/{room_id}/watch` | snapshot |
 //! | DELETE | `/v1/rooms/{room_id}/watch` | snapshot |
 //! | GET | `/v1/watches` | snapshot |
+//! | GET | `/v1/forwards` | admin |
+//! | POST | `/v1/forwards/retry` | admin |
+//! | POST | `/v1/forwards/{forward_id}/retry` | admin |
 //! | POST | `/v1/webhooks/100ms` | |
 //! | GET | `/health/live` | |
 //! | GET | `/health/ready` | |
@@ -27,7 +30,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::auth::{RequiredScope, require_scope};
-use super::{Shared, health, history, openapi, restore, resume, snapshots, watches, webhooks};
+use super::{
+    Shared, forwards, health, history, openapi, restore, resume, snapshots, watches, webhooks,
+};
 use crate::keys::{KeyRing, Scope};
 
 /// All routes, each with the scope that it requires of a key.
@@ -43,6 +48,9 @@ pub(super) fn routes(keys: &Arc<KeyRing>) -> OpenApiRouter<Shared> {
             routes!(watches::put, watches::get, watches::delete),
         ))
         .routes(requires(Scope::Snapshot, routes!(watches::list)))
+        .routes(requires(Scope::Admin, routes!(forwards::list)))
+        .routes(requires(Scope::Admin, routes!(forwards::retry_all)))
+        .routes(requires(Scope::Admin, routes!(forwards::retry)))
         .routes(routes!(webhooks::take))
         .merge(operations())
 }

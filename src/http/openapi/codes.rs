@@ -45,11 +45,15 @@ pub(super) fn codes_of(operation_id: &str) -> Vec<Code> {
             ];
             [KEYED, unfit, UPSTREAM, PEER, STORED].concat()
         }
-        "listHistory" | "listWatches" => [KEYED, STORED].concat(),
-        "watchRoom" => [KEYED, &[Code::PayloadTooLarge], STORED].concat(),
+        "listHistory" | "listWatches" | "listForwards" => [KEYED, STORED].concat(),
+        "watchRoom" | "retryForwards" => [KEYED, &[Code::PayloadTooLarge], STORED].concat(),
         "getWatch" => [KEYED, &[Code::RoomNotWatched], STORED].concat(),
         "unwatchRoom" => {
             let unfit = &[Code::PayloadTooLarge, Code::RoomNotWatched];
+            [KEYED, unfit, STORED].concat()
+        }
+        "retryForward" => {
+            let unfit = &[Code::PayloadTooLarge, Code::NotFound];
             [KEYED, unfit, STORED].concat()
         }
         "receiveWebhook" => {

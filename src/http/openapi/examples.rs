@@ -27,5 +27,8 @@ pub(super) fn problem(code: Code) -> &'static Value {
 
 /// An id of this name, as in the other examples.
 pub(super) fn id(name: &str) -> &'static Value {
-    &EXAMPLES["answers"]["snapshotPeer"]["201"][name]
+    match name {
+        "forward_id" => &EXAMPLES["answers"]["retryForward"]["200"]["id"],
+        _ => &EXAMPLES["answers"]["snapshotPeer"]["201"][name],
+    }
 }

@@ -26,6 +26,7 @@ pub(super) const KEY: &str = "key";
         (name = "resume", description = "Read the saved state of a user, restore it to a peer, or claim it."),
         (name = "history", description = "Read what was saved of a user."),
         (name = "watch", description = "Look at the peers of rooms regularly."),
+        (name = "forward", description = "See which events of 100ms were not passed on, and send them again."),
         (name = "webhook", description = "Receive the events of 100ms: who joins, leaves and drops."),
         (name = "health", description = "Probes and metrics. They need no API key."),
     )
@@ -166,18 +167,21 @@ fn complete_operation(path: &str, operation: &mut Value) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
-        if name.ends_with("_id") || name == "role" {
+        if name == "forward_id" {
+            parameter["schema"] = json!({"type": "string", "format": "uuid"});
+        } else if name.ends_with("_id") || name == "role" {
             limit_id(&mut parameter["schema"]);
         }
         if name == "max_age" {
             parameter["schema"] = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
         }
         if name == "cursor" {
-            let rest = match path {
-                "/v1/watches" => "([0-9a-f]{2}){1,1024}",
-                _ => "[0-9a-f]{32}",
+            let of_time = |rest| format!("^(0|-[1-9][0-9]{{0,15}}|[1-9][0-9]{{0,16}})_{rest}$");
+            let pattern = match path {
+                "/v1/forwards" => "^[1-9][0-9]{0,18}$".to_owned(),
+                "/v1/watches" => of_time("([0-9a-f]{2}){1,1024}"),
+                _ => of_time("[0-9a-f]{32}"),
             };
-            let pattern = format!("^(0|-[1-9][0-9]{{0,15}}|[1-9][0-9]{{0,16}})_{rest}$");
             parameter["schema"]["pattern"] = json!(pattern);
         }
         if parameter["in"] == "path" {

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::domain::{NewForward, RoomId, UserId};
+use super::Service;
+use crate::domain::{ForwardRecord, ForwardState, NewForward, RoomId, UserId};
 use crate::forward::passed_on;
+use crate::store::StoreError;
 
 pub use worker::ForwardWorker;
 
@@ -23,6 +25,37 @@ pub struct ForwardScheduling {
     /// The header that carries our secret.
     secret_header: HeaderName,
     wake: Arc<Notify>,
+}
+
+impl Service {
+    /// A page of the events that were not passed on yet: those after a position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn forwards(
+        &self,
+        after: i64,
+        state: Option<ForwardState>,
+        limit: u16,
+    ) -> Result<Vec<ForwardRecord>, StoreError> {
+        self.store.forwards(after, state, limit).await
+    }
+
+    /// Has an event sent again; none where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn retry_forward(&self, id: Uuid) -> Result<Option<ForwardRecord>, StoreError> {
+        self.store.retry_forward(id).await
+    }
+
+    /// Has all dead events sent again, and returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn retry_dead_forwards(&self) -> Result<u64, StoreError> {
+        self.store.retry_dead_forwards().await
+    }
 }
 
 impl ForwardScheduling {

@@ -1,6 +1,7 @@
 //! Forwards: what is passed on, in which order, what becomes of it where the endpoint fails, and that
 //! nothing is lost when a replica dies.
 
+mod api;
 mod delivery;
 mod failing;
 mod programs;

@@ -71,6 +71,9 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "/v1/rooms/{room_id}/snapshots",
         "/v1/rooms/{room_id}/watch",
         "/v1/watches",
+        "/v1/forwards",
+        "/v1/forwards/retry",
+        "/v1/forwards/{forward_id}/retry",
         "/v1/users/{user_id}/resume",
         "/v1/users/{user_id}/snapshots",
         "/v1/webhooks/100ms",
@@ -87,7 +90,8 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         let real = path
             .replace("{room_id}", "r")
             .replace("{peer_id}", "p")
-            .replace("{user_id}", "u");
+            .replace("{user_id}", "u")
+            .replace("{forward_id}", "0190a5b2-6f1e-4c2a-9d37-52c8f0e4a911");
         for method in methods.as_object().unwrap().keys() {
             let answer =
                 Answer::to(app.request(method.to_uppercase().parse().unwrap(), &real)).await;

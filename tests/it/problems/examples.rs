@@ -47,6 +47,9 @@ fn fix_times(body: &mut Value) {
                     "started_at" if value.is_string() => {
                         *value = json!("2026-12-01T12:00:50.000000Z");
                     }
+                    "next_attempt_at" if value.is_string() => {
+                        *value = json!("2026-12-01T12:01:00.000000Z");
+                    }
                     "next_look_at" => *value = json!("2026-12-01T12:01:00.000000Z"),
                     _ => fix_times(value),
                 }
@@ -139,6 +142,7 @@ async fn story(examples: &mut Examples) {
     examples.answer("listWatches", &get(&app, "/v1/watches").await);
     send(&app, Method::DELETE, &watch, None).await.expect(204);
     examples.problem("room-not-watched", &get(&app, &watch).await);
+    forwards(examples, &world, &app).await;
     examples.answer("getLiveness", &get(&app, "/health/live").await);
     examples.answer("getReadiness", &get(&app, "/health/ready").await);
 
@@ -158,6 +162,23 @@ async fn story(examples: &mut Examples) {
     examples.problem("room-not-active", &elsewhere);
     let gone = post(&app, &snapshots_of("peer-1")).await;
     examples.problem("peer-not-found", &gone);
+}
+
+/// A dead event and one that waits. No replica sends them.
+async fn forwards(examples: &mut Examples, world: &World, app: &Replica) {
+    let sql = "INSERT INTO forwards (id, room_id, user_id, received_at, headers, body, state, attempts, due_at,
+                   failing_since, last_error, dead_at)
+               VALUES ('0190a5b2-6f1e-4c2a-9d37-52c8f0e4a911', $1, 'player-7', '2026-11-30T11:00:00Z', '[]', '', 'dead', 36,
+                   '2026-12-01T11:00:04Z', '2026-11-30T11:00:01Z', 'the endpoint answered status 500',
+                   '2026-12-01T11:00:04Z'),
+               ('2f6f0c1e-0d0f-4b53-8b0b-6a1b3f6b7a55', $1, NULL, '2026-12-01T12:00:00Z', '[]', '', 'waiting', 3,
+                   '2026-12-01T12:00:08Z', '2026-12-01T12:00:01Z', 'the endpoint did not answer within 15 s', NULL)";
+    let pool = world.database.pool().await;
+    sqlx::query(sql).bind(ROOM).execute(&pool).await.unwrap();
+    examples.answer("listForwards", &get(app, "/v1/forwards").await);
+    let retry = "/v1/forwards/0190a5b2-6f1e-4c2a-9d37-52c8f0e4a911/retry";
+    examples.answer("retryForward", &post(app, retry).await);
+    examples.answer("retryForwards", &post(app, "/v1/forwards/retry").await);
 }
 
 async fn keys(examples: &mut Examples) {

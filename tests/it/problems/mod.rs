@@ -127,9 +127,10 @@ async fn a_database_that_is_away_is_503_everywhere_but_at_the_live_probe() {
         app.resume("player-7"),
         app.history("player-7"),
         app.get("/v1/watches"),
+        app.get("/v1/forwards"),
         app.get("/health/ready"),
     );
-    for answer in <[Answer; 6]>::from(answers) {
+    for answer in <[Answer; 7]>::from(answers) {
         let answer = problem(answer, 503, "database-unavailable");
         assert_eq!(answer.header("retry-after"), "1");
         assert!(!answer.text.contains("postgres"), "{}", answer.text);

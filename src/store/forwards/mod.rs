@@ -1,5 +1,8 @@
 //! Events that are passed on: queued in the transaction that saves what they say, taken by one
-//! replica at a time, and gone once they are accepted. All times are Postgres's.
+//! replica at a time, and gone once they are accepted; [`list`] shows those that are not. All times
+//! are Postgres's.
+
+mod list;
 
 use std::time::Duration;
 
@@ -7,10 +10,10 @@ use bytes::Bytes;
 use sqlx::{PgConnection, query_file, query_file_scalar, query_scalar};
 use uuid::Uuid;
 
-use super::connections::{Statement, begin_with};
-use super::watches::seconds;
-use super::{Store, StoreError, rows};
 use crate::domain::{Forward, ForwardHeader, ForwardResult, NewForward, RoomId, UserId};
+use crate::store::connections::{Statement, begin_with};
+use crate::store::watches::seconds;
+use crate::store::{Store, StoreError, rows};
 
 /// How long an event may fail before it is dead.
 const PATIENCE: Duration = Duration::from_hours(24);
