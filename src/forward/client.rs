@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::{Response, redirect};
+use tokio::time::timeout;
 
 use super::Endpoint;
 use super::address::PublicAddresses;
@@ -15,6 +16,8 @@ use crate::domain::{ForwardOutcome, NewForward, Timestamp};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an attempt may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the rest of an answer may take after its head.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of an answer is read, so that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -94,7 +97,8 @@ impl Client {
             .body(event.body.clone());
         let response = request.send().await.map_err(|error| failure(&error))?;
         let status = response.status();
-        drain(response).await;
+        // Where it takes too long, the connection is closed.
+        drop(timeout(DRAIN_TIMEOUT, drain(response)).await);
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::GONE => Err(SendError::Gone),

@@ -138,7 +138,7 @@ impl Store {
     pub fn new(options: PgConnectOptions, config: &StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
         let max_idle =
-            config.save_workers + config.resume_workers + 4 * other_connections + STRAGGLERS + 1;
+            config.save_workers + config.resume_workers + 5 * other_connections + STRAGGLERS + 1;
         let database = Database::new(options, max_idle, config.idle_timeout);
         let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
         let resume_batch = ResumeBatch {

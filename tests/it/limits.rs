@@ -123,7 +123,10 @@ const BOUNDS: &[(&str, &str)] = &[
         "TIMEOUT: Duration = Duration::from_secs(15)",
         "5 s to connect, 15 s in all |",
     ),
-    ("MAX_ANSWER: usize = 64 << 10", "an answer | 64 KiB |"),
+    (
+        "MAX_ANSWER: usize = 64 << 10",
+        "after its head | 64 KiB, within 1 s |",
+    ),
     (
         "PATIENCE: Duration = Duration::from_hours(24)",
         "of an event | 24 hours |",

@@ -10,6 +10,8 @@ use crate::support::command::{rejoin, settings};
 use crate::support::pgbouncer::{self, PgBouncer};
 use crate::support::postgres::{self, Database};
 use crate::support::program::{Program, Upstream};
+use crate::support::scripted::{Answer, Scripted};
+use crate::support::wait::until;
 use crate::support::webhooks::{WEBHOOK_SECRET, send_webhooks};
 use crate::support::world::{Replica, Setup, World};
 
@@ -113,8 +115,13 @@ async fn everything_works_through_a_pooler_and_leaves_nothing_behind() {
         let mut variables = settings(bouncer.url(), &upstream);
         variables.push(("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET));
         variables.push(("REJOIN_UPSTREAM_TIMEOUT", "30s"));
+        let endpoint = Scripted::answers([Answer::ok("")]).await;
+        let url = format!("http://127.0.0.1:{}/", endpoint.port);
+        variables.push(("REJOIN_FORWARD_URL", &*url));
         let program = Program::start(&[], &variables).await;
         play(&program.app(), &upstream).await;
+        let received = async || !endpoint.received().is_empty();
+        until("an event is passed on", received).await;
         let (status, log) = program.stop().await;
         assert!(status.success(), "{mode}: {log}");
         assert!(

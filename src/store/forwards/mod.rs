@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_hours(24);
 const ASIDE_AFTER: Duration = Duration::from_mins(1);
 /// The same where it accepts none: it is down, most likely.
 const ASIDE_AFTER_OUTAGE: Duration = Duration::from_mins(15);
+/// After so long without an event that it accepts, an endpoint that accepts one is back.
+const OUTAGE: Duration = Duration::from_mins(1);
 /// How long dead events are kept.
 const KEPT_DEAD: Duration = Duration::from_hours(7 * 24);
 /// How many dead events are deleted in one statement.
@@ -212,7 +214,8 @@ impl Statement for SettleForwards {
             &pauses as &[Option<f64>],
             PATIENCE.as_secs_f64(),
             ASIDE_AFTER.as_secs_f64(),
-            ASIDE_AFTER_OUTAGE.as_secs_f64()
+            ASIDE_AFTER_OUTAGE.as_secs_f64(),
+            OUTAGE.as_secs_f64()
         )
         .fetch_all(connection)
         .await

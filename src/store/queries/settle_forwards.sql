@@ -10,6 +10,7 @@
 -- $5: for how long an event may fail, in seconds
 -- $6: for how long the first event of a room fails before others go first, in seconds, if the endpoint accepts those
 -- $7: the same where it accepts none
+-- $8: for how long the endpoint accepted none where it is back now, in seconds. Then what failed before is due soon.
 --
 -- Returns the events that are dead now.
 WITH attempt AS (
@@ -17,6 +18,15 @@ WITH attempt AS (
 ), accepted AS (
     UPDATE forward_endpoint SET accepted_at = now()
     WHERE accepted_at < now() - interval '5 seconds' AND EXISTS (SELECT FROM attempt WHERE error IS NULL)
+), woken AS (
+    SELECT id FROM forwards
+    WHERE state = 'waiting' AND failing_since IS NOT NULL AND NOT sending AND due_at > now() + interval '10 seconds'
+      AND id NOT IN (SELECT id FROM attempt)
+      AND EXISTS (SELECT FROM attempt WHERE error IS NULL)
+      AND EXISTS (SELECT FROM forward_endpoint WHERE accepted_at < now() - make_interval(secs => $8))
+    FOR UPDATE SKIP LOCKED
+), due AS (
+    UPDATE forwards SET due_at = now() + random() * interval '10 seconds' FROM woken WHERE forwards.id = woken.id
 ), deleted AS (
     DELETE FROM forwards USING attempt
     WHERE forwards.id = attempt.id AND forwards.attempts = attempt.attempts AND error IS NULL

@@ -168,6 +168,48 @@ async fn all_that_came_while_the_endpoint_was_down_is_passed_on_in_order() {
 }
 
 #[tokio::test]
+async fn once_the_endpoint_is_back_no_room_waits_for_its_pause() {
+    let (world, endpoint, app) = world().await;
+    endpoint.answers(Answer::new(503, ""));
+    let rooms = ["room-a", "room-b"];
+    send_joins(&app, &rooms, 0..2).await;
+    let pool = world.database.pool().await;
+    let failed = "forwards WHERE failing_since IS NOT NULL AND NOT sending";
+    until("they fail", async || count(&pool, failed).await == 2).await;
+    let sql =
+        "UPDATE forwards SET due_at = now() + interval '1 hour' WHERE failing_since IS NOT NULL";
+    sqlx::query(sql).execute(&pool).await.unwrap();
+    // Unless an attempt was under way.
+    let paused = "forwards WHERE due_at > now() + interval '50 minutes' AND NOT sending";
+    until("they wait", async || {
+        sqlx::query(sql).execute(&pool).await.unwrap();
+        count(&pool, paused).await == 2
+    })
+    .await;
+    endpoint.answers(Answer::ok(""));
+    send_joins(&app, &["room-c"], 0..1).await;
+    endpoint.until_accepted(5).await;
+    until_none_waits(&pool).await;
+    assert_eq!(endpoint.peers()[0].0, "room-c");
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_waited_for() {
+    let (world, endpoint, app) = world().await;
+    endpoint.answers(Answer::ok("x".repeat(200)).stalled());
+    let start = Instant::now();
+    send_joins(&app, &["room-a"], 0..2).await;
+    until_none_waits(&world.database.pool().await).await;
+    // Each would take the 15 s of an attempt.
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_in_order(&endpoint, &["room-a"], 2);
+}
+
+#[tokio::test]
 async fn an_event_that_alone_fails_lets_others_go_first_after_a_minute() {
     let world = World::new().await;
     let refuses = |body: &str| body.contains("\"p0\"") && body.contains("room-a");
