@@ -13,7 +13,12 @@ use crate::domain::Timestamp;
 /// How many coming months have a partition: enough to outlast any restart.
 const MONTHS_AHEAD: i32 = 2;
 /// The indexes that migrations build concurrently.
-const CONCURRENT_INDEXES: [&str; 3] = ["peers_live", "peers_live_in_room", "session_ends_to_check"];
+const CONCURRENT_INDEXES: [&str; 4] = [
+    "peers_live",
+    "peers_live_in_room",
+    "session_ends_to_check",
+    "forwards_failing",
+];
 /// How often a replica asks whether another has finished its migrations.
 const MIGRATOR_POLL: Duration = Duration::from_millis(100);
 
