@@ -20,8 +20,8 @@ use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::metrics::AnyMetric;
 use crate::service::{
-    ForwardScheduling, ForwardWorker, RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED,
-    WatchScheduling, WatchWorker, WebhookReceiver,
+    ForwardScheduling, ForwardWorker, ReconcileWorker, RestoreScheduling, RestoreWorker, Service,
+    WEBHOOKS_ENABLED, WatchScheduling, WatchWorker, WebhookReceiver,
 };
 use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
 use crate::{forward, hms, server, service, store, telemetry};
@@ -78,6 +78,7 @@ pub struct App {
     restore_worker: Option<RestoreWorker>,
     watch_worker: WatchWorker,
     forward_worker: Option<ForwardWorker>,
+    reconcile_worker: ReconcileWorker,
 }
 
 impl App {
@@ -106,7 +107,9 @@ impl App {
         );
         let watches = WatchScheduling::new(config.watches.every);
         let service = service.with_watches(watches.clone());
-        let watch_worker = WatchWorker::new(&service, watches.clone(), config.watches.rate);
+        let background = service.paced(config.watches.rate);
+        let watch_worker = WatchWorker::new(&background, watches.clone(), config.watches.rate);
+        let reconcile_worker = ReconcileWorker::new(&background);
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -153,6 +156,7 @@ impl App {
             restore_worker,
             watch_worker,
             forward_worker,
+            reconcile_worker,
         })
     }
 
@@ -203,6 +207,7 @@ impl App {
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches,
     /// forwards, the upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
+    /// reconciliations, the upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
     /// once a day the partitions of the coming months. Wait for the returned tasks to finish what
     /// they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
@@ -217,6 +222,7 @@ impl App {
         let upkeep = telemetry::keep_metrics_small(telemetry::metrics(METRICS), shutdown.clone());
         chores.spawn(upkeep);
         if self.presence {
+            chores.spawn(self.reconcile_worker.clone().run(shutdown.clone()));
             chores.spawn(end_peers(self.store.clone(), shutdown.clone()));
         }
         chores.spawn(compare_clocks(

@@ -1,4 +1,5 @@
-"""What OpenAPI cannot say: `at` is not combined with `since` or `until`, and a watch does not end in the past."""
+"""What OpenAPI cannot say: `at` is not combined with `since` or `until`, a watch does not end in the past, and a time that is
+reconciled begins before it ends."""
 
 from datetime import datetime, timezone
 
@@ -10,7 +11,10 @@ def filter_case(context, case):
     query = set(case.query or {})
     if "at" in query and query & {"since", "until"}:
         return False
-    until = case.body.get("until") if isinstance(case.body, dict) else None
+    body = case.body if isinstance(case.body, dict) else {}
+    until, since = body.get("until"), body.get("since")
+    if isinstance(since, str):
+        return not isinstance(until, str) and not is_future(since)
     return not isinstance(until, str) or is_future(until)
 
 

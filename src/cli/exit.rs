@@ -50,6 +50,7 @@ pub(super) fn codes_of(command: &str) -> String {
     let codes: &[&str] = match command {
         "serve" | "migrate" => &[done, database],
         "rejoin" | "snapshot" => &[done, nothing, upstream, database],
+        "reconcile" => &[done, upstream, database],
         "resume" | "history" | "watch" => &[done, nothing, database],
         "healthcheck" => &["0 yes"],
         _ => &[done],

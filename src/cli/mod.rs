@@ -10,6 +10,7 @@ mod healthcheck;
 mod history;
 mod key;
 mod progress;
+mod reconcile;
 mod resume;
 mod serve;
 #[cfg(feature = "demo")]
@@ -53,6 +54,7 @@ enum Command {
     Snapshot(snapshot::Args),
     Watch(watch::Args),
     Forward(forward::Args),
+    Reconcile(reconcile::Args),
     Resume(resume::Args),
     History(history::Args),
     Key(key::Args),
@@ -170,6 +172,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Watch(args) => watch::run(args).await,
         Command::Forward(args) => forward::run(args).await,
+        Command::Reconcile(args) => reconcile::run(args).await,
         Command::Resume(args) => resume::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Key(args) => key::run(&args),

@@ -14,6 +14,7 @@ mod peer_key;
 mod peer_state;
 mod presence;
 mod problem;
+mod reconciliation;
 mod report;
 mod restore;
 mod rules;
@@ -36,6 +37,7 @@ pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
 pub use problem::ProblemCode;
+pub use reconciliation::{Reconciled, Reconciliation, ReconciliationReport, ReconciliationState};
 pub use report::{EventKind, EventReport, Report, WatchRequest};
 pub use restore::{
     ChangeId, Claim, Decision, GiveUpReason, NewPeer, Requester, RestoreJob, RestoreMark,

@@ -60,3 +60,10 @@ named! {
         Internal = "internal",
     }
 }
+
+impl ProblemCode {
+    /// The code of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+}

@@ -143,8 +143,7 @@ impl LookOutcome {
         if name == Self::OK.as_str() {
             return Some(Self::OK);
         }
-        let code = ProblemCode::ALL.iter().find(|code| code.as_str() == name);
-        code.map(|code| Self(Some(*code)))
+        ProblemCode::parse(name).map(|code| Self(Some(code)))
     }
 
     /// Whether the room was active; none where the look does not know.

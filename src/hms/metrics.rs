@@ -24,6 +24,10 @@ named! {
         Peers = "peers",
         /// To list the active sessions.
         Sessions = "sessions",
+        /// To replay webhooks.
+        Replay = "replay",
+        /// To say how far a replay is.
+        ReplayState = "replay-state",
         /// To change a peer.
         UpdatePeer = "update-peer",
     }

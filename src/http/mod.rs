@@ -14,6 +14,7 @@ pub mod json;
 mod metrics;
 mod observe;
 mod openapi;
+pub mod reconciliations;
 mod restore;
 mod resume;
 mod routes;

@@ -14,6 +14,9 @@
 //! | GET | `/v1/forwards` | admin |
 //! | POST | `/v1/forwards/retry` | admin |
 //! | POST | `/v1/forwards/{forward_id}/retry` | admin |
+//! | POST | `/v1/reconciliations` | admin |
+//! | GET | `/v1/reconciliations` | admin |
+//! | GET | `/v1/reconciliations/{reconciliation_id}` | admin |
 //! | POST | `/v1/webhooks/100ms` | |
 //! | GET | `/health/live` | |
 //! | GET | `/health/ready` | |
@@ -31,7 +34,8 @@ use utoipa_axum::routes;
 
 use super::auth::{RequiredScope, require_scope};
 use super::{
-    Shared, forwards, health, history, openapi, restore, resume, snapshots, watches, webhooks,
+    Shared, forwards, health, history, openapi, reconciliations, restore, resume, snapshots,
+    watches, webhooks,
 };
 use crate::keys::{KeyRing, Scope};
 
@@ -51,6 +55,11 @@ pub(super) fn routes(keys: &Arc<KeyRing>) -> OpenApiRouter<Shared> {
         .routes(requires(Scope::Admin, routes!(forwards::list)))
         .routes(requires(Scope::Admin, routes!(forwards::retry_all)))
         .routes(requires(Scope::Admin, routes!(forwards::retry)))
+        .routes(requires(
+            Scope::Admin,
+            routes!(reconciliations::post, reconciliations::list),
+        ))
+        .routes(requires(Scope::Admin, routes!(reconciliations::get)))
         .routes(routes!(webhooks::take))
         .merge(operations())
 }

@@ -54,6 +54,10 @@ metrics! {
         "rejoin_forwards_total",
         "Attempts to pass an event on, by outcome.",
     );
+    RECONCILIATIONS: Counter<ReconciliationOutcome> = Counter::new(
+        "rejoin_reconciliations_total",
+        "Times in which no replica could write, and that were reconciled, by outcome.",
+    );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
         "1 if webhooks are set up, else 0.",
@@ -96,6 +100,18 @@ named! {
     }
 }
 label!("kind", LookKind);
+
+named! {
+    /// How a reconciliation ended.
+    pub(super) enum ReconciliationOutcome {
+        /// All was done.
+        Done = "done",
+        /// Something could not be done; its row says what.
+        Incomplete = "incomplete",
+    }
+}
+label!("outcome", ReconciliationOutcome);
+
 label!("state", WatchState);
 
 impl LabelValue for LookOutcome {

@@ -7,6 +7,7 @@
 //! | `webhook` | the events that 100ms sends |
 //! | `watch` | rooms that are looked at regularly, and fetches that events ask for |
 //! | `forward` | events that are passed on to another endpoint |
+//! | `reconcile` | what was lost while no replica could write |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
 //! The request handlers and the commands both call this. Nothing here knows HTTP or SQL, and
@@ -14,6 +15,7 @@
 
 mod forward;
 mod metrics;
+mod reconcile;
 mod restore;
 mod snapshot;
 mod watch;
@@ -24,6 +26,7 @@ use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
 pub use forward::{ForwardScheduling, ForwardWorker};
+pub use reconcile::ReconcileWorker;
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
 pub use snapshot::{RoomSnapshot, SnapshotError};
 pub use watch::{WatchScheduling, WatchWorker};
@@ -65,11 +68,12 @@ impl Service {
         Self { watches, ..self }
     }
 
-    /// The same service with a share of 100ms of its own, at most `rate`.
-    fn paced(self, rate: hms::UpstreamRate) -> Self {
+    /// The same service for background work, with a share of 100ms of its own, at most `rate`.
+    #[must_use]
+    pub fn paced(&self, rate: hms::UpstreamRate) -> Self {
         Self {
             hms: self.hms.in_background(rate),
-            ..self
+            ..self.in_background()
         }
     }
 

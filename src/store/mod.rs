@@ -9,6 +9,7 @@
 //! | `restore_jobs` | the queue of automatic restores |
 //! | `watches`, `fetch_jobs` | rooms to look at regularly, and peers to fetch at once |
 //! | `forwards` | events that are passed on to another endpoint |
+//! | `reconciliations` | signs of life of the replicas, and times without |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
@@ -33,6 +34,7 @@ mod metrics;
 mod peers;
 mod presence;
 mod readiness;
+mod reconciliations;
 mod restore_jobs;
 mod resume;
 mod resume_log;

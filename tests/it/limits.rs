@@ -86,6 +86,30 @@ const BOUNDS: &[(&str, &str)] = &[
         "whole rooms; 8 more for the background",
     ),
     (
+        "SIGN_OF_LIFE: Duration = Duration::from_secs(5)",
+        "signs of life of a replica | every 5 s |",
+    ),
+    (
+        "DELIVERY_PATIENCE: Duration = Duration::from_secs(14)",
+        "a gap without any | 14 s |",
+    ),
+    (
+        "SETTLING_TIME: Duration = Duration::from_secs(20)",
+        "wait until it is | 20 s:",
+    ),
+    (
+        "MAX_PIECE: TimeDelta = TimeDelta::days(14)",
+        "one replay | 14 days,",
+    ),
+    (
+        "PATIENCE: Duration = Duration::from_mins(10)",
+        "that fails | 10 minutes |",
+    ),
+    (
+        "LEASE: Duration = Duration::from_secs(30)",
+        "reconciliation whose replica died | 30 s |",
+    ),
+    (
         "SHORTEST: Duration = Duration::from_secs(5)",
         "| 5 s to 1 h |",
     ),

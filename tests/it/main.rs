@@ -28,6 +28,7 @@ mod partitions;
 mod poolers;
 mod presence;
 mod problems;
+mod reconciling;
 mod restores;
 mod rule_settings;
 mod rules;

@@ -121,10 +121,21 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
     let codes = ProblemCode::ALL.iter().map(|code| code.as_str());
     let failures = codes.filter(|code| code.starts_with("upstream-"));
     for outcome in failures.chain(["ok", "room-not-active", "peer-not-found", "overloaded"]) {
-        for operation in ["peer", "peers", "sessions", "update-peer"] {
+        for operation in [
+            "peer",
+            "peers",
+            "sessions",
+            "replay",
+            "replay-state",
+            "update-peer",
+        ] {
             let labels = format!(r#"operation="{operation}",outcome="{outcome}""#);
             expected.insert(format!("rejoin_upstream_requests_total{{{labels}}}"));
         }
+    }
+    for outcome in ["done", "incomplete"] {
+        let labels = format!(r#"outcome="{outcome}""#);
+        expected.insert(format!("rejoin_reconciliations_total{{{labels}}}"));
     }
     let codes = ProblemCode::ALL.iter().map(|code| code.as_str());
     let failures = codes.filter(|code| code.starts_with("upstream-"));
@@ -174,7 +185,11 @@ async fn requests_are_counted_from_0_by_every_route_and_problem_code() {
                 r#"rejoin_http_request_seconds_count{{method="{method}",route="{route}"}}"#
             );
             assert_eq!(scrape.series[&answered], "0");
-            let status = if method == "DELETE" { 204 } else { 200 };
+            let status = match (method.as_str(), route.as_str()) {
+                ("DELETE", _) => 204,
+                ("POST", "/v1/reconciliations") => 202,
+                _ => 200,
+            };
             let success = format!(r#"code="",method="{method}",route="{route}",status="{status}""#);
             assert_eq!(count(success), "0");
         }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 
 use super::peer::bad_response;
+use super::replay::{self, Filters, Replay, ReplayState};
 use super::send::{Answer, Kind, Request, Transport};
 use super::session::{self, SessionPage};
 use super::url::Base;
@@ -171,6 +172,33 @@ impl Client {
         measured(Operation::Sessions, self.0.session_page(request)).await
     }
 
+    /// Has 100ms send again the webhooks that it could not deliver from the one time to the other. The
+    /// same request while that goes on joins it.
+    ///
+    /// # Errors
+    /// Any [`HmsError`] but [`HmsError::PeerNotFound`] and [`HmsError::RoomNotActive`].
+    pub async fn replay(&self, start: Timestamp, end: Timestamp) -> Result<Replay, HmsError> {
+        let filters = serde_json::to_vec(&Filters::failed(start, end));
+        let request = Request {
+            method: Method::POST,
+            json: Some(Bytes::from(filters.expect("texts are always JSON"))),
+            ..Request::get(self.0.base.replays(), self.0.peer_body_limit)
+        };
+        let body = measured(Operation::Replay, self.0.body(request, "replays")).await?;
+        replay::read_replay(&body.value)
+    }
+
+    /// How far a replay is.
+    ///
+    /// # Errors
+    /// As of [`Client::replay`].
+    pub async fn replay_state(&self, replay: &Replay) -> Result<ReplayState, HmsError> {
+        let url = self.0.base.replay(&replay.workflow_id);
+        let request = Request::get(url, self.0.peer_body_limit);
+        let body = measured(Operation::ReplayState, self.0.body(request, "a replay")).await?;
+        replay::read_state(&body.value)
+    }
+
     /// Replaces the fields that `update` has, and returns the updated peer. The last writer wins:
     /// 100ms has no versions.
     ///
@@ -234,14 +262,23 @@ impl Inner {
     }
 
     async fn session_page(&self, request: Request) -> Result<Fetched<SessionPage>, HmsError> {
+        let Fetched { sent_at, value } = self.body(request, "the list of sessions").await?;
+        Ok(Fetched {
+            sent_at,
+            value: session::read_page(&value)?,
+        })
+    }
+
+    /// The body of an answer to a request for something that is always there.
+    async fn body(&self, request: Request, what: &str) -> Result<Fetched<Vec<u8>>, HmsError> {
         let mut deadline = self.deadline();
         let Fetched { sent_at, value } = self.transport.send(&request, &mut deadline).await?;
         match value {
             Answer::Body(body) => Ok(Fetched {
                 sent_at,
-                value: session::read_page(&body.bytes)?,
+                value: body.bytes,
             }),
-            Answer::NotFound => Err(bad_response("status 404 for the list of sessions")),
+            Answer::NotFound => Err(bad_response(&format!("status 404 for {what}"))),
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! `client` has one method for each question, `send` is the one way a request leaves the process
 //! (token, retries, rate limit, body limits), `token` signs the management token, `rate_limit` is
-//! the gate that a 429 closes, `lane` keeps the background apart from what somebody waits for, `peer`
-//! and `list` read peers and `session` reads sessions, `memory` bounds what large lists take, and
+//! the gate that a 429 closes, `lane` keeps the background apart from what somebody waits for, `peer`,
+//! `list`, `session` and `replay` read what their names say, `memory` bounds what large lists take, and
 //! `url` builds the paths.
 
 mod client;
@@ -12,6 +12,7 @@ mod list;
 mod memory;
 mod peer;
 mod rate_limit;
+mod replay;
 mod send;
 mod session;
 mod token;
@@ -23,5 +24,6 @@ pub use memory::ListPermit;
 pub use peer::UpstreamPeer;
 #[cfg(test)]
 pub(super) use peer::read_peer;
+pub use replay::{Replay, ReplayState};
 pub use session::{ActiveSession, SessionPage};
 pub use token::authorization;

@@ -33,17 +33,17 @@ impl Base {
 
     /// `/active-rooms/{room_id}`
     pub(super) fn room(&self, room: &RoomId) -> Url {
-        self.path(&[room.as_str()])
+        self.active_rooms(&[room.as_str()])
     }
 
     /// `/active-rooms/{room_id}/peers/{peer_id}`
     pub(super) fn peer(&self, room: &RoomId, peer: &PeerId) -> Url {
-        self.path(&[room.as_str(), "peers", peer.as_str()])
+        self.active_rooms(&[room.as_str(), "peers", peer.as_str()])
     }
 
     /// `/active-rooms/{room_id}/peers[?user_id=][&role=]`
     pub(super) fn peers(&self, room: &RoomId, user: Option<&UserId>, role: Option<&str>) -> Url {
-        let mut url = self.path(&[room.as_str(), "peers"]);
+        let mut url = self.active_rooms(&[room.as_str(), "peers"]);
         let filters = [("user_id", user.map(UserId::as_str)), ("role", role)];
         for (name, value) in filters {
             if let Some(value) = value {
@@ -55,11 +55,7 @@ impl Base {
 
     /// `/sessions?active=true&limit=50[&start=]`
     pub(super) fn active_sessions(&self, start: Option<&str>) -> Url {
-        let mut url = self.0.clone();
-        url.path_segments_mut()
-            .expect("an http URL has a path")
-            .pop_if_empty()
-            .push("sessions");
+        let mut url = self.path(&["sessions"]);
         url.query_pairs_mut()
             .append_pair("active", "true")
             .append_pair("limit", SESSIONS_IN_PAGE);
@@ -69,15 +65,28 @@ impl Base {
         url
     }
 
+    /// `/analytics/webhooks/replay`
+    pub(super) fn replays(&self) -> Url {
+        self.path(&["analytics", "webhooks", "replay"])
+    }
+
+    /// `/analytics/webhooks/replay/{workflow_id}`
+    pub(super) fn replay(&self, workflow_id: &str) -> Url {
+        self.path(&["analytics", "webhooks", "replay", workflow_id])
+    }
+
+    fn active_rooms(&self, below: &[&str]) -> Url {
+        self.path(&[&["active-rooms"], below].concat())
+    }
+
     // Each segment is percent-encoded, `/` and `%` too. `.` and `..` would be dropped, but no id is
     // one of them.
-    fn path(&self, below_active_rooms: &[&str]) -> Url {
+    fn path(&self, segments: &[&str]) -> Url {
         let mut url = self.0.clone();
         url.path_segments_mut()
             .expect("an http URL has a path")
             .pop_if_empty()
-            .push("active-rooms")
-            .extend(below_active_rooms);
+            .extend(segments);
         url
     }
 }

@@ -119,6 +119,12 @@ impl<'a> Reader<'a> {
         self.skip().map(|()| is_false)
     }
 
+    /// A whole number that is not negative.
+    pub(in crate::hms) fn count(&mut self) -> Result<Option<u64>, NotJson> {
+        let value: &RawValue = self.value()?;
+        Ok(value.get().parse().ok())
+    }
+
     /// The content of a string that is exactly known: an id, or a name of 100ms's own.
     pub(in crate::hms) fn exact(&mut self) -> Result<Option<Cow<'a, str>>, NotJson> {
         Ok(self.text()?.and_then(Text::exact))

@@ -45,8 +45,13 @@ pub(super) fn codes_of(operation_id: &str) -> Vec<Code> {
             ];
             [KEYED, unfit, UPSTREAM, PEER, STORED].concat()
         }
-        "listHistory" | "listWatches" | "listForwards" => [KEYED, STORED].concat(),
-        "watchRoom" | "retryForwards" => [KEYED, &[Code::PayloadTooLarge], STORED].concat(),
+        "listHistory" | "listWatches" | "listForwards" | "listReconciliations" => {
+            [KEYED, STORED].concat()
+        }
+        "getReconciliation" => [KEYED, &[Code::NotFound], STORED].concat(),
+        "watchRoom" | "retryForwards" | "reconcile" => {
+            [KEYED, &[Code::PayloadTooLarge], STORED].concat()
+        }
         "getWatch" => [KEYED, &[Code::RoomNotWatched], STORED].concat(),
         "unwatchRoom" => {
             let unfit = &[Code::PayloadTooLarge, Code::RoomNotWatched];

@@ -27,6 +27,7 @@ pub(super) const KEY: &str = "key";
         (name = "history", description = "Read what was saved of a user."),
         (name = "watch", description = "Look at the peers of rooms regularly."),
         (name = "forward", description = "See which events of 100ms were not passed on, and send them again."),
+        (name = "reconciliation", description = "Ask again for what 100ms could not deliver."),
         (name = "webhook", description = "Receive the events of 100ms: who joins, leaves and drops."),
         (name = "health", description = "Probes and metrics. They need no API key."),
     )
@@ -167,7 +168,8 @@ fn complete_operation(path: &str, operation: &mut Value) {
         .and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
-        if name == "forward_id" {
+        let is_uuid = parameter["schema"]["format"] == "uuid" || name == "forward_id";
+        if is_uuid {
             parameter["schema"] = json!({"type": "string", "format": "uuid"});
         } else if name.ends_with("_id") || name == "role" {
             limit_id(&mut parameter["schema"]);
@@ -185,7 +187,10 @@ fn complete_operation(path: &str, operation: &mut Value) {
             parameter["schema"]["pattern"] = json!(pattern);
         }
         if parameter["in"] == "path" {
-            parameter["example"] = examples::id(&name).clone();
+            parameter["example"] = match name.as_str() {
+                "reconciliation_id" => examples::answer("reconcile", "202")["id"].clone(),
+                name => examples::id(name).clone(),
+            };
         }
     }
     let id = operation["operationId"]

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::domain::WatchInterval;
-use crate::hms::Fetched;
+use crate::domain::{RoomId, Timestamp, WatchInterval};
+use crate::hms::{Client, Fetched, HmsError};
 use crate::service::{Service, SnapshotError};
 use crate::store::Duty;
 
@@ -18,7 +18,57 @@ const LEASE: Duration = Duration::from_mins(2);
 /// How many pages are read at most. Nobody documents what ends the list.
 const MAX_PAGES: usize = 1_000;
 
+/// The list of active sessions, read page by page.
+pub(in crate::service) struct ActiveRooms<'a> {
+    hms: &'a Client,
+    start: Option<String>,
+    /// What the pages so far named as their last.
+    seen: HashSet<String>,
+    is_over: bool,
+}
+
+/// A page of the rooms that have a session.
+pub(in crate::service) struct RoomPage {
+    /// When 100ms was asked.
+    pub(in crate::service) sent_at: Timestamp,
+    pub(in crate::service) room_ids: Vec<RoomId>,
+}
+
+impl ActiveRooms<'_> {
+    /// The next page; none after the last. After a failure, the same page may be asked for again.
+    pub(in crate::service) async fn next_page(&mut self) -> Result<Option<RoomPage>, HmsError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let start = self.start.as_deref();
+        let Fetched { sent_at, value } = self.hms.active_sessions(start).await?;
+        if self.seen.len() == MAX_PAGES {
+            tracing::warn!("the list of active sessions did not end; its first pages count");
+            self.is_over = true;
+        }
+        match value.last {
+            Some(last) if !value.is_empty && self.seen.insert(last.clone()) => {
+                self.start = Some(last);
+            }
+            _ => self.is_over = true,
+        }
+        let rooms = value.sessions.into_iter().map(|session| session.room_id);
+        let room_ids = rooms.collect();
+        Ok(Some(RoomPage { sent_at, room_ids }))
+    }
+}
+
 impl Service {
+    /// The rooms that have a session now, as 100ms lists them.
+    pub(in crate::service) fn active_rooms(&self) -> ActiveRooms<'_> {
+        ActiveRooms {
+            hms: &self.hms,
+            start: None,
+            seen: HashSet::new(),
+            is_over: false,
+        }
+    }
+
     /// Reads the list of active sessions, unless a replica did so less than `pause` ago, and begins
     /// the watches of rooms that have none. Returns how many; none where another replica does it.
     ///
@@ -32,24 +82,11 @@ impl Service {
         if !self.store.take_duty(Duty::Sessions, pause, LEASE).await? {
             return Ok(None);
         }
-        let begun = self.watch_active_rooms(every).await?;
+        let (mut begun, mut rooms) = (0, self.active_rooms());
+        while let Some(RoomPage { sent_at, room_ids }) = rooms.next_page().await? {
+            begun += self.store.start_watches(room_ids, every, sent_at).await?;
+        }
         self.store.finish_duty(Duty::Sessions).await?;
         Ok(Some(begun))
-    }
-
-    async fn watch_active_rooms(&self, every: WatchInterval) -> Result<u64, SnapshotError> {
-        let (mut begun, mut start, mut seen) = (0, None, HashSet::new());
-        for _ in 0..MAX_PAGES {
-            let Fetched { sent_at, value } = self.hms.active_sessions(start.as_deref()).await?;
-            let rooms = value.sessions.into_iter().map(|session| session.room_id);
-            let started = self.store.start_watches(rooms.collect(), every, sent_at);
-            begun += started.await?;
-            match value.last {
-                Some(last) if !value.is_empty && seen.insert(last.clone()) => start = Some(last),
-                _ => return Ok(begun),
-            }
-        }
-        tracing::warn!("the list of active sessions did not end; its first pages are watched");
-        Ok(begun)
     }
 }

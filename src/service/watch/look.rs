@@ -11,7 +11,10 @@ impl Service {
     ///
     /// # Errors
     /// [`SnapshotError`]; what was read until then is saved.
-    pub(super) async fn look_at(&self, room_id: &RoomId) -> Result<LookResult, SnapshotError> {
+    pub(in crate::service) async fn look_at(
+        &self,
+        room_id: &RoomId,
+    ) -> Result<LookResult, SnapshotError> {
         let Fetched { sent_at, mut value } = self.hms.peers(room_id, None, None).await?;
         let mut result = LookResult {
             outcome: LookOutcome::OK,
@@ -52,7 +55,7 @@ fn count(count: usize) -> u32 {
 }
 
 /// The problem of a look or a fetch.
-pub(super) fn problem(error: &SnapshotError) -> ProblemCode {
+pub(in crate::service) fn problem(error: &SnapshotError) -> ProblemCode {
     match error {
         SnapshotError::Upstream(error) => error.code(),
         SnapshotError::Unstorable(unstorable) => unstorable.code(),

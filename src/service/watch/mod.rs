@@ -21,6 +21,7 @@ use super::Service;
 use crate::domain::{EventKind, Timestamp, Watch, WatchInterval, WatchRequest};
 use crate::store::{NewWatch, StoreError, WatchPage};
 
+pub(super) use look::problem;
 pub use worker::WatchWorker;
 
 /// For how long after an event its peers are worth fetching: longer than 100ms lists a ghost, and

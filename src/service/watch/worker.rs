@@ -55,13 +55,12 @@ pub struct WatchWorker {
 type RateLimited = Option<Duration>;
 
 impl WatchWorker {
-    /// A worker for this service, with its own share of 100ms: at most `rate`, and behind everything
-    /// that somebody waits for.
+    /// A worker for this service, which is paced by `rate`.
     pub fn new(service: &Service, scheduling: WatchScheduling, rate: UpstreamRate) -> Self {
         let per_second = Duration::from_secs(1).as_millis() / rate.interval().as_millis().max(1);
         let per_second = usize::try_from(per_second).unwrap_or(MAX_CONCURRENT);
         Self {
-            service: service.in_background().paced(rate),
+            service: service.clone(),
             scheduling,
             max_concurrent: per_second.clamp(1, MAX_CONCURRENT),
         }

@@ -200,6 +200,8 @@ async fn watch(store: &Store) {
         requested_by: Some("nightly-job".into()),
     };
     store.put_watch(watch).await.unwrap();
+    let gap = store.add_reconciliation(at("14:00:00"), None, None);
+    gap.await.unwrap();
 }
 
 /// The state was claimed half a minute after the drop; the first restore failed, the second did

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rejoin::domain::{
-    ChangeId, ForwardResult, GiveUpReason, LookOutcome, Requester, RestoreOutcome, ResumeRecord,
-    RoomId, WatchInterval,
+    ChangeId, ForwardResult, GiveUpReason, LookOutcome, Reconciled, Requester, RestoreOutcome,
+    ResumeRecord, RoomId, WatchInterval,
 };
 use rejoin::store::{Duty, LookResult, NewWatch, Span, Store, StoreConfig, WatchPage};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -256,6 +256,13 @@ async fn watch_and_fetch(service: &Store, room: &RoomId) {
     );
     service.finish_duty(Duty::Sessions).await.unwrap();
     service.count_watches().await.unwrap();
+    service.sign_of_life(Uuid::now_v7()).await.unwrap();
+    let added = service.add_reconciliation(later, None, None).await.unwrap();
+    let taken = service.take_reconciliation(minute).await.unwrap().unwrap();
+    assert!(service.renew_reconciliation(&taken, minute).await.unwrap());
+    let finished = service.finish_reconciliation(&taken, Reconciled::default());
+    finished.await.unwrap();
+    assert!(service.reconciliation(added.id).await.unwrap().is_some());
     for page in [WatchPage::ByRoom(None), WatchPage::ByLateness(None)] {
         assert_eq!(service.watches(page, 9).await.unwrap().len(), 2);
     }

@@ -74,6 +74,8 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "/v1/forwards",
         "/v1/forwards/retry",
         "/v1/forwards/{forward_id}/retry",
+        "/v1/reconciliations",
+        "/v1/reconciliations/{reconciliation_id}",
         "/v1/users/{user_id}/resume",
         "/v1/users/{user_id}/snapshots",
         "/v1/webhooks/100ms",
@@ -91,10 +93,17 @@ async fn every_route_is_described_and_every_description_is_a_route() {
             .replace("{room_id}", "r")
             .replace("{peer_id}", "p")
             .replace("{user_id}", "u")
-            .replace("{forward_id}", "0190a5b2-6f1e-4c2a-9d37-52c8f0e4a911");
+            .replace("{forward_id}", "0190a5b2-6f1e-4c2a-9d37-52c8f0e4a911")
+            .replace("{reconciliation_id}", &uuid::Uuid::nil().to_string());
         for method in methods.as_object().unwrap().keys() {
-            let answer =
-                Answer::to(app.request(method.to_uppercase().parse().unwrap(), &real)).await;
+            let request = app.request(method.to_uppercase().parse().unwrap(), &real);
+            let request = match path.as_str() {
+                "/v1/reconciliations" if method == "post" => {
+                    request.body(r#"{"since": "2026-11-01T00:00:00Z"}"#)
+                }
+                _ => request,
+            };
+            let answer = Answer::to(request).await;
             let missing = [
                 "room-not-active",
                 "no-saved-metadata",

@@ -1,0 +1,323 @@
+//! Reconciling: every replica gives signs of life, and when there was none for so long that webhooks
+//! were lost, one replica has 100ms send them again and looks at all active rooms.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::metrics::{RECONCILIATIONS, ReconciliationOutcome};
+use super::watch::problem;
+use super::{Service, SnapshotError};
+use crate::backoff::Backoff;
+use crate::domain::{
+    ProblemCode, Reconciled, Reconciliation, ReconciliationReport, RoomId, Timestamp,
+};
+use crate::hms::HmsError;
+use crate::store::{LookResult, StoreError};
+use crate::trace::{Instrument, span};
+
+/// How often a replica gives a sign of life, and looks for something to reconcile.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// How long a replica has a reconciliation, unless it renews that.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long a replica goes on that cannot renew its lease: not until another may take it.
+const MAX_UNRENEWED: Duration = Duration::from_secs(25);
+/// How often 100ms is asked how far a replay is.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// For how long a request that fails is repeated.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// The pauses in between.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_mins(1),
+    factor: 2,
+    jitter: 0.25,
+};
+/// No replay takes longer: 50,000 events at 10 a second.
+const LONGEST_REPLAY: Duration = Duration::from_hours(2);
+
+/// The worker.
+#[derive(Clone)]
+pub struct ReconcileWorker {
+    service: Service,
+    replica: Uuid,
+}
+
+impl ReconcileWorker {
+    /// A worker for this service, which is paced.
+    pub fn new(service: &Service) -> Self {
+        Self {
+            service: service.clone(),
+            replica: Uuid::now_v7(),
+        }
+    }
+
+    /// Works until `shutdown`. What it has begun is left to another replica, or to the next start.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let work = async { tokio::join!(self.give_signs_of_life(), self.reconcile_gaps()) };
+        shutdown.run_until_cancelled(work).await;
+    }
+
+    async fn give_signs_of_life(&self) {
+        let mut regularly = interval(SIGN_OF_LIFE);
+        regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            regularly.tick().await;
+            // Where the database is away, requests log that.
+            if let Ok(true) = self.service.store.sign_of_life(self.replica).await {
+                tracing::warn!(
+                    "no replica could write for a while; what 100ms could not deliver is asked for again"
+                );
+            }
+        }
+    }
+
+    async fn reconcile_gaps(&self) {
+        let mut regularly = interval(SIGN_OF_LIFE);
+        regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            regularly.tick().await;
+            while let Ok(Some(reconciliation)) = self.service.store.take_reconciliation(LEASE).await
+            {
+                let work = self.work(&reconciliation);
+                work.instrument(span!("reconciliation", otel.name = "reconciliation"))
+                    .await;
+            }
+        }
+    }
+
+    async fn work(&self, reconciliation: &Reconciliation) {
+        let reconciled = tokio::select! {
+            reconciled = self.service.reconcile(reconciliation) => reconciled,
+            () = self.lose(reconciliation) => {
+                tracing::warn!("a reconciliation was lost to another replica");
+                return;
+            }
+        };
+        let finished = self
+            .service
+            .store
+            .finish_reconciliation(reconciliation, reconciled);
+        if let Err(error) = finished.await {
+            tracing::warn!(error = %error.with_sources(), "could not end a reconciliation; it is repeated");
+            return;
+        }
+        let outcome = match reconciled.problem {
+            None => ReconciliationOutcome::Done,
+            Some(_) => ReconciliationOutcome::Incomplete,
+        };
+        RECONCILIATIONS.count(&outcome);
+        tracing::info!(
+            outcome = outcome.as_str(),
+            problem = reconciled.problem.map_or("", ProblemCode::as_str),
+            replayed = reconciled.replayed,
+            not_replayed = reconciled.not_replayed,
+            rooms = reconciled.rooms,
+            changes = reconciled.changes,
+            "what happened while no replica could write is reconciled"
+        );
+    }
+
+    /// Renews the lease of a reconciliation, and completes when it is lost.
+    async fn lose(&self, reconciliation: &Reconciliation) {
+        let mut renewed_at = Instant::now();
+        loop {
+            sleep(LEASE / 4).await;
+            let sent_at = Instant::now();
+            let renewed = self
+                .service
+                .store
+                .renew_reconciliation(reconciliation, LEASE);
+            match renewed.await {
+                Ok(true) => renewed_at = sent_at,
+                Ok(false) => return,
+                Err(_) if renewed_at.elapsed() > MAX_UNRENEWED => return,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Asks for what 100ms could not deliver from `since` to `until`. A replica does it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn add_reconciliation(
+        &self,
+        since: Timestamp,
+        until: Option<Timestamp>,
+        requested_by: Option<Arc<str>>,
+    ) -> Result<ReconciliationReport, StoreError> {
+        self.store
+            .add_reconciliation(since, until, requested_by)
+            .await
+    }
+
+    /// At most `limit` reconciliations, newest first, those before this one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reconciliations(
+        &self,
+        before: Option<Uuid>,
+        limit: u16,
+    ) -> Result<Vec<ReconciliationReport>, StoreError> {
+        self.store.reconciliations(before, limit).await
+    }
+
+    /// The reconciliation of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reconciliation(
+        &self,
+        id: Uuid,
+    ) -> Result<Option<ReconciliationReport>, StoreError> {
+        self.store.reconciliation(id).await
+    }
+
+    /// Has 100ms send the webhooks of a gap again, then looks at all active rooms. What cannot be
+    /// done is left out, and named.
+    async fn reconcile(&self, reconciliation: &Reconciliation) -> Reconciled {
+        let mut reconciled = Reconciled::default();
+        for (start, end) in reconciliation.pieces(self.now()) {
+            if let Err(code) = self.replay(start, end, &mut reconciled).await {
+                if code == ProblemCode::UpstreamUnauthorized {
+                    tracing::warn!(
+                        "100ms refused to replay webhooks: the credentials lack the permission for webhook analytics"
+                    );
+                }
+                reconciled.problem = Some(code);
+                break;
+            }
+        }
+        if let Err(code) = self.look_at_active_rooms(&mut reconciled).await {
+            reconciled.problem = reconciled.problem.or(Some(code));
+        }
+        reconciled
+    }
+
+    /// Has 100ms send again what failed from the one time to the other, and follows that to its end.
+    async fn replay(
+        &self,
+        start: Timestamp,
+        end: Timestamp,
+        reconciled: &mut Reconciled,
+    ) -> Result<(), ProblemCode> {
+        let mut attempts = Attempts::default();
+        let replay = loop {
+            match self.hms.replay(start, end).await {
+                Ok(replay) => break replay,
+                Err(error) => attempts.pause_after(error.into()).await?,
+            }
+        };
+        let deadline = Instant::now() + LONGEST_REPLAY;
+        loop {
+            sleep(POLL_INTERVAL).await;
+            let state = match self.hms.replay_state(&replay).await {
+                Ok(state) => state,
+                Err(error) => {
+                    attempts.pause_after(error.into()).await?;
+                    continue;
+                }
+            };
+            attempts = Attempts::default();
+            if state.is_running && Instant::now() < deadline {
+                continue;
+            }
+            reconciled.replayed += state.completed;
+            reconciled.not_replayed += state.failed;
+            return if state.is_complete {
+                Ok(())
+            } else {
+                Err(ProblemCode::UpstreamBadResponse)
+            };
+        }
+    }
+
+    async fn look_at_active_rooms(&self, reconciled: &mut Reconciled) -> Result<(), ProblemCode> {
+        let (mut rooms, mut attempts) = (self.active_rooms(), Attempts::default());
+        let (mut seen, mut failure) = (HashSet::new(), None);
+        loop {
+            let page = match rooms.next_page().await {
+                Ok(Some(page)) => page,
+                Ok(None) => return failure.map_or(Ok(()), Err),
+                Err(error) => {
+                    attempts.pause_after(error.into()).await?;
+                    continue;
+                }
+            };
+            attempts = Attempts::default();
+            for room_id in page.room_ids {
+                if !seen.insert(room_id.clone()) {
+                    continue;
+                }
+                match self.look_patiently(&room_id).await {
+                    Ok(result) => {
+                        reconciled.rooms += 1;
+                        reconciled.peers += u64::from(result.peers);
+                        reconciled.changes += u64::from(result.changes);
+                    }
+                    // Over by now.
+                    Err(ProblemCode::RoomNotActive) => {}
+                    Err(code) => failure = Some(code),
+                }
+            }
+        }
+    }
+
+    async fn look_patiently(&self, room_id: &RoomId) -> Result<LookResult, ProblemCode> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.look_at(room_id).await {
+                Ok(result) => return Ok(result),
+                Err(error) => attempts.pause_after(error).await?,
+            }
+        }
+    }
+}
+
+/// The attempts at one request, which may fail for a while.
+struct Attempts {
+    deadline: Instant,
+    retry: u32,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            deadline: Instant::now() + PATIENCE,
+            retry: 0,
+        }
+    }
+}
+
+impl Attempts {
+    /// Pauses before another attempt.
+    ///
+    /// # Errors
+    /// The problem, where another attempt would come to the same, or too late.
+    async fn pause_after(&mut self, error: SnapshotError) -> Result<(), ProblemCode> {
+        let pause = match &error {
+            SnapshotError::Upstream(HmsError::RateLimited { retry_after }) => *retry_after,
+            SnapshotError::Upstream(
+                HmsError::Timeout(_) | HmsError::Unavailable(_) | HmsError::Overloaded,
+            )
+            | SnapshotError::Store(_) => BACKOFF.pause(self.retry),
+            SnapshotError::Upstream(_) | SnapshotError::Unstorable(_) => {
+                return Err(problem(&error));
+            }
+        };
+        if Instant::now() + pause >= self.deadline {
+            return Err(problem(&error));
+        }
+        self.retry += 1;
+        sleep(pause).await;
+        Ok(())
+    }
+}
