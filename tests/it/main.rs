@@ -36,6 +36,8 @@ mod settings;
 mod stories;
 mod support;
 mod traces;
+#[cfg(feature = "demo")]
+mod tutorial;
 mod upstream;
 mod watches;
 mod webhooks;
