@@ -180,7 +180,7 @@ fn complete_operation(path: &str, operation: &mut Value) {
         if name == "cursor" {
             let of_time = |rest| format!("^(0|-[1-9][0-9]{{0,15}}|[1-9][0-9]{{0,16}})_{rest}$");
             let pattern = match path {
-                "/v1/forwards" => "^[1-9][0-9]{0,18}$".to_owned(),
+                "/v1/forwards" => "^[1-9][0-9]{0,17}$".to_owned(),
                 "/v1/watches" => of_time("([0-9a-f]{2}){1,1024}"),
                 _ => of_time("[0-9a-f]{32}"),
             };

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Operation};
+use rejoin::config::ForwardArgs;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, raw_sql};
 use tokio::time::sleep;
 
+use crate::support::scripted::{Answer as ScriptedAnswer, Scripted};
 use crate::support::wait::until;
 use crate::support::webhooks::{join_event, leave_event, send_event};
 use crate::support::world::{ROOM, Replica, Setup, World};
@@ -142,6 +144,50 @@ async fn what_is_being_saved_is_not_brought_back_whenever_the_erasure_ends() {
             let answer = replica.snapshot("old").await;
             assert!(answer.status.is_success(), "{}", answer.text);
         }
+    }
+}
+
+/// As if the event had come just before: it was stored, erased, and is passed on.
+#[tokio::test]
+async fn an_event_of_whoever_is_being_erased_is_passed_on() {
+    let (world, _, pool) = saved().await;
+    let endpoint = Scripted::answers([ScriptedAnswer::ok("")]).await;
+    let url = format!("http://127.0.0.1:{}/", endpoint.port);
+    let setup = Setup {
+        forwards: ForwardArgs::to(&url),
+        ..Setup::with_webhooks()
+    };
+    let app = world.replica(setup).await;
+    // For less time than a batch waits for a lock, and for more.
+    for (number, millis) in (1..).zip([0, 20, 60, 200]) {
+        let joined = join_event("old", 0, "hp 72");
+        send_event(&app, &joined).await.expect(200);
+        let mut erasure = pool.begin().await.unwrap();
+        for statement in &statements() {
+            execute(&mut erasure, statement).await;
+        }
+        let leave = leave_event("old", 0, 9, "websocket closed", "hp 73");
+        let sent = leave.to_string();
+        let app = app.clone();
+        let save = tokio::spawn(async move { send_event(&app, &leave).await });
+        until_so_many_wait(&pool, 1).await;
+        sleep(Duration::from_millis(millis)).await;
+        erasure.commit().await.unwrap();
+        save.await.unwrap().expect(200);
+        until("the event is passed on", async || {
+            let received = endpoint.received();
+            received
+                .iter()
+                .filter(|received| received.body == sent)
+                .count()
+                == number
+        })
+        .await;
+        until("nothing is left to pass on", async || {
+            let left = "SELECT count(*) = 0 FROM forwards";
+            sqlx::query_scalar(left).fetch_one(&pool).await.unwrap()
+        })
+        .await;
     }
 }
 
