@@ -16,7 +16,7 @@ use super::players::{Players, Upstream};
 use super::report::at_most;
 use super::variant::{SECRET, Service};
 
-/// Players whose restore waits for their drop to be told.
+/// Players whose restore waits for their drop to be reported.
 const WAITING: usize = 300;
 /// The large rooms, with so many peers of so many bytes of metadata each.
 const ROOMS: [&str; 3] = ["cave", "tower", "lake"];
@@ -50,14 +50,14 @@ async fn waiting_restores(server: &Server) {
             50.0,
         );
     }
-    players.tell_drops(0..WAITING).await;
-    let told = Instant::now();
+    players.report_drops(0..WAITING).await;
+    let reported = Instant::now();
     for index in 0..WAITING {
         players.wait_for_state(index).await;
     }
     at_most(
-        "last drop told to last state restored",
-        told.elapsed().as_secs_f64(),
+        "last drop reported to last state restored",
+        reported.elapsed().as_secs_f64(),
         "s",
         3.0,
     );

@@ -1,4 +1,4 @@
-//! A simulated 100ms, and players in one of its rooms whose events are told to the service.
+//! A simulated 100ms, and players in one of its rooms whose events are reported to the service.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -79,8 +79,8 @@ impl Players {
         .await;
     }
 
-    /// The drop of that peer of each is told.
-    pub(crate) async fn tell_drops(&self, indices: Range<usize>) {
+    /// The drop of that peer of each is reported.
+    pub(crate) async fn report_drops(&self, indices: Range<usize>) {
         self.send_all(indices, |index| {
             event("leave", index, &format!("old-{index}"), &state_of(index))
         })
@@ -136,18 +136,18 @@ impl Players {
     /// Each plays, drops, comes back, gets its state back, and leaves.
     pub(crate) async fn round(&self, indices: Range<usize>) {
         self.play(indices.clone()).await;
-        self.tell_drops(indices.clone()).await;
+        self.report_drops(indices.clone()).await;
         self.come_back(indices.clone()).await;
         for index in indices.clone() {
             self.wait_for_state(index).await;
             let left = self.sim.leave(ROOM, &format!("new-{index}"));
             left.expect("it is there");
         }
-        self.tell_leaves(indices).await;
+        self.report_leaves(indices).await;
     }
 
-    /// The leave of the peer that came back is told.
-    pub(crate) async fn tell_leaves(&self, indices: Range<usize>) {
+    /// The leave of the peer that came back is reported.
+    pub(crate) async fn report_leaves(&self, indices: Range<usize>) {
         self.send_all(indices, |index| {
             event("leave", index, &format!("new-{index}"), &state_of(index))
         })

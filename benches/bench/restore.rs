@@ -21,7 +21,7 @@ pub(crate) async fn latency_and_rate(server: &Server) {
     let players = Players::new(&upstream, &service);
 
     players.play(0..ONE_BY_ONE + AT_ONCE).await;
-    players.tell_drops(0..ONE_BY_ONE + AT_ONCE).await;
+    players.report_drops(0..ONE_BY_ONE + AT_ONCE).await;
     let mut times = Vec::new();
     for index in 0..ONE_BY_ONE {
         times.push(players.time_to_restore(index).await);

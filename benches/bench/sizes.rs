@@ -1,4 +1,4 @@
-//! How large the tables get: players that join, play, drop and come back, told by webhooks.
+//! How large the tables get: players that join, play, drop and come back, as webhooks report.
 
 use std::time::Instant;
 
@@ -17,9 +17,9 @@ pub(crate) async fn per_million_joins(server: &Server) {
     let players = Players::new(&upstream, &service);
     let started = Instant::now();
     players.play(0..PLAYERS).await;
-    players.tell_drops(0..PLAYERS).await;
+    players.report_drops(0..PLAYERS).await;
     players.come_back(0..PLAYERS).await;
-    players.tell_leaves(0..PLAYERS).await;
+    players.report_leaves(0..PLAYERS).await;
     println!(
         "      {} events in {:.0} s",
         4 * PLAYERS,
