@@ -50,7 +50,7 @@ impl Lane {
 
     /// Waits until the pace allows another request, and returns for how long: that is no time of
     /// 100ms's.
-    pub(super) async fn wait_for_turn(&self) -> Duration {
+    pub(super) async fn wait_for_pace(&self) -> Duration {
         let Some(pace) = &self.pace else {
             return Duration::ZERO;
         };
@@ -77,12 +77,12 @@ mod tests {
     async fn only_the_background_is_paced() {
         let foreground = Lane::foreground(64);
         for _ in 0..100 {
-            assert_eq!(foreground.wait_for_turn().await, Duration::ZERO);
+            assert_eq!(foreground.wait_for_pace().await, Duration::ZERO);
         }
         let background = Lane::background(UpstreamRate::parse("20/s").unwrap());
         let start = Instant::now();
         for _ in 0..5 {
-            background.wait_for_turn().await;
+            background.wait_for_pace().await;
         }
         assert!(start.elapsed() >= Duration::from_millis(200));
     }

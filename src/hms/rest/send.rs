@@ -141,7 +141,7 @@ impl Transport {
     }
 
     /// Sends until there is an answer, a failure that is final, or no time left before `deadline`,
-    /// which moves by the time for which the background waits for its turn.
+    /// which moves by the time for which the background waits for the pace.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -160,7 +160,7 @@ impl Transport {
             _ => error,
         };
         loop {
-            *deadline += self.lane.wait_for_turn().await;
+            *deadline += self.lane.wait_for_pace().await;
             match self.attempt(request, *deadline).await {
                 Ok(Fetched {
                     value: Answer::NotFound,
