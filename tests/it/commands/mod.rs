@@ -34,6 +34,23 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// The commands, but for those of the feature `demo`.
+const COMMANDS: [&str; 13] = [
+    "serve",
+    "migrate",
+    "snapshot",
+    "watch",
+    "reconcile",
+    "forward",
+    "resume",
+    "history",
+    "key",
+    "openapi",
+    "healthcheck",
+    "completions",
+    "man",
+];
+
 #[tokio::test]
 async fn migrate_makes_the_schema_and_may_run_again() {
     let database = postgres::empty_database().await;
@@ -314,20 +331,8 @@ async fn the_help_of_each_command_has_an_example() {
         .filter_map(|line| line.split_whitespace().next())
         .map(|name| vec![name])
         .collect();
-    for expected in [
-        "serve",
-        "migrate",
-        "snapshot",
-        "resume",
-        "history",
-        "key",
-        "sim",
-        "demo",
-        "openapi",
-        "healthcheck",
-        "completions",
-    ] {
-        assert!(commands.contains(&vec![expected]), "{help}");
+    for expected in COMMANDS.iter().chain(&["sim", "demo"]) {
+        assert!(commands.contains(&vec![*expected]), "{help}");
     }
     commands.retain(|command| command != &["help"]);
     commands.push(vec!["key", "new"]);
@@ -430,18 +435,7 @@ async fn man_pages_and_help_name_every_exit_code() {
         .expect(0);
     let page = std::fs::read_to_string(path.join("rejoin-resume.1")).unwrap();
     assert!(page.contains("Exit codes: 0 done, 1 anything else, 2 a bad argument or setting, 3 nothing found, 5 the database failed."), "{page}");
-    for command in [
-        "serve",
-        "migrate",
-        "snapshot",
-        "resume",
-        "history",
-        "key",
-        "openapi",
-        "healthcheck",
-        "completions",
-        "man",
-    ] {
+    for command in COMMANDS {
         let help = rejoin(&[command, "--help"], &[]).await.expect(0).out;
         assert!(help.contains("Exit codes: 0 "), "{command}: {help}");
         assert!(path.join(format!("rejoin-{command}.1")).exists());
