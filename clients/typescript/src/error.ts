@@ -2,12 +2,12 @@ import type { components } from "./schema.js";
 
 type Problem = components["schemas"]["Problem"];
 
-/** A request that failed, as rejoin says it. */
+/** A request that failed, as rejoin says it; or that was not answered. */
 export class RejoinError extends Error {
   override readonly name = "RejoinError";
 
   private constructor(
-    /** The status of the answer. */
+    /** The status of the answer; 0 where there was none that could be read. */
     readonly status: number,
     /** The stable name of the failure; null where something else than rejoin answered. */
     readonly code: Problem["code"] | null,
@@ -19,6 +19,13 @@ export class RejoinError extends Error {
     readonly retryAfter: number | null,
   ) {
     super(`${code ?? status}: ${detail}`);
+  }
+
+  /** The failure where there was no answer, or none that could be read. Its `cause` says more. */
+  static ofNoAnswer(cause: unknown): RejoinError {
+    const error = new RejoinError(0, null, "rejoin gave no answer that could be read", null, null);
+    error.cause = cause;
+    return error;
   }
 
   /** The failure that an answer is. */

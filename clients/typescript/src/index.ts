@@ -51,7 +51,7 @@ export interface Rejoin {
   /**
    * The saved state of a user, or null where there is none that fits.
    *
-   * @throws {RejoinError} where rejoin failed.
+   * @throws {RejoinError} where rejoin failed, or gave no answer.
    */
   resumeOrNull(userId: string, options?: ResumeOptions): Promise<Resume | null>;
   /**
@@ -89,7 +89,7 @@ export function createRejoin(options: RejoinOptions): Rejoin {
         ...(only === undefined ? {} : { only }),
       };
       const params = { path: { user_id: userId }, query };
-      const { data, error, response } = await api.GET("/v1/users/{user_id}/resume", { params });
+      const { data, error, response } = await answered(api.GET("/v1/users/{user_id}/resume", { params }));
       if (data !== undefined) return data;
       const failure = RejoinError.of(response, error);
       if (failure.code !== null && NO_STATE.includes(failure.code)) return null;
@@ -102,16 +102,25 @@ export function createRejoin(options: RejoinOptions): Rejoin {
         ...(claimedBy === undefined ? {} : { claimed_by: claimedBy }),
       };
       const params = { path: { user_id: userId } };
-      const { data, error, response } = await api.POST("/v1/users/{user_id}/resume", { params, body });
+      const { data, error, response } = await answered(api.POST("/v1/users/{user_id}/resume", { params, body }));
       if (data !== undefined) return data;
       throw RejoinError.of(response, error);
     },
     async snapshotPeer(roomId, peerId) {
       const params = { path: { room_id: roomId, peer_id: peerId } };
       const path = "/v1/rooms/{room_id}/peers/{peer_id}/snapshots";
-      const { data, error, response } = await api.POST(path, { params });
+      const { data, error, response } = await answered(api.POST(path, { params }));
       if (data !== undefined) return data;
       throw RejoinError.of(response, error);
     },
   };
+}
+
+/** What a call gives; no answer is a failure like any other. */
+async function answered<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw RejoinError.ofNoAnswer(error);
+  }
 }

@@ -31,11 +31,10 @@ export function retrying(
       const left = Math.max(1, Math.min(timeoutMs, deadline - Date.now()));
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(left)]);
       try {
-        const response = await send(new Request(request.clone(), { signal }));
+        const response = await whole(await send(new Request(request.clone(), { signal })));
         const wait = retryAfter(response);
         const pause = wait === null ? backoff(attempt) : wait * 1_000;
         if (!TEMPORARY.includes(response.status) || !mayWait(pause)) return response;
-        await response.body?.cancel();
         await sleep(pause);
       } catch (error) {
         const pause = backoff(attempt);
@@ -44,6 +43,13 @@ export function retrying(
       }
     }
   };
+}
+
+/** The answer with its body read, so that one that breaks off is a failure of this attempt. */
+async function whole(response: Response): Promise<Response> {
+  const body = await response.arrayBuffer();
+  const { status, statusText, headers } = response;
+  return new Response(body.byteLength === 0 ? null : body, { status, statusText, headers });
 }
 
 /** Pauses double, with jitter, so that clients that failed together do not come back together. */

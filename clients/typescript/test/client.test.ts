@@ -112,3 +112,23 @@ test("what is not rejoin's is an error all the same", async (context) => {
     return true;
   });
 });
+
+test("no answer, a body that breaks off and one that is no JSON are errors of the same kind", async (context) => {
+  const hang: Handler = () => {};
+  const cut: Handler = (_, response) => {
+    response.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+    response.write("{", () => response.destroy());
+  };
+  const garbage: Handler = (_, response) => response.writeHead(200, { "content-type": "application/json" }).end("<h1>");
+  for (const [handler, attempts] of [[hang, 2], [cut, 2], [garbage, 1]] as const) {
+    const { baseUrl, requests } = await serve(context, handler);
+    const failed = createRejoin({ baseUrl, retries: 1, timeoutMs: 200 }).resumeOrNull("ada");
+    await assert.rejects(failed, (error: unknown) => {
+      assert.ok(error instanceof RejoinError);
+      assert.deepEqual([error.status, error.code], [0, null]);
+      assert.ok(error.cause instanceof Error);
+      return true;
+    });
+    assert.equal(requests.length, attempts);
+  }
+});
