@@ -24,6 +24,8 @@ WITH attempt AS (
       AND id NOT IN (SELECT id FROM attempt)
       AND EXISTS (SELECT FROM attempt WHERE error IS NULL)
       AND EXISTS (SELECT FROM forward_endpoint WHERE accepted_at < now() - make_interval(secs => $8))
+    -- As many as take a fraction of the time that a statement may take. The others keep their own times, an hour at most.
+    LIMIT 10000
     FOR UPDATE SKIP LOCKED
 ), due AS (
     UPDATE forwards SET due_at = now() + random() * interval '10 seconds' FROM woken WHERE forwards.id = woken.id
