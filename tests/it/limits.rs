@@ -119,8 +119,12 @@ const BOUNDS: &[(&str, &str)] = &[
     ),
     ("MAX_CONCURRENT: usize = 8", "replica at a time | 8, or"),
     (
-        "LEASE: Duration = Duration::from_secs(10)",
-        "whose replica died | 10 s |",
+        " LEASE: Duration = Duration::from_secs(5)",
+        "a look whose replica died | 5 s;",
+    ),
+    (
+        "FETCH_LEASE: Duration = Duration::from_secs(10)",
+        "| 5 s; a fetch, 10 s |",
     ),
     (
         "LOOK_PRECISION: Duration = Duration::from_mins(1)",

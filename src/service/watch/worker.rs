@@ -23,10 +23,15 @@ use crate::service::{Service, SnapshotError};
 use crate::store::{LookResult, StoreError};
 use crate::trace::{Instrument, span};
 
-/// How long a worker has what it took, unless it renews that.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long a worker has a room, unless it renews that. With the shortest intervals, a dead one's
+/// rooms are late by no more than this.
+const LEASE: Duration = Duration::from_secs(5);
 /// How long a worker goes on that cannot renew its lease: not until another may take it.
-const MAX_UNRENEWED: Duration = Duration::from_secs(8);
+const MAX_UNRENEWED: Duration = Duration::from_secs(4);
+/// How long a worker has a fetch.
+const FETCH_LEASE: Duration = Duration::from_secs(10);
+/// How long a fetch may take: not until another may take it.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How many looks and fetches of one replica run at once.
 const MAX_CONCURRENT: usize = 8;
 /// How often a worker looks for something to do, unless it is woken.
@@ -101,7 +106,7 @@ impl WatchWorker {
     async fn take(&self, running: &mut JoinSet<RateLimited>, capacity: usize) {
         let limit = |capacity: usize| u16::try_from(capacity).unwrap_or(u16::MAX);
         let store = &self.service.store;
-        let jobs = store.take_fetch_jobs(limit(capacity), LEASE).await;
+        let jobs = store.take_fetch_jobs(limit(capacity), FETCH_LEASE).await;
         let jobs = jobs.unwrap_or_else(|error| not_taken(&error));
         let capacity = capacity.saturating_sub(jobs.len());
         for job in jobs {
@@ -176,7 +181,7 @@ impl WatchWorker {
     }
 
     async fn work_on_fetch(&self, job: FetchJob) -> RateLimited {
-        let fetched = tokio::time::timeout(MAX_UNRENEWED, self.service.fetch(&job)).await;
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.service.fetch(&job)).await;
         let kind = if job.peer_id.is_some() {
             LookKind::Peer
         } else {
