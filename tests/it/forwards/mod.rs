@@ -21,7 +21,7 @@ use crate::support::world::{Replica, Setup, World};
 /// Longer than a lease and the pauses after it, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// An endpoint that answers what it is told to, and remembers what it accepted.
+/// An endpoint that answers as it is set to, and remembers what it accepted.
 struct Endpoint {
     server: Scripted,
     url: String,

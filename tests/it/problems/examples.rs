@@ -1,4 +1,4 @@
-//! The examples of the description are what the service answers to the story told here.
+//! The examples of the description are what the service answers to the story here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
