@@ -81,6 +81,20 @@ fn badly_encoded() -> ApiError {
     ApiError::invalid("The URL is not percent-encoded UTF-8.")
 }
 
+/// How many rows a page has where none is given, and at most.
+const DEFAULT_LIMIT: u16 = 50;
+const MAX_LIMIT: u16 = 500;
+
+/// The `limit` of a page.
+pub(super) fn page_limit(limit: Option<u16>) -> Result<u16, ApiError> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if (1..=MAX_LIMIT).contains(&limit) {
+        return Ok(limit);
+    }
+    let detail = format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.");
+    Err(ApiError::invalid(detail))
+}
+
 /// How long a body may take: a client that sends none would otherwise hold its connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 

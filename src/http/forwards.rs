@@ -7,13 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::error::{ApiError, Code, Problem};
-use super::extract::{NoBody, NoFilter, Path, Query};
+use super::extract::{NoBody, NoFilter, Path, Query, page_limit};
 use super::json::TimeJson;
 use crate::domain::{ForwardRecord, ForwardState};
 use crate::service::Service;
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 500;
 
 /// An event that is to be passed on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,11 +128,7 @@ pub(crate) async fn list(
     State(service): State<Service>,
     Query(filter): Query<ForwardFilter>,
 ) -> Result<Json<ForwardsJson>, ApiError> {
-    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.");
-        return Err(ApiError::invalid(detail));
-    }
+    let limit = page_limit(filter.limit)?;
     let after = filter.cursor.as_deref().map(parse_cursor).transpose()?;
     let state = filter.state.map(Into::into);
     let after = after.unwrap_or_default();

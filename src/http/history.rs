@@ -6,14 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, Problem};
-use super::extract::{Path, Query};
+use super::extract::{Path, Query, page_limit};
 use super::json::SnapshotJson;
 use crate::domain::{PeerId, RoomId, Timestamp, UserId};
 use crate::service::Service;
 use crate::store::{Cursor, HistoryQuery, Span};
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 500;
 
 /// Which part of history.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,12 +50,7 @@ impl HistoryFilter {
                 ));
             }
         };
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(ApiError::invalid(format!(
-                "`limit` is {limit}, but should be 1 to {MAX_LIMIT}."
-            )));
-        }
+        let limit = page_limit(self.limit)?;
         let parse = |text: String| {
             Cursor::parse(&text)
                 .ok_or_else(|| ApiError::invalid("`cursor` is not the `next_cursor` of a page."))

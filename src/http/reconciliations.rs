@@ -9,14 +9,11 @@ use uuid::Uuid;
 
 use super::auth::Caller;
 use super::error::{ApiError, Code, Problem};
-use super::extract::{JsonBody, NoFilter, Path, Query};
+use super::extract::{JsonBody, NoFilter, Path, Query, page_limit};
 use super::json::TimeJson;
 use super::openapi::problem_code;
 use crate::domain::{Reconciled, ReconciliationReport, ReconciliationState, Timestamp};
 use crate::service::Service;
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 500;
 
 /// Which time to reconcile.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -218,11 +215,7 @@ pub(super) async fn list(
     State(service): State<Service>,
     Query(filter): Query<ReconciliationFilter>,
 ) -> Result<Json<ReconciliationsJson>, ApiError> {
-    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.");
-        return Err(ApiError::invalid(detail));
-    }
+    let limit = page_limit(filter.limit)?;
     let reports = service.reconciliations(filter.before, limit).await?;
     Ok(Json(ReconciliationsJson {
         reconciliations: reports.into_iter().map(Into::into).collect(),

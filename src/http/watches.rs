@@ -11,15 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
 use super::error::{ApiError, Code, Problem};
-use super::extract::{JsonBody, NoBody, NoFilter, Path, Query};
+use super::extract::{JsonBody, NoBody, NoFilter, Path, Query, page_limit};
 use super::json::TimeJson;
 use super::openapi::look_outcome;
 use crate::domain::{LastLook, RoomId, Timestamp, Watch, WatchInterval, WatchState};
 use crate::service::Service;
 use crate::store::{NewWatch, WatchPage};
-
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 500;
 
 /// How a room is watched.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -303,11 +300,7 @@ pub(crate) async fn list(
     State(service): State<Service>,
     Query(filter): Query<WatchFilter>,
 ) -> Result<Json<WatchesJson>, ApiError> {
-    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let detail = format!("`limit` is {limit}, but should be 1 to {MAX_LIMIT}.");
-        return Err(ApiError::invalid(detail));
-    }
+    let limit = page_limit(filter.limit)?;
     let parse = |text: String| {
         Cursor::parse(&text)
             .ok_or_else(|| ApiError::invalid("`cursor` is not the `next_cursor` of a page."))
