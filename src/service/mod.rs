@@ -14,6 +14,7 @@
 //! nothing holds a database connection while it waits for 100ms.
 
 mod forward;
+mod lease;
 mod metrics;
 mod reconcile;
 mod restore;

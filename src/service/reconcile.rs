@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::lease::Lease;
 use super::metrics::{RECONCILIATIONS, ReconciliationOutcome};
 use super::watch::problem;
 use super::{Service, SnapshotError};
@@ -24,7 +25,7 @@ use crate::trace::{Instrument, span};
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// How long a replica has a reconciliation, unless it renews that.
 const LEASE: Duration = Duration::from_secs(30);
-/// How long a replica goes on that cannot renew its lease: not until another may take it.
+/// How long a replica goes on that cannot renew that.
 const MAX_UNRENEWED: Duration = Duration::from_secs(25);
 /// How often 100ms is asked how far a replay is.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -91,9 +92,13 @@ impl ReconcileWorker {
     }
 
     async fn work(&self, reconciliation: &Reconciliation) {
+        let lease = Lease {
+            length: LEASE,
+            max_unrenewed: MAX_UNRENEWED,
+        };
         let reconciled = tokio::select! {
             reconciled = self.service.reconcile(reconciliation) => reconciled,
-            () = self.lose(reconciliation) => {
+            () = lease.lost(|| self.service.store.renew_reconciliation(reconciliation, LEASE)) => {
                 tracing::warn!("a reconciliation was lost to another replica");
                 return;
             }
@@ -120,25 +125,6 @@ impl ReconcileWorker {
             changes = reconciled.changes,
             "what happened while no replica could write is reconciled"
         );
-    }
-
-    /// Renews the lease of a reconciliation, and completes when it is lost.
-    async fn lose(&self, reconciliation: &Reconciliation) {
-        let mut renewed_at = Instant::now();
-        loop {
-            sleep(LEASE / 4).await;
-            let sent_at = Instant::now();
-            let renewed = self
-                .service
-                .store
-                .renew_reconciliation(reconciliation, LEASE);
-            match renewed.await {
-                Ok(true) => renewed_at = sent_at,
-                Ok(false) => return,
-                Err(_) if renewed_at.elapsed() > MAX_UNRENEWED => return,
-                Err(_) => {}
-            }
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use super::Service;
-use crate::domain::{EventKind, Timestamp, Watch, WatchInterval, WatchRequest};
+use crate::domain::{EventKind, RoomId, Timestamp, Watch, WatchInterval, WatchRequest};
 use crate::store::{NewWatch, StoreError, WatchPage};
 
 pub(super) use look::problem;
@@ -92,10 +92,7 @@ impl Service {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn watch(
-        &self,
-        room_id: &crate::domain::RoomId,
-    ) -> Result<Option<Watch>, StoreError> {
+    pub async fn watch(&self, room_id: &RoomId) -> Result<Option<Watch>, StoreError> {
         self.store.watch(room_id).await
     }
 
@@ -103,7 +100,7 @@ impl Service {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn delete_watch(&self, room_id: &crate::domain::RoomId) -> Result<bool, StoreError> {
+    pub async fn delete_watch(&self, room_id: &RoomId) -> Result<bool, StoreError> {
         self.store.delete_watch(room_id).await
     }
 

@@ -18,6 +18,7 @@ use super::look::{is_worth_another, problem};
 use crate::backoff::Backoff;
 use crate::domain::{FetchJob, Look, LookOutcome, ProblemCode};
 use crate::hms::{HmsError, UpstreamRate};
+use crate::service::lease::Lease;
 use crate::service::metrics::{LOOKS, LookKind, WATCH_LATENESS_SECONDS, WATCHES};
 use crate::service::{Service, SnapshotError};
 use crate::store::{LookResult, StoreError};
@@ -26,7 +27,7 @@ use crate::trace::{Instrument, span};
 /// How long a worker has a room, unless it renews that. With the shortest intervals, a dead one's
 /// rooms are late by no more than this.
 const LEASE: Duration = Duration::from_secs(5);
-/// How long a worker goes on that cannot renew its lease: not until another may take it.
+/// How long a worker goes on that cannot renew that.
 const MAX_UNRENEWED: Duration = Duration::from_secs(4);
 /// How long a worker has a fetch.
 const FETCH_LEASE: Duration = Duration::from_secs(10);
@@ -126,9 +127,13 @@ impl WatchWorker {
     }
 
     async fn work_on_look(&self, look: Look) -> RateLimited {
+        let lease = Lease {
+            length: LEASE,
+            max_unrenewed: MAX_UNRENEWED,
+        };
         let looked = tokio::select! {
             looked = self.service.look_at(&look.room_id) => looked,
-            () = self.lose(&look) => {
+            () = lease.lost(|| self.service.store.renew_look(&look, LEASE)) => {
                 tracing::warn!(room_id = %look.room_id, "a look took too long and was given up");
                 return None;
             }
@@ -142,11 +147,10 @@ impl WatchWorker {
                 (released, Some(retry_after))
             }
             Err(_) => {
-                let (peers, changes) = (0, 0);
                 let result = LookResult {
                     outcome,
-                    peers,
-                    changes,
+                    peers: 0,
+                    changes: 0,
                 };
                 (self.finish(&look, result).await, None)
             }
@@ -163,21 +167,6 @@ impl WatchWorker {
             tracing::info!(room_id = %look.room_id, "the room is not active any more; its watch ended");
         }
         Ok(())
-    }
-
-    /// Renews the lease of a look, and completes when it is lost.
-    async fn lose(&self, look: &Look) {
-        let mut renewed_at = Instant::now();
-        loop {
-            sleep(LEASE / 4).await;
-            let sent_at = Instant::now();
-            match self.service.store.renew_look(look, LEASE).await {
-                Ok(true) => renewed_at = sent_at,
-                Ok(false) => return,
-                Err(_) if renewed_at.elapsed() > MAX_UNRENEWED => return,
-                Err(_) => {}
-            }
-        }
     }
 
     async fn work_on_fetch(&self, job: FetchJob) -> RateLimited {
