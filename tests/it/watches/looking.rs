@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Operation, RateLimit};
 use rejoin::domain::{LookOutcome, ProblemCode, RoomId, WatchInterval};
-use rejoin::store::{LookResult, NewWatch};
+use rejoin::store::{LookResult, NewWatch, Store};
 use reqwest::Method;
 use serde_json::json;
 
@@ -137,11 +137,8 @@ async fn a_look_that_finds_nothing_new_writes_nothing() {
     assert_eq!(observed, "2026-12-01T12:01:01.000000Z");
 }
 
-#[tokio::test]
-async fn a_room_that_is_not_active_at_three_looks_is_watched_no_more() {
-    let world = World::new().await;
-    let store = store(world.database.url());
-    let pool = world.database.pool().await;
+/// Begins the watch of [`ROOM`], and returns its id.
+async fn watched(store: &Store) -> RoomId {
     let room_id = RoomId::parse(ROOM).unwrap();
     let watch = NewWatch {
         room_id: room_id.clone(),
@@ -150,6 +147,15 @@ async fn a_room_that_is_not_active_at_three_looks_is_watched_no_more() {
         requested_by: None,
     };
     store.put_watch(watch).await.unwrap();
+    room_id
+}
+
+#[tokio::test]
+async fn a_room_that_is_not_active_at_three_looks_is_watched_no_more() {
+    let world = World::new().await;
+    let store = store(world.database.url());
+    let pool = world.database.pool().await;
+    let room_id = watched(&store).await;
     let look = async |code: Option<ProblemCode>, minutes: i32| {
         sqlx::query("UPDATE watches SET due_at = now(), inactive_at = inactive_at - make_interval(mins => $1)")
             .bind(minutes)
@@ -188,14 +194,7 @@ async fn the_next_look_is_whole_intervals_after_the_one_before() {
     let world = World::new().await;
     let store = store(world.database.url());
     let pool = world.database.pool().await;
-    let room_id = RoomId::parse(ROOM).unwrap();
-    let watch = NewWatch {
-        room_id: room_id.clone(),
-        every: WatchInterval::DEFAULT,
-        until: None,
-        requested_by: None,
-    };
-    store.put_watch(watch).await.unwrap();
+    let room_id = watched(&store).await;
     let ok = LookResult {
         outcome: LookOutcome::OK,
         peers: 1,
