@@ -162,6 +162,8 @@ async fn an_event_of_whoever_is_being_erased_is_passed_on() {
     for (number, millis) in (1..).zip([0, 20, 60, 200]) {
         let joined = join_event("old", 0, "hp 72");
         send_event(&app, &joined).await.expect(200);
+        // Or noting that this one was accepted waits too.
+        until_nothing_is_left_to_pass_on(&pool).await;
         let mut erasure = pool.begin().await.unwrap();
         for statement in &statements() {
             execute(&mut erasure, statement).await;
@@ -183,12 +185,16 @@ async fn an_event_of_whoever_is_being_erased_is_passed_on() {
                 == number
         })
         .await;
-        until("nothing is left to pass on", async || {
-            let left = "SELECT count(*) = 0 FROM forwards";
-            sqlx::query_scalar(left).fetch_one(&pool).await.unwrap()
-        })
-        .await;
+        until_nothing_is_left_to_pass_on(&pool).await;
     }
+}
+
+async fn until_nothing_is_left_to_pass_on(pool: &PgPool) {
+    until("nothing is left to pass on", async || {
+        let left = "SELECT count(*) = 0 FROM forwards";
+        sqlx::query_scalar(left).fetch_one(pool).await.unwrap()
+    })
+    .await;
 }
 
 #[tokio::test]
