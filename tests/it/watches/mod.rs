@@ -1,7 +1,8 @@
-//! Watches: the API and the command, what begins and ends a watch, the looks of several replicas,
-//! and the fetches that events ask for.
+//! Watches: the API and the command, what begins and ends a watch, the looks of several replicas and
+//! at the largest room, and the fetches that events ask for.
 
 mod api;
+mod large_room;
 mod looking;
 mod moments;
 mod replicas;
