@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
@@ -184,6 +185,10 @@ pub enum Fault {
 pub enum RateLimit {
     /// The wait in seconds as `Retry-After`.
     Header(u64),
+    /// The end of a wait of so many seconds as an HTTP date in `Retry-After`.
+    Date(u64),
+    /// A `Retry-After` that is neither.
+    Nonsense,
     /// The wait in seconds in the message, the only documented form.
     Message(u64),
     /// Without the wait, and without a body.
@@ -211,9 +216,10 @@ impl Faults {
     }
 }
 
-/// Answers a request as the fault demands; `next` gives the right answer.
+/// Answers a request as the fault demands, `now`; `next` gives the right answer.
 pub(super) async fn answer(
     fault: Fault,
+    now: DateTime<Utc>,
     operation: Option<Operation>,
     request: Request,
     next: Next,
@@ -229,7 +235,7 @@ pub(super) async fn answer(
             "unavailable",
         ),
         Fault::Status(code) => error(status(code), "simulated fault", "fault"),
-        Fault::RateLimit(form) => rate_limited(form),
+        Fault::RateLimit(form) => rate_limited(form, now),
         Fault::Html(code) => {
             let page = "<html><body><h1>Bad Gateway</h1></body></html>";
             (status(code), [(header::CONTENT_TYPE, "text/html")], page).into_response()
@@ -264,14 +270,19 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn rate_limited(form: RateLimit) -> Response {
+fn rate_limited(form: RateLimit, now: DateTime<Utc>) -> Response {
     let documented = |message: &str| error(StatusCode::TOO_MANY_REQUESTS, message, "rate limited");
+    let with_header = |value: String| {
+        let header = [(header::RETRY_AFTER, value)];
+        (header, documented("rate limit exceeded")).into_response()
+    };
     match form {
-        RateLimit::Header(seconds) => (
-            [(header::RETRY_AFTER, seconds.to_string())],
-            documented("rate limit exceeded"),
-        )
-            .into_response(),
+        RateLimit::Header(seconds) => with_header(seconds.to_string()),
+        RateLimit::Date(seconds) => {
+            let end = now + Duration::from_secs(seconds);
+            with_header(end.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        }
+        RateLimit::Nonsense => with_header("in a while".to_owned()),
         RateLimit::Message(seconds) => documented(&format!(
             "rate limit exceeded, retry after {seconds} seconds"
         )),

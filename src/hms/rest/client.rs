@@ -37,7 +37,8 @@ const LONGEST_BUDGET: Duration = Duration::from_hours(1);
 /// - after a 404: nothing, but a request for the room decides between [`HmsError::RoomNotActive`]
 ///   and [`HmsError::PeerNotFound`];
 /// - after a 429: nothing. Until the wait that 100ms asks for (or a growing guess) is over, every
-///   operation returns [`HmsError::RateLimited`] without sending anything;
+///   operation returns [`HmsError::RateLimited`] without sending anything. A 429 to the
+///   [background](Self::in_background) stops the background alone;
 /// - after anything else, nothing. Redirects are not followed.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);

@@ -1,6 +1,6 @@
-//! The gate that a 429 closes for every request, and the wait that the 429 asks for.
+//! The gates that a 429 closes, and the wait that the 429 asks for.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -20,9 +20,13 @@ const GUESSES: Backoff = Backoff {
 /// days.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Shared by all requests of a client: while it is closed, nothing is sent.
+/// Shared by all requests of a lane: while it is closed, none of them is sent.
 #[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<State>);
+pub(super) struct Gate {
+    state: Mutex<State>,
+    /// Another gate: while that is closed, so is this.
+    outer: Option<Arc<Gate>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -39,12 +43,25 @@ impl State {
 }
 
 impl Gate {
+    /// A gate that is closed while `outer` is, and closes without it.
+    pub(super) fn behind(outer: Arc<Self>) -> Self {
+        Self {
+            state: Mutex::default(),
+            outer: Some(outer),
+        }
+    }
+
     /// Whether a request may be sent `now`.
     ///
     /// # Errors
     /// What is left of the wait while the gate is closed.
     pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
-        self.lock().remaining(now).map_or(Ok(()), Err)
+        self.remaining(now).map_or(Ok(()), Err)
+    }
+
+    fn remaining(&self, now: Instant) -> Option<Duration> {
+        let of_outer = self.outer.as_ref().and_then(|outer| outer.remaining(now));
+        self.lock().remaining(now).max(of_outer)
     }
 
     /// Closes the gate for the wait that 100ms asked for, or for a guess. Returns for how long it
@@ -73,7 +90,7 @@ impl Gate {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,6 +218,19 @@ mod tests {
         );
         assert!(gate.check(after(44)).is_err());
         assert_eq!(gate.check(after(45)), Ok(()));
+    }
+
+    #[test]
+    fn a_gate_behind_another_closes_with_it_and_alone() {
+        let (outer, start) = (Arc::new(Gate::default()), Instant::now());
+        let inner = Gate::behind(outer.clone());
+        let seconds = Duration::from_secs;
+        inner.close(Some(seconds(10)), start);
+        assert_eq!(outer.check(start), Ok(()));
+        assert_eq!(inner.check(start), Err(seconds(10)));
+        outer.close(Some(seconds(20)), start);
+        assert_eq!(inner.check(start), Err(seconds(20)));
+        assert_eq!(inner.check(start + seconds(20)), Ok(()));
     }
 
     #[test]

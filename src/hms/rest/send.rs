@@ -128,13 +128,13 @@ impl Transport {
         })
     }
 
-    /// A transport for the background, with a lane of its own. The rest is shared: a 429 to either
-    /// stops both.
+    /// A transport for the background, with a lane and a gate of its own: a 429 to it stops nobody
+    /// else, and one to the others stops it too.
     pub(super) fn in_background(&self, rate: UpstreamRate) -> Self {
         Self {
             http: self.http.clone(),
             tokens: self.tokens.clone(),
-            gate: self.gate.clone(),
+            gate: Arc::new(Gate::behind(self.gate.clone())),
             lane: Lane::background(rate),
             clock: self.clock.clone(),
         }

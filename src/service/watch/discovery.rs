@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use crate::domain::{RoomId, Timestamp, WatchInterval};
 use crate::hms::{Client, Fetched, HmsError};
 use crate::service::{Service, SnapshotError};
@@ -82,9 +84,22 @@ impl Service {
         if !self.store.take_duty(Duty::Sessions, pause, LEASE).await? {
             return Ok(None);
         }
+        let deadline = Instant::now() + LEASE;
         let (mut begun, mut rooms) = (0, self.active_rooms());
-        while let Some(RoomPage { sent_at, room_ids }) = rooms.next_page().await? {
-            begun += self.store.start_watches(room_ids, every, sent_at).await?;
+        loop {
+            match rooms.next_page().await {
+                Ok(Some(RoomPage { sent_at, room_ids })) => {
+                    begun += self.store.start_watches(room_ids, every, sent_at).await?;
+                }
+                Ok(None) => break,
+                // Where the wait is longer, any replica begins anew after it.
+                Err(HmsError::RateLimited { retry_after })
+                    if Instant::now() + retry_after < deadline =>
+                {
+                    sleep(retry_after).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         self.store.finish_duty(Duty::Sessions).await?;
         Ok(Some(begun))

@@ -190,7 +190,9 @@ impl WatchWorker {
         LOOKS.count(&(kind, outcome));
         let retry = u32::try_from(job.attempts - 1).unwrap_or_default();
         let pause = wait.unwrap_or_default().max(BACKOFF.pause(retry));
-        let retry_after = (!is_done && job.age < FETCH_PATIENCE).then_some(pause);
+        // A wait that 100ms asks for uses up no patience: it may not even have been asked.
+        let is_over = job.age >= FETCH_PATIENCE && wait.is_none();
+        let retry_after = (!is_done && !is_over).then_some(pause);
         if !is_done && retry_after.is_none() {
             tracing::warn!(
                 outcome = outcome.as_str(),

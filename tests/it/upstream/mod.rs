@@ -10,7 +10,9 @@ mod tokens;
 use std::time::Duration;
 
 use rejoin::domain::{PeerId, ProblemCode, RoomId, UserId};
-use rejoin::hms::{Client, ClientConfig, Credentials, Fetched, HmsError, UpstreamPeer};
+use rejoin::hms::{
+    Client, ClientConfig, Credentials, Fetched, HmsError, UpstreamPeer, UpstreamRate,
+};
 
 use crate::support::scripted::{Answer, Scripted};
 

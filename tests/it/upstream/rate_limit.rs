@@ -62,6 +62,28 @@ async fn the_gate_opens_when_the_wait_is_over() {
 }
 
 #[tokio::test]
+async fn a_429_to_the_background_stops_the_background_alone() {
+    let server = Scripted::answers([Answer::new(429, DOCUMENTED), Answer::ok(PEER_BODY)]).await;
+    let client = client(&server);
+    let background = client.in_background(UpstreamRate::DEFAULT);
+    let wait = retry_after(fetch_peer(&background).await);
+    assert_eq!(wait, Duration::from_secs(45));
+    assert!(retry_after(fetch_peers(&background.clone()).await) <= wait);
+    assert!(fetch_peer(&client).await.is_ok());
+    assert_eq!(server.lines(), [PEER_LINE, PEER_LINE]);
+}
+
+#[tokio::test]
+async fn a_429_to_a_caller_stops_the_background_too() {
+    let server = Scripted::answers([Answer::new(429, DOCUMENTED)]).await;
+    let client = client(&server);
+    let background = client.in_background(UpstreamRate::DEFAULT);
+    let wait = retry_after(fetch_peer(&client).await);
+    assert!(retry_after(fetch_peer(&background).await) <= wait);
+    assert_eq!(server.lines(), [PEER_LINE]);
+}
+
+#[tokio::test]
 async fn requests_that_wait_for_a_permit_are_not_sent_once_the_gate_closes() {
     let server =
         Scripted::answers([Answer::new(429, DOCUMENTED).delayed(Duration::from_millis(50))]).await;

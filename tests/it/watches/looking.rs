@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hms_sim::{Fault, FaultRule, Operation, RateLimit};
+use hms_sim::{Fault, FaultRule, Operation};
 use rejoin::domain::{LookOutcome, ProblemCode, RoomId, WatchInterval};
 use rejoin::store::{LookResult, NewWatch, Store};
 use reqwest::Method;
@@ -247,45 +247,6 @@ async fn the_next_look_is_whole_intervals_after_the_one_before() {
             "{late}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_429_stops_all_looks_until_it_ends() {
-    let (world, app) = world("1h").await;
-    world.join("player-7", "p", "");
-    until_watched(&app).await;
-    let limited = Fault::RateLimit(RateLimit::Message(2));
-    world
-        .sim
-        .set_faults([FaultRule::times(Operation::Peers, 1, limited)]);
-    make_due(&world).await;
-    until("100ms limits the rate", async || lists(&world, None) == 1).await;
-    for room in 0..10 {
-        world.join_in(&format!("room-{room}"), "player-8", &format!("p{room}"), "");
-    }
-    let pool = world.database.pool().await;
-    until("all rooms are watched", async || {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM watches")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        count == 11
-    })
-    .await;
-    sqlx::query("UPDATE watches SET next_look_at = now(), due_at = now()")
-        .execute(&pool)
-        .await
-        .unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(lists(&world, None), 1);
-    until("all rooms are looked at", async || {
-        lists(&world, None) == 12
-    })
-    .await;
-    let metrics = app.get("/metrics").await.text;
-    assert!(
-        metrics.contains(r#"rejoin_looks_total{kind="room",outcome="upstream-rate-limited"} 1"#)
-    );
 }
 
 #[tokio::test]

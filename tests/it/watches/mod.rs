@@ -1,10 +1,11 @@
 //! Watches: the API and the command, what begins and ends a watch, the looks of several replicas and
-//! at the largest room, and the fetches that events ask for.
+//! at the largest room, 429s, and the fetches that events ask for.
 
 mod api;
 mod large_room;
 mod looking;
 mod moments;
+mod rate_limits;
 mod replicas;
 
 use hms_sim::Operation;

@@ -25,11 +25,12 @@
 //!
 //! `metadata` is any JSON value, and is served byte for byte as it stands in the request. Faults
 //! are `{"status": 500}`, `{"delay_ms": 200}`, `"cut_body"`, `"hang"`, `{"rate_limit": {"header":
-//! 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty":
-//! 503}`, `{"redirect": "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood":
-//! bytes}`, `{"answer": {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`,
-//! `room`, `update`, `session`, `sessions`, `rooms`, `create_room`, `retrieve_room`, `update_room`,
-//! `remove_peers`, `end_room`, `send_message`, `webhook_events`, `replay`, `replay_status`, `any`.
+//! 3}}`, `{"rate_limit": {"date": 3}}`, `{"rate_limit": {"message": 45}}`, `{"rate_limit":
+//! "nonsense"}`, `{"rate_limit": "bare"}`, `{"html": 502}`, `{"empty": 503}`, `{"redirect":
+//! "http://…"}`, `"garbage"`, `"unauthorized"`, `"forbidden"`, `{"flood": bytes}`, `{"answer":
+//! {"status", "content_type"?, "body"}}`; operations are `peer`, `peers`, `room`, `update`,
+//! `session`, `sessions`, `rooms`, `create_room`, `retrieve_room`, `update_room`, `remove_peers`,
+//! `end_room`, `send_message`, `webhook_events`, `replay`, `replay_status`, `any`.
 //! Effects are `"lose"`, `{"duplicate": copies}`, `{"delay_ms": 500}`, `{"reorder": group}`.
 //!
 //! What is lost stands in the history of the REST API as a delivery that failed, and can be

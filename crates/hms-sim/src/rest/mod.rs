@@ -237,7 +237,7 @@ async fn fault_or_answer(
         tokio::time::sleep(delay).await;
     }
     match fault {
-        Some(fault) => faults::answer(fault, operation, request, next).await,
+        Some(fault) => faults::answer(fault, sim.now(), operation, request, next).await,
         None => match sim.authorize(request.headers()) {
             Ok(()) => next.run(request).await,
             Err(_) if operation.is_some_and(Operation::is_analytics) => analytics_forbidden(),

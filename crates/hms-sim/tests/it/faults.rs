@@ -73,7 +73,7 @@ async fn answers_can_be_errors_of_every_form() {
 }
 
 #[tokio::test]
-async fn rate_limits_come_in_three_forms() {
+async fn rate_limits_come_in_every_form() {
     let sim = with_a_peer().await;
     let response = spoiled(&sim, Fault::RateLimit(RateLimit::Header(3))).await;
     assert_eq!(
@@ -83,6 +83,13 @@ async fn rate_limits_come_in_three_forms() {
         ),
         (429, &"3".parse().unwrap())
     );
+    let response = spoiled(&sim, Fault::RateLimit(RateLimit::Date(3))).await;
+    let end = response.headers()["retry-after"].to_str().unwrap();
+    let end = chrono::DateTime::parse_from_rfc2822(end).unwrap();
+    let wait = (end.to_utc() - chrono::Utc::now()).as_seconds_f64();
+    assert!((0.0..=3.0).contains(&wait), "{wait} s");
+    let response = spoiled(&sim, Fault::RateLimit(RateLimit::Nonsense)).await;
+    assert_eq!(response.headers()["retry-after"], "in a while");
     let response = spoiled(&sim, Fault::RateLimit(RateLimit::Message(45))).await;
     assert!(response.headers().get("retry-after").is_none());
     let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
@@ -197,7 +204,7 @@ async fn rules_match_by_call_and_count() {
 async fn every_fault_can_be_written_as_documented() {
     let sim = Running::start().await;
     let faults = r#"[{"status": 500}, {"delay_ms": 200}, "cut_body", "hang", {"rate_limit": {"header": 3}}, {"rate_limit": {"message": 45}},
-        {"rate_limit": "bare"}, {"html": 502}, {"empty": 503}, {"redirect": "http://x/"}, "garbage", "unauthorized", "forbidden",
+        {"rate_limit": {"date": 3}}, {"rate_limit": "nonsense"}, {"rate_limit": "bare"}, {"html": 502}, {"empty": 503}, {"redirect": "http://x/"}, "garbage", "unauthorized", "forbidden",
         {"flood": 10}, {"answer": {"status": 200, "body": "{}"}}]"#;
     let faults: Vec<serde_json::Value> = serde_json::from_str(faults).unwrap();
     let rules: Vec<_> = faults
