@@ -108,7 +108,12 @@ impl App {
         let watches = WatchScheduling::new(config.watches.every);
         let service = service.with_watches(watches.clone());
         let background = service.paced(config.watches.rate);
-        let watch_worker = WatchWorker::new(&background, watches.clone(), config.watches.rate);
+        let WatchConfig {
+            rate,
+            presence_timeout,
+            ..
+        } = config.watches;
+        let watch_worker = WatchWorker::new(&background, watches.clone(), rate, presence_timeout);
         let reconcile_worker = ReconcileWorker::new(&background);
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {

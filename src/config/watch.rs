@@ -1,10 +1,17 @@
 //! Watches, and what the background may ask of 100ms.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{ConfigError, text};
 use crate::domain::WatchInterval;
 use crate::hms::UpstreamRate;
+
+/// After how long a peer that is not seen may be looked for.
+const PRESENCE_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_hours(24);
 
 /// The settings of watches, as given.
 #[derive(Args, Debug, Clone, Default)]
@@ -18,6 +25,9 @@ pub struct WatchArgs {
     /// How many requests to 100ms the background of a replica may send, such as 10/s or 30/m [default: 10/s]
     #[arg(long, env = "REJOIN_UPSTREAM_RATE", value_name = "RATE")]
     upstream_rate: Option<String>,
+    /// After how long without a sight of it a connected peer is looked for in its session, from 10s to 24h [default: 10m]
+    #[arg(long, env = "REJOIN_PRESENCE_TIMEOUT", value_name = "DURATION")]
+    presence_timeout: Option<String>,
 }
 
 /// Which rooms are watched, and at what pace.
@@ -27,6 +37,9 @@ pub struct WatchConfig {
     pub every: Option<WatchInterval>,
     /// The pace of requests that nobody waits for.
     pub rate: UpstreamRate,
+    /// After how long without a sight of it a peer that counts as connected is looked for in its
+    /// session.
+    pub presence_timeout: Duration,
 }
 
 impl WatchArgs {
@@ -36,7 +49,15 @@ impl WatchArgs {
             watch: Some("active".to_owned()),
             watch_every: Some(every.to_owned()),
             upstream_rate: Some(rate.to_owned()),
+            presence_timeout: None,
         }
+    }
+
+    /// With this timeout of presence.
+    #[must_use]
+    pub fn with_presence_timeout(mut self, timeout: &str) -> Self {
+        self.presence_timeout = Some(timeout.to_owned());
+        self
     }
 
     /// Reads the settings.
@@ -61,6 +82,18 @@ impl WatchArgs {
                 let what = "from 1/m to 1000/s, such as 10/s";
                 ConfigError::should_be("REJOIN_UPSTREAM_RATE", what)
             })?;
-        Ok(WatchConfig { every, rate })
+        let timeout = text(self.presence_timeout.as_ref()).unwrap_or("10m");
+        let presence_timeout = humantime::parse_duration(timeout)
+            .ok()
+            .filter(|timeout| PRESENCE_TIMEOUTS.contains(timeout))
+            .ok_or_else(|| {
+                let what = "a duration from 10s to 24h such as 10m";
+                ConfigError::should_be("REJOIN_PRESENCE_TIMEOUT", what)
+            })?;
+        Ok(WatchConfig {
+            every,
+            rate,
+            presence_timeout,
+        })
     }
 }

@@ -108,6 +108,11 @@ id! {
 }
 
 id! {
+    /// A session: the time from when a room has peers until it has none.
+    SessionId
+}
+
+id! {
     /// The name of a role, as a filter.
     RoleName
 }

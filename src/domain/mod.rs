@@ -28,7 +28,7 @@ mod watch;
 pub use forward::{
     Forward, ForwardHeader, ForwardOutcome, ForwardRecord, ForwardResult, ForwardState, NewForward,
 };
-pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, UserId};
+pub use ids::{Claimant, InvalidId, PeerId, RoleName, RoomId, SessionId, UserId};
 pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
 pub(crate) use named::named;

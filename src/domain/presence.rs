@@ -39,6 +39,9 @@ impl EndKind {
     }
 }
 
+/// Why a peer ended of which no webhook reported that: its session at 100ms says that it left.
+const RECONCILED: &str = "reconciled";
+
 /// How and when a peer stopped being connected.
 /// Ordered by time first, so that the newest end is the greatest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,13 +86,23 @@ impl Presence {
         }
     }
 
-    /// The presence for callers, given when the session of the peer ended, if it did.
-    pub fn status(&self, session_ended_at: Option<Timestamp>) -> PeerPresence {
-        let (status, reason, since) = match (&self.ended, session_ended_at, self.connected_since) {
-            (Some(end), ..) => (end.kind.into(), end.reason.clone(), Some(end.at)),
-            (None, Some(at), _) => (Status::Ended, None, Some(at)),
-            (None, None, Some(since)) => (Status::Connected, None, Some(since)),
-            (None, None, None) => (Status::Unknown, None, None),
+    /// The presence for callers, given when the peer left as its session at 100ms says it, and when
+    /// that session ended, if they did. What a webhook reported of the peer itself says it better.
+    pub fn status(
+        &self,
+        departed_at: Option<Timestamp>,
+        session_ended_at: Option<Timestamp>,
+    ) -> PeerPresence {
+        let (status, reason, since) = if let Some(end) = &self.ended {
+            (end.kind.into(), end.reason.clone(), Some(end.at))
+        } else if departed_at.is_some() {
+            (Status::Ended, Some(Label::new(RECONCILED)), departed_at)
+        } else if session_ended_at.is_some() {
+            (Status::Ended, None, session_ended_at)
+        } else if self.connected_since.is_some() {
+            (Status::Connected, None, self.connected_since)
+        } else {
+            (Status::Unknown, None, None)
         };
         PeerPresence {
             status,
@@ -140,7 +153,7 @@ pub struct PeerPresence {
 
 impl Default for PeerPresence {
     fn default() -> Self {
-        Presence::default().status(None)
+        Presence::default().status(None, None)
     }
 }
 
@@ -251,7 +264,7 @@ mod tests {
         ] {
             let mut presence = dropped.clone();
             presence.settle(Some(joined_at));
-            assert_eq!(presence.status(None).status, status, "{joined_at}");
+            assert_eq!(presence.status(None, None).status, status, "{joined_at}");
         }
     }
 
@@ -270,27 +283,51 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_the_peers_own_end_else_that_of_its_session_else_its_join() {
+    fn the_status_is_the_peers_own_end_else_its_departure_else_the_end_of_its_session_else_its_join()
+     {
         let left = End {
             at: at(9),
             kind: EndKind::Left,
             reason: Some(Label::new("bored")),
         };
-        for (since, ended, session_ended_at, expected) in [
-            (None, None, None, (Status::Unknown, None)),
-            (Some(1), None, None, (Status::Connected, Some(1))),
-            (Some(1), None, Some(8), (Status::Ended, Some(8))),
-            (Some(1), Some(&left), None, (Status::Left, Some(9))),
-            (None, Some(&left), Some(8), (Status::Left, Some(9))),
+        for (since, ended, [departed_at, session_ended_at], expected) in [
+            (None, None, [None; 2], (Status::Unknown, None, None)),
+            (Some(1), None, [None; 2], (Status::Connected, Some(1), None)),
+            (
+                Some(1),
+                None,
+                [None, Some(8)],
+                (Status::Ended, Some(8), None),
+            ),
+            (
+                Some(1),
+                None,
+                [Some(7), Some(8)],
+                (Status::Ended, Some(7), Some("reconciled")),
+            ),
+            (
+                Some(1),
+                Some(&left),
+                [Some(10), None],
+                (Status::Left, Some(9), Some("bored")),
+            ),
+            (
+                None,
+                Some(&left),
+                [None, Some(8)],
+                (Status::Left, Some(9), Some("bored")),
+            ),
         ] {
             let presence = Presence {
                 connected_since: since.map(at),
                 session_id: None,
                 ended: ended.cloned(),
             };
-            let peer = presence.status(session_ended_at.map(at));
-            assert_eq!((peer.status, peer.since), (expected.0, expected.1.map(at)));
-            assert_eq!(peer.reason.is_some(), ended.is_some());
+            let peer = presence.status(departed_at.map(at), session_ended_at.map(at));
+            let reason = peer.reason.as_ref().map(Label::as_str);
+            let (status, since, expected_reason) = expected;
+            assert_eq!((peer.status, peer.since), (status, since.map(at)));
+            assert_eq!(reason, expected_reason);
         }
     }
 }

@@ -72,6 +72,8 @@ pub struct Reconciled {
     pub peers: u64,
     /// Of how many of them something had changed.
     pub changes: u64,
+    /// How many peers counted as connected and had left.
+    pub corrected: u64,
     /// What could not be done.
     pub problem: Option<ProblemCode>,
 }

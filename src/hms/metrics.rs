@@ -22,6 +22,8 @@ named! {
         Peer = "peer",
         /// To list the peers of a room.
         Peers = "peers",
+        /// To say who was in a session.
+        Session = "session",
         /// To list the active sessions.
         Sessions = "sessions",
         /// To replay webhooks.

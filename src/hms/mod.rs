@@ -21,6 +21,6 @@ pub(crate) use self::metrics::METRICS;
 pub use config::{ClientConfig, Credentials, InvalidConfig, UpstreamRate};
 pub use error::{HmsError, TransientError};
 pub use rest::{
-    ActiveSession, Client, Fetched, ListPermit, PeerList, PeerUpdate, Replay, ReplayState,
-    SessionPage, UpstreamPeer, authorization,
+    ActiveSession, Attendance, Client, Fetched, ListPermit, PeerList, PeerUpdate, Replay,
+    ReplayState, Session, SessionPage, UpstreamPeer, authorization,
 };

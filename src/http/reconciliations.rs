@@ -68,6 +68,8 @@ pub(crate) struct ResultJson {
     peers: u64,
     /// Of how many of them something had changed.
     changes: u64,
+    /// How many peers counted as connected and had left.
+    corrected: u64,
     /// Why something could not be done; null where all was.
     #[schema(schema_with = nullable_problem_code, required)]
     problem: Option<&'static str>,
@@ -123,6 +125,7 @@ impl From<(Timestamp, Reconciled)> for ResultJson {
             rooms: reconciled.rooms,
             peers: reconciled.peers,
             changes: reconciled.changes,
+            corrected: reconciled.corrected,
             problem: reconciled.problem.map(Code::as_str),
         }
     }

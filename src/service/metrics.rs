@@ -54,6 +54,10 @@ metrics! {
         "rejoin_forwards_total",
         "Attempts to pass an event on, by outcome.",
     );
+    PRESENCE_CHECKS: Counter<PresenceCheck> = Counter::new(
+        "rejoin_presence_checks_total",
+        "Connected peers that were not seen for long, by what their sessions at 100ms said.",
+    );
     RECONCILIATIONS: Counter<ReconciliationOutcome> = Counter::new(
         "rejoin_reconciliations_total",
         "Times in which no replica could write, and that were reconciled, by outcome.",
@@ -100,6 +104,19 @@ named! {
     }
 }
 label!("kind", LookKind);
+
+named! {
+    /// What the session of a peer said that counts as connected.
+    pub(super) enum PresenceCheck {
+        /// It had left, and has ended now.
+        Corrected = "corrected",
+        /// It is there.
+        Connected = "connected",
+        /// Nothing: 100ms does not know the session, or the session does not know the peer.
+        Unknown = "unknown",
+    }
+}
+label!("outcome", PresenceCheck);
 
 named! {
     /// How a reconciliation ended.

@@ -7,6 +7,7 @@
 //! | `webhook` | the events that 100ms sends |
 //! | `watch` | rooms that are looked at regularly, and fetches that events ask for |
 //! | `forward` | events that are passed on to another endpoint |
+//! | `presence` | peers that count as connected, and that nobody sees any more |
 //! | `reconcile` | what was lost while no replica could write |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
@@ -16,6 +17,7 @@
 mod forward;
 mod lease;
 mod metrics;
+mod presence;
 mod reconcile;
 mod restore;
 mod snapshot;

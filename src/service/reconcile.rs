@@ -1,5 +1,6 @@
 //! Reconciling: every replica gives signs of life, and when there was none for so long that webhooks
-//! were lost, one replica has 100ms send them again and looks at all active rooms.
+//! were lost, one replica has 100ms send them again, looks at all active rooms, and corrects the
+//! presence of peers that are not there any more.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::domain::{
     ProblemCode, Reconciled, Reconciliation, ReconciliationReport, RoomId, Timestamp,
 };
 use crate::hms::HmsError;
-use crate::store::{LookResult, StoreError};
+use crate::store::{LookResult, StoreError, Unseen, UnseenRooms};
 use crate::trace::{Instrument, span};
 
 /// How often a replica gives a sign of life, and looks for something to reconcile.
@@ -123,6 +124,7 @@ impl ReconcileWorker {
             not_replayed = reconciled.not_replayed,
             rooms = reconciled.rooms,
             changes = reconciled.changes,
+            corrected = reconciled.corrected,
             "what happened while no replica could write is reconciled"
         );
     }
@@ -167,8 +169,8 @@ impl Service {
         self.store.reconciliation(id).await
     }
 
-    /// Has 100ms send the webhooks of a gap again, then looks at all active rooms. What cannot be
-    /// done is left out, and named.
+    /// Has 100ms send the webhooks of a gap again, then looks at all active rooms, and corrects the
+    /// presence of whom these looks did not see. What cannot be done is left out, and named.
     async fn reconcile(&self, reconciliation: &Reconciliation) -> Reconciled {
         let mut reconciled = Reconciled::default();
         for (start, end) in reconciliation.pieces(self.now()) {
@@ -182,7 +184,11 @@ impl Service {
                 break;
             }
         }
+        let looked_at = Instant::now();
         if let Err(code) = self.look_at_active_rooms(&mut reconciled).await {
+            reconciled.problem = reconciled.problem.or(Some(code));
+        }
+        if let Err(code) = self.correct_all_presence(looked_at, &mut reconciled).await {
             reconciled.problem = reconciled.problem.or(Some(code));
         }
         reconciled
@@ -252,6 +258,45 @@ impl Service {
                     // Over by now.
                     Err(ProblemCode::RoomNotActive) => {}
                     Err(code) => failure = Some(code),
+                }
+            }
+        }
+    }
+
+    /// Corrects the presence of all peers that count as connected, and that no look has seen since.
+    async fn correct_all_presence(
+        &self,
+        since: Instant,
+        reconciled: &mut Reconciled,
+    ) -> Result<(), ProblemCode> {
+        let mut sessions = self.unseen_sessions(Unseen {
+            unseen_for: since.elapsed(),
+            rooms: UnseenRooms::All,
+        });
+        let (mut attempts, mut failure) = (Attempts::default(), None);
+        loop {
+            let session = match sessions.next().await {
+                Ok(Some(session)) => session,
+                Ok(None) => return failure.map_or(Ok(()), Err),
+                Err(error) => {
+                    attempts.pause_after(error.into()).await?;
+                    continue;
+                }
+            };
+            attempts = Attempts::default();
+            let mut attempts = Attempts::default();
+            loop {
+                match self.correct_presence(&session, since.elapsed()).await {
+                    Ok(corrected) => {
+                        reconciled.corrected += corrected;
+                        break;
+                    }
+                    Err(error) => {
+                        if let Err(code) = attempts.pause_after(error).await {
+                            failure = Some(code);
+                            break;
+                        }
+                    }
                 }
             }
         }

@@ -13,6 +13,8 @@ named! {
     pub enum Duty {
         /// To read the list of active sessions for rooms to watch.
         Sessions = "sessions",
+        /// To look for peers that count as connected and were not seen for long.
+        Presence = "presence",
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `resume` | the saved state of a user, one or many users in a statement |
 //! | `history` | snapshots, in pages |
 //! | `presence`, `peers` | connected peers and ends of sessions; look-ups of single peers |
+//! | `unseen` | connected peers that nobody has seen for a while |
 //! | `restore_jobs` | the queue of automatic restores |
 //! | `watches`, `fetch_jobs` | rooms to look at regularly, and peers to fetch at once |
 //! | `forwards` | events that are passed on to another endpoint |
@@ -41,6 +42,7 @@ mod resume_log;
 mod rows;
 mod save;
 mod schema;
+mod unseen;
 mod watches;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 pub use self::save::Saved;
 use self::save::{STRAGGLERS, SaveBatch};
+pub use self::unseen::{Unseen, UnseenPeer, UnseenRooms, UnseenSession};
 pub use self::watches::{LookResult, NewWatch, WatchCounts, WatchPage};
 use crate::domain::{Observation, Report, Rules, SavedState};
 

@@ -25,6 +25,7 @@ pub(super) struct PresenceRow {
     pub(super) ended_at: Option<DateTime<Utc>>,
     pub(super) end_kind: Option<String>,
     pub(super) end_reason: Option<String>,
+    pub(super) departed_at: Option<DateTime<Utc>>,
     pub(super) session_ended_at: Option<DateTime<Utc>>,
     pub(super) live: Option<Vec<LivePeer>>,
 }
@@ -52,7 +53,10 @@ impl PresenceRow {
             })
             .collect::<Result<_, sqlx::Error>>()?;
         Ok(UserPresence {
-            peer: presence.status(self.session_ended_at.map(Into::into)),
+            peer: presence.status(
+                self.departed_at.map(Into::into),
+                self.session_ended_at.map(Into::into),
+            ),
             connected_peers,
         })
     }

@@ -213,6 +213,7 @@ impl Statement for ListReconciliations {
                 rooms: u32::try_from(row.rooms.unwrap_or_default()).unwrap_or_default(),
                 peers: count(row.peers),
                 changes: count(row.changes),
+                corrected: count(row.corrected),
                 problem: row.problem.as_deref().and_then(ProblemCode::parse),
             };
             ReconciliationReport {
@@ -297,12 +298,13 @@ impl Statement for FinishReconciliation {
             rooms,
             peers,
             changes,
+            corrected,
             problem,
         } = self.reconciled;
         query!(
             "UPDATE reconciliations
              SET due_at = NULL, finished_at = now(), replayed = $3, not_replayed = $4, rooms = $5, peers = $6, changes = $7,
-                 problem = $8
+                 problem = $8, corrected = $9
              WHERE id = $1 AND attempts = $2",
             self.reconciliation.id,
             self.reconciliation.attempts,
@@ -311,7 +313,8 @@ impl Statement for FinishReconciliation {
             i32::try_from(rooms).unwrap_or(i32::MAX),
             count(peers),
             count(changes),
-            problem.map(ProblemCode::as_str)
+            problem.map(ProblemCode::as_str),
+            count(corrected)
         )
         .execute(connection)
         .await?;

@@ -38,6 +38,7 @@ mod support;
 mod traces;
 #[cfg(feature = "demo")]
 mod tutorial;
+mod unseen;
 mod upstream;
 mod watches;
 mod webhooks;

@@ -124,6 +124,7 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
         for operation in [
             "peer",
             "peers",
+            "session",
             "sessions",
             "replay",
             "replay-state",
@@ -132,6 +133,10 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
             let labels = format!(r#"operation="{operation}",outcome="{outcome}""#);
             expected.insert(format!("rejoin_upstream_requests_total{{{labels}}}"));
         }
+    }
+    for outcome in ["corrected", "connected", "unknown"] {
+        let labels = format!(r#"outcome="{outcome}""#);
+        expected.insert(format!("rejoin_presence_checks_total{{{labels}}}"));
     }
     for outcome in ["done", "incomplete"] {
         let labels = format!(r#"outcome="{outcome}""#);

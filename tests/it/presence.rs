@@ -6,7 +6,7 @@ use rejoin::domain::{
     End, EndKind, EventKind, EventReport, Label, Metadata, Observation, PeerId, PeerKey, Presence,
     RoomId, SavedState, Source, Timestamp, UserId,
 };
-use rejoin::store::{Store, StoreConfig};
+use rejoin::store::{Store, StoreConfig, UnseenPeer};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -40,6 +40,11 @@ enum Step {
         session: Option<usize>,
         at: i64,
     },
+    /// Its session at 100ms says that it left.
+    Depart {
+        peer: usize,
+        at: i64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -51,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..PEERS, at()).prop_map(|(peer, at)| Step::Leave { peer, at }),
         1 => (0..PEERS, at()).prop_map(|(peer, joined_at)| Step::Observed { peer, joined_at }),
         2 => (session(), at()).prop_map(|(session, at)| Step::EndSession { session, at }),
+        1 => (0..PEERS, at()).prop_map(|(peer, at)| Step::Depart { peer, at }),
     ];
     prop::collection::vec(step, 1..12)
 }
@@ -116,6 +122,17 @@ async fn take(store: &Store, user: &UserId, room: &RoomId, step: &Step) {
             .end_session(room, session_id(*session).as_ref(), at(*ended), None)
             .await
             .unwrap(),
+        Step::Depart { peer, at: left } => {
+            let peer = UnseenPeer {
+                user_id: user.clone(),
+                peer_id: key(*peer).peer_id,
+            };
+            let departed = vec![(peer, Some(at(*left)))];
+            store
+                .settle_unseen_peers(room.clone(), departed)
+                .await
+                .unwrap();
+        }
     }
 }
 
@@ -154,6 +171,37 @@ fn presence_is_the_same_whenever_peers_are_marked() {
                     "{steps:?}"
                 );
             }
+        },
+    );
+}
+
+/// What webhooks report of a peer and what its session says may come in any order.
+#[test]
+fn presence_is_the_same_whenever_departures_are_found() {
+    let joined = (0..PEERS).map(|peer| Step::Join {
+        peer,
+        at: 0,
+        session: None,
+    });
+    let joined: Vec<Step> = joined.collect();
+    for_generated(
+        96,
+        &steps(),
+        store_with_presence(),
+        &async |(store, _), steps| {
+            let mut found = Vec::new();
+            for steps in [steps.clone(), steps.iter().rev().cloned().collect()] {
+                let user = new_user();
+                let room = RoomId::parse(&Uuid::new_v4().simple().to_string()).unwrap();
+                for step in joined.iter().chain(&steps) {
+                    take(store, &user, &room, step).await;
+                }
+                let presence = saved_state(store, &user).await.unwrap().presence;
+                let connected = presence.connected_peers.into_iter();
+                let connected: Vec<_> = connected.map(|peer| peer.peer_id).collect();
+                found.push((presence.peer, connected));
+            }
+            assert_eq!(found[0], found[1], "{steps:?}");
         },
     );
 }

@@ -14,14 +14,14 @@ use crate::support::webhooks::{WEBHOOK_SECRET, send_webhooks};
 use crate::support::world::{ROOM, Setup, World, join_of};
 
 /// A game with a database, in which 100ms sends webhooks to whichever program runs.
-struct Game {
-    upstream: Upstream,
-    database: Database,
-    pool: PgPool,
+pub(crate) struct Game {
+    pub(crate) upstream: Upstream,
+    pub(crate) database: Database,
+    pub(crate) pool: PgPool,
 }
 
 impl Game {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let database = postgres::database().await;
         let pool = database.pool().await;
         Self {
@@ -32,7 +32,13 @@ impl Game {
     }
 
     async fn start(&self) -> Program {
+        self.start_with(&[]).await
+    }
+
+    /// Starts a program with these variables too, and sends webhooks to it.
+    pub(crate) async fn start_with(&self, more: &[(&'static str, &'static str)]) -> Program {
         let mut variables = settings(self.database.url(), &self.upstream);
+        variables.extend(more);
         variables.extend([
             ("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET),
             ("REJOIN_UPSTREAM_RATE", "1000/s"),
@@ -51,7 +57,7 @@ impl Game {
             .unwrap();
     }
 
-    async fn all_delivered(&self) {
+    pub(crate) async fn all_delivered(&self) {
         until("every event is delivered", async || {
             self.upstream.sim.pending_deliveries() == 0
         })

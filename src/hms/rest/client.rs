@@ -13,10 +13,10 @@ use tracing::field::Empty;
 use super::peer::bad_response;
 use super::replay::{self, Filters, Replay, ReplayState};
 use super::send::{Answer, Kind, Request, Transport};
-use super::session::{self, SessionPage};
+use super::session::{self, Session, SessionPage};
 use super::url::Base;
 use super::{PeerList, UpstreamPeer, peer};
-use crate::domain::{PeerId, RoomId, Timestamp, UserId};
+use crate::domain::{PeerId, RoomId, SessionId, Timestamp, UserId};
 use crate::hms::metrics::{Operation, Outcome, REQUEST_SECONDS, REQUESTS};
 use crate::hms::{ClientConfig, HmsError, InvalidConfig, UpstreamRate};
 use crate::trace::{Instrument, span};
@@ -173,6 +173,18 @@ impl Client {
         measured(Operation::Sessions, self.0.session_page(request)).await
     }
 
+    /// Who was in a session, and when they left; none where 100ms knows no such session.
+    ///
+    /// # Errors
+    /// Any [`HmsError`] but [`HmsError::PeerNotFound`] and [`HmsError::RoomNotActive`].
+    pub async fn session(&self, id: &SessionId) -> Result<Fetched<Option<Session>>, HmsError> {
+        let request = Request {
+            kind: Kind::WholeRoom,
+            ..Request::get(self.0.base.session(id), self.0.list_body_limit)
+        };
+        measured(Operation::Session, self.0.session(request)).await
+    }
+
     /// Has 100ms send again the webhooks that it could not deliver from the one time to the other. The
     /// same request while that goes on joins it.
     ///
@@ -268,6 +280,16 @@ impl Inner {
             sent_at,
             value: session::read_page(&value)?,
         })
+    }
+
+    async fn session(&self, request: Request) -> Result<Fetched<Option<Session>>, HmsError> {
+        let mut deadline = self.deadline();
+        let Fetched { sent_at, value } = self.transport.send(&request, &mut deadline).await?;
+        let value = match value {
+            Answer::Body(body) => Some(Session::read(body).await?),
+            Answer::NotFound => None,
+        };
+        Ok(Fetched { sent_at, value })
     }
 
     /// The body of an answer to a request for something that is always there.

@@ -123,7 +123,7 @@ impl PeerList {
 
 /// Runs `work`, on a thread of its own where that takes long, so that it does not block other
 /// requests.
-async fn run_apart<T: Send + 'static>(
+pub(super) async fn run_apart<T: Send + 'static>(
     takes_long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HmsError> {

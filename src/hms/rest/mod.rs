@@ -25,5 +25,5 @@ pub use peer::UpstreamPeer;
 #[cfg(test)]
 pub(super) use peer::read_peer;
 pub use replay::{Replay, ReplayState};
-pub use session::{ActiveSession, SessionPage};
+pub use session::{ActiveSession, Attendance, Session, SessionPage};
 pub use token::authorization;

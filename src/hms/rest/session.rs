@@ -1,7 +1,11 @@
 //! Sessions as 100ms lists them. An invalid field or session does not affect the others.
 
+use std::collections::HashMap;
+
+use super::list::run_apart;
 use super::peer::bad_response;
-use crate::domain::RoomId;
+use super::send::Body;
+use crate::domain::{PeerId, RoomId, Timestamp};
 use crate::hms::HmsError;
 use crate::hms::wire::{self, NotJson, Reader};
 
@@ -22,6 +26,96 @@ pub struct SessionPage {
 pub struct ActiveSession {
     /// Its room.
     pub room_id: RoomId,
+}
+
+/// A session and its peers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Session {
+    is_active: bool,
+    /// When each peer left, by peer id.
+    left_at: HashMap<String, Option<Timestamp>>,
+}
+
+/// What a session says of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    /// It left then.
+    Left(Timestamp),
+    /// It is in a session that is over, and nothing says when it left.
+    Over,
+    /// It is there.
+    Present,
+    /// The session does not mention it.
+    Unknown,
+}
+
+impl Session {
+    /// What it says of a peer.
+    pub fn attendance(&self, peer: &PeerId) -> Attendance {
+        match self.left_at.get(peer.as_str()) {
+            Some(Some(at)) => Attendance::Left(*at),
+            Some(None) if self.is_active => Attendance::Present,
+            Some(None) => Attendance::Over,
+            None => Attendance::Unknown,
+        }
+    }
+
+    /// Reads the answer of the session endpoint. A `left_at` that is absent, null or the zero time
+    /// says that the peer is still there.
+    ///
+    /// # Errors
+    /// [`HmsError::BadResponse`] when it is not a JSON object with the map `peers`.
+    pub(super) async fn read(body: Body) -> Result<Self, HmsError> {
+        let Body { bytes, permit } = body;
+        run_apart(permit.is_large(), move || read_one(&bytes)).await?
+    }
+}
+
+fn read_one(body: &[u8]) -> Result<Session, HmsError> {
+    let json = wire::decode(body);
+    let mut session = Session {
+        is_active: true,
+        left_at: HashMap::new(),
+    };
+    let mut has_peers = false;
+    let mut reader = Reader::new(&json);
+    let object = reader.each_entry(|field, value| {
+        match field.as_bytes() {
+            b"active" => session.is_active = !value.is_false()?,
+            b"peers" => {
+                has_peers = value.is_null();
+                has_peers |= value.each_entry(|peer_id, peer| {
+                    let left_at = read_left_at(peer)?;
+                    session
+                        .left_at
+                        .insert(peer_id.lossy().into_owned(), left_at);
+                    Ok(())
+                })?;
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    });
+    if object != Ok(true) || reader.end().is_err() {
+        return Err(bad_response("the session is not a JSON object"));
+    }
+    if has_peers {
+        Ok(session)
+    } else {
+        Err(bad_response("the session has no `peers`"))
+    }
+}
+
+fn read_left_at(peer: &mut Reader<'_>) -> Result<Option<Timestamp>, NotJson> {
+    let mut left_at = None;
+    peer.each_entry(|field, value| {
+        match field.as_bytes() {
+            b"left_at" => left_at = value.timestamp()?,
+            _ => value.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(left_at)
 }
 
 /// Reads a page of the list. `active=true` was asked for; a session that says that it is not active
@@ -96,6 +190,37 @@ mod tests {
         assert_eq!(rooms(json), ["r1"]);
         let page = read_page(json.as_bytes()).unwrap();
         assert_eq!((page.last.as_deref(), page.is_empty), (Some("s2"), false));
+    }
+
+    #[test]
+    fn the_documented_session_says_who_left_when() {
+        let json = r#"{"id":"s1","active":ACTIVE,"peers":{
+            "gone":{"id":"gone","left_at":"2026-03-01T10:06:12.643Z"},
+            "zero":{"left_at":"0001-01-01T00:00:00Z"},"null":{"left_at":null},"absent":{},"odd":7}}"#;
+        let left_at = Timestamp::parse("2026-03-01T10:06:12.643Z").unwrap();
+        for (active, there) in [
+            ("true", Attendance::Present),
+            ("false", Attendance::Over),
+            ("null", Attendance::Present),
+        ] {
+            let session = read_one(json.replace("ACTIVE", active).as_bytes()).unwrap();
+            for (peer, expected) in [
+                ("gone", Attendance::Left(left_at)),
+                ("zero", there),
+                ("null", there),
+                ("absent", there),
+                ("odd", there),
+                ("nobody", Attendance::Unknown),
+            ] {
+                let attendance = session.attendance(&PeerId::parse(peer).unwrap());
+                assert_eq!(attendance, expected, "{peer} {active}");
+            }
+        }
+        assert!(read_one(br#"{"peers":null}"#).is_ok());
+        for body in ["", "[]", "{}", r#"{"peers":[]}"#, r#"{"peers":{"#] {
+            let session = read_one(body.as_bytes());
+            assert!(matches!(session, Err(HmsError::BadResponse(_))), "{body}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::domain::{PeerId, RoomId, UserId};
+use crate::domain::{PeerId, RoomId, SessionId, UserId};
 
 /// How many sessions a page has: 100ms allows 10 to 100, and each comes with all of its peers.
 const SESSIONS_IN_PAGE: &str = "50";
@@ -63,6 +63,11 @@ impl Base {
             url.query_pairs_mut().append_pair("start", start);
         }
         url
+    }
+
+    /// `/sessions/{session_id}`
+    pub(super) fn session(&self, session: &SessionId) -> Url {
+        self.path(&["sessions", session.as_str()])
     }
 
     /// `/analytics/webhooks/replay`

@@ -55,20 +55,28 @@ pub struct WatchWorker {
     service: Service,
     scheduling: WatchScheduling,
     max_concurrent: usize,
+    presence_timeout: Duration,
 }
 
 /// For how long 100ms wants to be left alone, if it does.
 type RateLimited = Option<Duration>;
 
 impl WatchWorker {
-    /// A worker for this service, which is paced by `rate`.
-    pub fn new(service: &Service, scheduling: WatchScheduling, rate: UpstreamRate) -> Self {
+    /// A worker for this service, which is paced by `rate`. Peers that were not seen for
+    /// `presence_timeout` are looked for.
+    pub fn new(
+        service: &Service,
+        scheduling: WatchScheduling,
+        rate: UpstreamRate,
+        presence_timeout: Duration,
+    ) -> Self {
         let per_second = Duration::from_secs(1).as_millis() / rate.interval().as_millis().max(1);
         let per_second = usize::try_from(per_second).unwrap_or(MAX_CONCURRENT);
         Self {
             service: service.clone(),
             scheduling,
             max_concurrent: per_second.clamp(1, MAX_CONCURRENT),
+            presence_timeout,
         }
     }
 
@@ -78,6 +86,7 @@ impl WatchWorker {
             self.look_at_rooms(&shutdown),
             self.discover_rooms(&shutdown),
             self.count_watches(&shutdown),
+            self.check_presence(&shutdown),
         );
     }
 
@@ -165,6 +174,15 @@ impl WatchWorker {
         let has_ended = self.service.store.finish_look(look, result).await?;
         if has_ended {
             tracing::info!(room_id = %look.room_id, "the room is not active any more; its watch ended");
+            // Nobody looks at it any more.
+            let is_over = self.service.check_presence_in(&look.room_id).await;
+            if let Err(error) = is_over {
+                tracing::warn!(
+                    room_id = %look.room_id,
+                    problem = problem(&error).as_str(),
+                    "could not ask when the peers of a room left"
+                );
+            }
         }
         Ok(())
     }
@@ -237,6 +255,36 @@ impl WatchWorker {
                 None => return,
             }
             pause = DISCOVERY_INTERVAL;
+        }
+    }
+
+    /// Looks for peers that count as connected in watched rooms, and that no look has seen for long.
+    async fn check_presence(&self, shutdown: &CancellationToken) {
+        let mut regularly = interval(self.presence_timeout / 10);
+        regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown
+            .run_until_cancelled(regularly.tick())
+            .await
+            .is_some()
+        {
+            if !self.scheduling.any.load(Ordering::Relaxed) {
+                continue;
+            }
+            let check = self.service.check_presence(self.presence_timeout);
+            match shutdown.run_until_cancelled(check).await {
+                Some(Ok(corrected)) if corrected > 0 => {
+                    tracing::info!(
+                        peers = corrected,
+                        "peers that counted as connected had left"
+                    );
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(
+                    problem = problem(&error).as_str(),
+                    "could not look for peers that are not seen any more; trying again"
+                ),
+                None => return,
+            }
         }
     }
 

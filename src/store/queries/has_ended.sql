@@ -1,6 +1,6 @@
--- Whether an end of this peer, or of its session, was reported. The end of a room knows whole seconds only.
+-- Whether an end of this peer, or of its session, was reported, or its session at 100ms says that it left. The end of a room knows whole seconds only.
 -- $1, $2, $3: user id, room id, peer id
-SELECT peers.ended_at IS NOT NULL OR EXISTS (
+SELECT peers.ended_at IS NOT NULL OR coalesce(peers.departed_at >= joined.at, false) OR EXISTS (
     SELECT FROM session_ends s
     WHERE s.room_id = peers.room_id
       AND s.ended_at > joined.at - interval '1 second'

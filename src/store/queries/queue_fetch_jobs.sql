@@ -31,7 +31,8 @@ WITH event AS (
       AND (NOT is_join OR EXISTS (
           SELECT FROM peers
           WHERE peers.user_id = event.user_id AND peers.room_id = event.room_id AND peers.peer_id <> event.peer_id
-            AND peers.connected_since IS NOT NULL AND peers.ended_at IS NULL AND NOT peers.ended_with_session))
+            AND peers.connected_since IS NOT NULL AND peers.ended_at IS NULL AND NOT peers.ended_with_session
+            AND (peers.departed_at IS NULL OR peers.departed_at < greatest(peers.connected_since, peers.joined_at))))
     GROUP BY 1, 2, 3
 )
 INSERT INTO fetch_jobs AS known (user_id, room_id, peer_id, event_at, queued_at, due_at)

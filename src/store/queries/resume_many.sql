@@ -6,7 +6,8 @@ SELECT q.ord AS "ord!", newest.user_id, newest.room_id, newest.peer_id, newest.s
        newest.metadata_raw, newest.metadata_changed_at AS "changed_at!", newest.change_id, newest.name, newest.role,
        newest.joined_at, newest.last_observed_at,
        NULL::timestamptz AS "connected_since?", NULL::timestamptz AS "ended_at?", NULL::text AS "end_kind?",
-       NULL::text AS "end_reason?", NULL::timestamptz AS "session_ended_at?", NULL::record[] AS "live?: Vec<LivePeer>"
+       NULL::text AS "end_reason?", NULL::timestamptz AS "departed_at?", NULL::timestamptz AS "session_ended_at?",
+       NULL::record[] AS "live?: Vec<LivePeer>"
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q(user_id, excluded, ord)
 CROSS JOIN LATERAL (
     SELECT * FROM peers

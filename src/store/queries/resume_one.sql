@@ -4,7 +4,8 @@
 SELECT 1::bigint AS "ord!", user_id, room_id, peer_id, snapshot_id, metadata_raw,
        metadata_changed_at AS "changed_at!", change_id, name, role, joined_at, last_observed_at,
        NULL::timestamptz AS "connected_since?", NULL::timestamptz AS "ended_at?", NULL::text AS "end_kind?",
-       NULL::text AS "end_reason?", NULL::timestamptz AS "session_ended_at?", NULL::record[] AS "live?: Vec<LivePeer>"
+       NULL::text AS "end_reason?", NULL::timestamptz AS "departed_at?", NULL::timestamptz AS "session_ended_at?",
+       NULL::record[] AS "live?: Vec<LivePeer>"
 FROM peers
 WHERE (SELECT rejoin_require_primary()) AND metadata_changed_at IS NOT NULL AND ($2::text IS NULL OR peer_id <> $2)
   AND user_id = $1

@@ -27,6 +27,7 @@ struct Row {
     ended_at: Option<DateTime<Utc>>,
     end_kind: Option<String>,
     end_reason: Option<String>,
+    departed_at: Option<DateTime<Utc>>,
     session_ended_at: Option<DateTime<Utc>>,
     live: Option<Vec<LivePeer>>,
 }
@@ -39,6 +40,7 @@ impl Row {
             ended_at: self.ended_at,
             end_kind: self.end_kind,
             end_reason: self.end_reason,
+            departed_at: self.departed_at,
             session_ended_at: self.session_ended_at,
             live: self.live,
         };
