@@ -1,9 +1,14 @@
-//! How long to pause between attempts: one rule for everything that tries again.
+//! How long to pause between attempts: one rule for everything that tries again, and what
+//! `Retry-After` asks for.
 //!
 //! Only the length of a pause is decided here. How many attempts are made, and by which deadline,
 //! is up to the caller.
 
 use std::time::Duration;
+
+use ::http::HeaderMap;
+use ::http::header::RETRY_AFTER;
+use chrono::{DateTime, Utc};
 
 /// Pauses that grow from one retry to the next, up to a longest one, with random jitter on top.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +35,58 @@ impl Backoff {
     }
 }
 
+/// The wait that `Retry-After` asks for: in seconds, or until an HTTP date. A wait of zero and a date
+/// that has passed count as none.
+pub(crate) fn requested_wait(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    seconds(value)
+        .or_else(|| until(value, now))
+        .filter(|wait| !wait.is_zero())
+}
+
+/// A wait in whole seconds.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that does not fit is a wait beyond any limit.
+    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+}
+
+fn until(date: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let at = DateTime::parse_from_rfc2822(date).ok()?;
+    (at.to_utc() - now).to_std().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = "2026-03-01T10:00:00Z".parse().unwrap();
+        let wait = |value: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            requested_wait(&headers, now)
+        };
+        for (value, seconds) in [
+            ("7", 7),
+            (" 120 ", 120),
+            ("Sun, 01 Mar 2026 10:00:30 GMT", 30),
+            ("99999999999999999999999", u64::MAX),
+        ] {
+            assert_eq!(wait(value), Some(Duration::from_secs(seconds)), "{value}");
+        }
+        for none in [
+            "0",
+            "",
+            "-1",
+            "soon",
+            "Sun, 01 Mar 2026 09:59:00 GMT",
+            "1e9",
+        ] {
+            assert_eq!(wait(none), None, "{none}");
+        }
+        assert_eq!(requested_wait(&HeaderMap::new(), now), None);
+    }
 
     const WITHOUT_JITTER: Backoff = Backoff {
         first: Duration::from_millis(20),

@@ -12,13 +12,13 @@
 //! | module | what lives there | may use |
 //! |---|---|---|
 //! | [`domain`] | ids, metadata, observations, and the rules: what is a change, what is restored | |
-//! | `backoff` | the pauses between attempts | |
+//! | `backoff` | the pauses between attempts, and what `Retry-After` asks for | |
 //! | `trace` | spans for OpenTelemetry, and the trace context that goes in and out | |
 //! | `metrics` | what a metric is, and that it exists from the start; each module declares its own | |
 //! | [`keys`] | API keys and webhook secrets, and their comparison | |
 //! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `trace`, `metrics` |
 //! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `trace`, `metrics` |
-//! | [`forward`] | the endpoint that events are passed on to: its address, requests and signatures | `domain` |
+//! | [`forward`] | the endpoint that events are passed on to: its address, requests and signatures | `domain`, `backoff` |
 //! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms`, `forward` |
 //! | [`telemetry`] | the log, the recorder of metrics, and the export of traces | `domain`, `trace`, `metrics`, `config` |
 //! | [`service`] | what the service does, without HTTP: snapshots, webhooks, resumes, restores, watches, forwards | `domain`, `backoff`, `trace`, `metrics`, `hms`, `store`, `forward` |

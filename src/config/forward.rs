@@ -26,7 +26,7 @@ pub struct ForwardArgs {
         value_name = "SECRET"
     )]
     forward_secret: Option<SecretString>,
-    /// Headers that these requests carry: `name: value`, one a line or separated by commas
+    /// Headers that these requests carry: `name: value`, one a line, or in one line with commas in between
     #[arg(
         long,
         env = "REJOIN_FORWARD_HEADERS",
@@ -90,7 +90,7 @@ impl ForwardArgs {
         let headers = secret_text(self.forward_headers.as_ref()).unwrap_or_default();
         let endpoint = endpoint.signed_with(secret.transpose()?);
         let endpoint = endpoint.with_headers(headers).ok_or_else(|| {
-            let what = "headers such as `x-token: secret`, one a line or separated by commas";
+            let what = "headers such as `x-token: secret`, one a line, or in one line with commas in between";
             ConfigError::should_be("REJOIN_FORWARD_HEADERS", what)
         })?;
         Ok(Some(endpoint))

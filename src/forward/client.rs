@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Endpoint;
 use super::address::PublicAddresses;
+use crate::backoff::requested_wait;
 use crate::domain::{ForwardOutcome, NewForward, Timestamp};
 
 /// How long it may take to connect.
@@ -18,6 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the rest of an answer may take after its head.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest wait that an answer can ask for: a mistaken `Retry-After` must not stop events for days.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// How much of an answer is read, so that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -38,8 +41,13 @@ pub enum SendError {
     #[error("the endpoint answered 410: it is gone")]
     Gone,
     /// It answered something else.
-    #[error("the endpoint answered status {0}")]
-    Refused(u16),
+    #[error("the endpoint answered status {status}")]
+    Refused {
+        /// Its status.
+        status: u16,
+        /// How long to leave it alone, as it asks with a 429 or a 503.
+        retry_after: Option<Duration>,
+    },
     /// It took too long.
     #[error("the endpoint did not answer within {} s", TIMEOUT.as_secs())]
     TimedOut,
@@ -49,12 +57,20 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// How long the endpoint wants to wait for the event.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Redirected(_) | Self::Gone | Self::TimedOut | Self::Unreachable(_) => None,
+        }
+    }
+
     /// The outcome of the attempt.
     pub fn outcome(&self) -> ForwardOutcome {
         match self {
             Self::Redirected(_) => ForwardOutcome::Redirected,
             Self::Gone => ForwardOutcome::Gone,
-            Self::Refused(_) => ForwardOutcome::Refused,
+            Self::Refused { .. } => ForwardOutcome::Refused,
             Self::TimedOut => ForwardOutcome::TimedOut,
             Self::Unreachable(_) => ForwardOutcome::Unreachable,
         }
@@ -97,13 +113,22 @@ impl Client {
             .body(event.body.clone());
         let response = request.send().await.map_err(|error| failure(&error))?;
         let status = response.status();
+        let retry_after = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                requested_wait(response.headers(), now.to_utc())
+            }
+            _ => None,
+        };
         // Where it takes too long, the connection is closed.
         drop(timeout(DRAIN_TIMEOUT, drain(response)).await);
         match status {
             status if status.is_success() => Ok(()),
             StatusCode::GONE => Err(SendError::Gone),
             status if status.is_redirection() => Err(SendError::Redirected(status.as_u16())),
-            status => Err(SendError::Refused(status.as_u16())),
+            status => Err(SendError::Refused {
+                status: status.as_u16(),
+                retry_after: retry_after.map(|wait| wait.min(LONGEST_WAIT)),
+            }),
         }
     }
 

@@ -43,12 +43,20 @@ impl Endpoint {
         Self { secret, ..self }
     }
 
-    /// The same, whose requests carry these headers: `name: value`, one a line or separated by
-    /// commas. None where they are not such.
+    /// The same, whose requests carry these headers: `name: value`, one a line, or all in one line
+    /// and separated by commas. None where they are not such.
     #[must_use]
     pub fn with_headers(mut self, headers: &str) -> Option<Self> {
-        let entries = headers.split(['\n', ',']).map(str::trim);
-        for entry in entries.filter(|entry| !entry.is_empty()) {
+        let headers = headers.trim();
+        let entries = if headers.contains('\n') {
+            headers.lines().collect()
+        } else {
+            in_one_line(headers)
+        };
+        for entry in entries {
+            if entry.trim().is_empty() {
+                continue;
+            }
             let (name, value) = entry.split_once(':')?;
             let name: HeaderName = name.trim().parse().ok()?;
             let mut value: HeaderValue = value.trim().parse().ok()?;
@@ -57,6 +65,25 @@ impl Endpoint {
         }
         Some(self)
     }
+}
+
+/// The headers of one line. A comma begins another one where `name:` follows; any other is part of a
+/// value.
+fn in_one_line(line: &str) -> Vec<&str> {
+    let (mut headers, mut start) = (Vec::new(), 0);
+    for (comma, _) in line.match_indices(',') {
+        if begins_header(&line[comma + 1..]) {
+            headers.push(&line[start..comma]);
+            start = comma + 1;
+        }
+    }
+    headers.push(line[start..].trim_end_matches([',', ' ']));
+    headers
+}
+
+fn begins_header(text: &str) -> bool {
+    let name = text.split_once(':').map(|(name, _)| name.trim_start());
+    name.is_some_and(|name| name.parse::<HeaderName>().is_ok())
 }
 
 /// Names the host and nothing that may be a secret.
@@ -120,8 +147,45 @@ mod tests {
             );
             assert!(!format!("{endpoint:?}").contains("secret"));
         }
-        for bad in ["x-a", "x a: 1", ": 1", "x-a: \u{1}"] {
+        for bad in [
+            "x-a",
+            "x a: 1",
+            ": 1",
+            "x-a: \u{1}",
+            "x-a, x-b: 1",
+            "x-a: 1\nx-b",
+        ] {
             assert!(endpoint().with_headers(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_comma_is_part_of_a_value_unless_a_name_follows_in_the_same_line() {
+        let list = "accept: text/html, */*;q=0.1";
+        for (text, expected) in [
+            (list, &[("accept", "text/html, */*;q=0.1")][..]),
+            (
+                "accept: text/html, */*;q=0.1,x-b: 2,",
+                &[("accept", "text/html, */*;q=0.1"), ("x-b", "2")],
+            ),
+            (
+                "link: <https://a.example>, <https://b.example>; rel=next",
+                &[("link", "<https://a.example>, <https://b.example>; rel=next")],
+            ),
+            ("x-a: 1, x-b:2", &[("x-a", "1"), ("x-b", "2")]),
+            // In lines, no comma begins a header.
+            (
+                "x-a: 1, x-b: 2\nx-c: 3",
+                &[("x-a", "1, x-b: 2"), ("x-c", "3")],
+            ),
+        ] {
+            let endpoint = Endpoint::at("https://hooks.example/").unwrap();
+            let headers = endpoint.with_headers(text).unwrap().headers;
+            let headers = headers.iter();
+            let headers: Vec<_> = headers
+                .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                .collect();
+            assert_eq!(headers, expected, "{text}");
         }
     }
 }

@@ -1,16 +1,15 @@
-//! Which headers of an event are passed on: all but those that concern one connection, the endpoint,
-//! or who may send events to this service.
+//! Which headers of an event are passed on: all but those that concern one connection, the host, or
+//! our secret.
 
 use ::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::{HeaderMap, HeaderName};
 
 use crate::domain::ForwardHeader;
 
-const LEFT_OUT: [HeaderName; 11] = [
-    AUTHORIZATION,
+const LEFT_OUT: [HeaderName; 10] = [
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
@@ -50,6 +49,7 @@ pub fn passed_on(headers: &HeaderMap, secret: &HeaderName) -> Vec<ForwardHeader>
 #[cfg(test)]
 mod tests {
     use ::http::HeaderValue;
+    use ::http::header::AUTHORIZATION;
 
     use super::*;
 
@@ -63,7 +63,7 @@ mod tests {
             ("x-hop", "1"),
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
-            ("authorization", "Bearer of-ours"),
+            ("authorization", "Bearer of-theirs"),
             ("x-rejoin-secret", "secret"),
             ("content-type", "application/json"),
             ("x-theirs", "one"),
@@ -75,12 +75,20 @@ mod tests {
         let mut passed_on = passed_on(&headers, &HeaderName::from_static("x-rejoin-secret"));
         passed_on.sort();
         let expected = [
-            ("content-type", &b"application/json"[..]),
+            ("authorization", &b"Bearer of-theirs"[..]),
+            ("content-type", b"application/json"),
             ("x-latin", b"caf\xe9"),
             ("x-theirs", b"one"),
             ("x-theirs", b"two"),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_vec()));
         assert_eq!(passed_on, expected);
+    }
+
+    #[test]
+    fn authorization_is_left_out_where_it_carries_our_secret() {
+        let value = HeaderValue::from_static("Bearer of-ours");
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        assert_eq!(passed_on(&headers, &AUTHORIZATION), []);
     }
 }

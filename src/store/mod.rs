@@ -58,6 +58,7 @@ pub use self::clock::ClockOffset;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::duties::Duty;
 pub use self::error::{StoreError, UnavailableReason};
+pub use self::forwards::TakenForwards;
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
 pub use self::readiness::Server;

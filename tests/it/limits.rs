@@ -156,6 +156,14 @@ const BOUNDS: &[(&str, &str)] = &[
         "after its head | 64 KiB, within 1 s |",
     ),
     (
+        "UNENDED_ATTEMPTS: i32 = 50",
+        "| 24 hours and 50 attempts | it is dead |",
+    ),
+    (
+        "LONGEST_WAIT: Duration = Duration::from_hours(1)",
+        "of a 429 or a 503 asks for | honoured up to an hour |",
+    ),
+    (
         "PATIENCE: Duration = Duration::from_hours(24)",
         "of an event | 24 hours |",
     ),

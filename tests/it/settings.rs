@@ -464,7 +464,7 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
             ("REJOIN_FORWARD_URL", "https://game.example/"),
             ("REJOIN_FORWARD_HEADERS", "hunter2"),
         ],
-        "REJOIN_FORWARD_HEADERS should be headers such as `x-token: secret`, one a line or separated by commas.",
+        "REJOIN_FORWARD_HEADERS should be headers such as `x-token: secret`, one a line, or in one line with commas in between.",
     ),
     (
         &[("REJOIN_FORWARD_SECRET", "hunter2")],

@@ -3,11 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::domain::{Clock, Timestamp};
+use crate::backoff::{Backoff, seconds};
 
 /// The waits where 100ms names none; they grow with each 429 until a request succeeds.
 const GUESSES: Backoff = Backoff {
@@ -102,15 +100,6 @@ impl State {
     }
 }
 
-/// The wait in `Retry-After`: seconds, or an HTTP date. A wait of zero and a date that has passed
-/// count as none.
-pub(super) fn in_header(headers: &HeaderMap, clock: &Clock) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    seconds(value)
-        .or_else(|| until(value, clock.now()))
-        .filter(|wait| !wait.is_zero())
-}
-
 /// The wait in the text of a 429: `rate limit exceeded, retry after 45 seconds`, the only form that
 /// is documented.
 ///
@@ -124,52 +113,9 @@ pub(super) fn in_body(body: &[u8]) -> Option<Duration> {
     seconds(digits).filter(|wait| !wait.is_zero())
 }
 
-fn seconds(text: &str) -> Option<Duration> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // A number that does not fit is a wait beyond any limit.
-    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
-}
-
-fn until(date: &str, now: Timestamp) -> Option<Duration> {
-    let at = chrono::DateTime::parse_from_rfc2822(date).ok()?;
-    (at.to_utc() - now.to_utc()).to_std().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header(value: &'static str) -> Option<Duration> {
-        let clock = Clock::from_fn(|| Timestamp::parse("2026-03-01T10:00:00Z").unwrap());
-        in_header(
-            &HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]),
-            &clock,
-        )
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(header("7"), Some(Duration::from_secs(7)));
-        assert_eq!(header(" 120 "), Some(Duration::from_mins(2)));
-        assert_eq!(
-            header("Sun, 01 Mar 2026 10:00:30 GMT"),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(
-            header("99999999999999999999999"),
-            Some(Duration::from_secs(u64::MAX))
-        );
-        for none in [
-            "0",
-            "",
-            "-1",
-            "soon",
-            "Sun, 01 Mar 2026 09:59:00 GMT",
-            "1e9",
-        ] {
-            assert_eq!(header(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn the_wait_in_the_message_is_found() {

@@ -16,7 +16,7 @@ use super::lane::Lane;
 use super::memory::{LARGE_LIST_BYTES, ListPermit};
 use super::rate_limit::{self, Gate};
 use super::token::{Token, Tokens};
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::domain::Clock;
 use crate::hms::{ClientConfig, HmsError, InvalidConfig, TransientError, UpstreamRate};
 use crate::trace::{self, Instrument, span};
@@ -312,7 +312,8 @@ impl Transport {
     /// The wait that a 429 asks for. A body that hangs must not leave the gate open, so reading it
     /// may take half of the time that is left.
     async fn requested_wait(&self, mut response: Response, deadline: Instant) -> Option<Duration> {
-        if let Some(wait) = rate_limit::in_header(response.headers(), &self.clock) {
+        let now = self.clock.now().to_utc();
+        if let Some(wait) = backoff::requested_wait(response.headers(), now) {
             return Some(wait);
         }
         let now = Instant::now();

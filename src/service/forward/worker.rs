@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::domain::{Clock, Forward, ForwardOutcome, ForwardResult};
 use crate::forward::{Client, SendError};
 use crate::service::metrics::{FORWARD_SECONDS, FORWARDS, FORWARDS_WAITING};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, TakenForwards};
 
 /// How long a worker has an event. An attempt takes 15 s at most.
 const LEASE: Duration = Duration::from_secs(20);
@@ -95,8 +95,12 @@ impl ForwardWorker {
         let capacity = MAX_CONCURRENT - running.len();
         let limit = u16::try_from(capacity).unwrap_or(u16::MAX);
         match self.store.take_forwards(limit, LEASE).await {
-            Ok(forwards) => {
-                let is_all = forwards.len() < capacity;
+            Ok(TakenForwards { forwards, dead }) => {
+                let is_all = forwards.len() + dead.len() < capacity;
+                for id in dead {
+                    FORWARDS.count(&ForwardOutcome::Dead);
+                    tracing::warn!(%id, "no attempt to pass an event on came to an end, and it is dead");
+                }
                 for forward in forwards {
                     let worker = self.clone();
                     running.spawn(async move { worker.attempt(forward).await });
@@ -116,6 +120,8 @@ impl ForwardWorker {
         let error = sent.err();
         let retry = u32::try_from(forward.attempt - 1).unwrap_or_default();
         let is_final = matches!(error, None | Some(SendError::Gone));
+        let retry_after = error.as_ref().and_then(SendError::retry_after);
+        let pause = BACKOFF.pause(retry).max(retry_after.unwrap_or_default());
         Attempt {
             outcome: match &error {
                 None => ForwardOutcome::Accepted,
@@ -125,7 +131,7 @@ impl ForwardWorker {
                 id: forward.event.id,
                 attempt: forward.attempt,
                 error: error.map(|error| error.to_string()),
-                pause: (!is_final).then(|| BACKOFF.pause(retry)),
+                pause: (!is_final).then_some(pause),
             },
             age: forward.age + start.elapsed(),
         }

@@ -17,6 +17,8 @@ use crate::store::{Store, StoreError, rows};
 
 /// How long an event may fail before it is dead.
 const PATIENCE: Duration = Duration::from_hours(24);
+/// How many attempts it has had then, where none came to an end. The pauses allow fewer in that time.
+const UNENDED_ATTEMPTS: i32 = 50;
 /// How long the first event of a room may fail before others go first, if the endpoint accepts
 /// others.
 const ASIDE_AFTER: Duration = Duration::from_mins(1);
@@ -32,6 +34,15 @@ const MAX_DELETED: i64 = 1_000;
 const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 /// The key of the advisory lock for that: `forwards` in ASCII.
 const LOCK: i64 = 0x666f_7277_6172_6473;
+
+/// What came of looking for events that are due.
+#[derive(Debug, Default)]
+pub struct TakenForwards {
+    /// Those to send.
+    pub forwards: Vec<Forward>,
+    /// Those that are dead now, since no attempt at them came to an end.
+    pub dead: Vec<Uuid>,
+}
 
 impl Store {
     /// Queues an event that is only passed on. It is durable when this returns.
@@ -51,7 +62,7 @@ impl Store {
         &self,
         limit: u16,
         lease: Duration,
-    ) -> Result<Vec<Forward>, StoreError> {
+    ) -> Result<TakenForwards, StoreError> {
         self.background.execute(TakeForwards { limit, lease }).await
     }
 
@@ -156,9 +167,9 @@ struct TakeForwards {
 }
 
 impl Statement for TakeForwards {
-    type Output = Vec<Forward>;
+    type Output = TakenForwards;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<Forward>, sqlx::Error> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<TakenForwards, sqlx::Error> {
         let mut transaction = begin_with(connection, SET_LOCK_TIMEOUT).await?;
         query_scalar!("SELECT pg_advisory_xact_lock($1)", LOCK)
             .fetch_one(&mut *transaction)
@@ -166,12 +177,17 @@ impl Statement for TakeForwards {
         let forward_rows = query_file!(
             "src/store/queries/take_forwards.sql",
             i64::from(self.limit),
-            self.lease.as_secs_f64()
+            self.lease.as_secs_f64(),
+            PATIENCE.as_secs_f64(),
+            UNENDED_ATTEMPTS
         )
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        let forwards = forward_rows.into_iter().map(|row| {
+        let (dead, taken) = forward_rows
+            .into_iter()
+            .partition::<Vec<_>, _>(|row| row.is_over);
+        let forwards = taken.into_iter().map(|row| {
             let room_id = Some(row.room_id).filter(|room_id| !room_id.is_empty());
             let room_id = room_id.map(|room_id| RoomId::parse(&room_id));
             let user_id = row.user_id.map(|user_id| UserId::parse(&user_id));
@@ -187,9 +203,12 @@ impl Statement for TakeForwards {
                 age: seconds(row.age_seconds),
             })
         });
-        Ok(forwards
-            .filter_map(|forward| rows::readable(forward, "forwards"))
-            .collect())
+        Ok(TakenForwards {
+            forwards: forwards
+                .filter_map(|forward| rows::readable(forward, "forwards"))
+                .collect(),
+            dead: dead.into_iter().map(|row| row.id).collect(),
+        })
     }
 }
 

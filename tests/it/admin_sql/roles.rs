@@ -202,8 +202,8 @@ async fn pass_on(service: &Store) {
         .queue_forward(odd_rows::forward("an-arena"))
         .await
         .unwrap();
-    let forwards = service.take_forwards(9, lease).await.unwrap();
-    let results = forwards.into_iter().map(|forward| ForwardResult {
+    let taken = service.take_forwards(9, lease).await.unwrap();
+    let results = taken.forwards.into_iter().map(|forward| ForwardResult {
         id: forward.event.id,
         attempt: forward.attempt,
         error: None,
@@ -289,6 +289,16 @@ async fn the_reader_role_reads_and_writes_nothing() {
             .unwrap();
         assert!(rows > 10, "{relation}");
     }
+    // All columns but one, which a newer migration may add to.
+    let columns: String = sqlx::query_scalar(
+        "SELECT string_agg(attname, ', ') FROM pg_attribute
+         WHERE attrelid = 'forwards'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'headers'",
+    )
+    .fetch_one(&mut reader)
+    .await
+    .unwrap();
+    let select = AssertSqlSafe(format!("SELECT {columns} FROM forwards"));
+    sqlx::query(select).fetch_all(&mut reader).await.unwrap();
     for forbidden in [
         "INSERT INTO peers SELECT * FROM peers",
         "UPDATE peers SET version = 0",
@@ -298,6 +308,8 @@ async fn the_reader_role_reads_and_writes_nothing() {
         "CREATE TABLE mine ()",
         "CREATE TEMP TABLE mine ()",
         "SELECT rejoin_prepare_partitions(now(), 1)",
+        "SELECT headers FROM forwards",
+        "SELECT * FROM forwards",
     ] {
         assert_denied(&roles, "rejoin_reader", forbidden).await;
     }

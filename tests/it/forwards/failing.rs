@@ -93,6 +93,58 @@ async fn an_event_that_fails_for_a_day_is_dead() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_asks_to_wait_is_left_alone() {
+    let (world, endpoint, app) = world().await;
+    let pool = world.database.pool().await;
+    // The clock of a world stands at 12:00:00.
+    for (status, retry_after, expected) in [
+        (503, "600", 600.0..=600.0),
+        (429, "Tue, 01 Dec 2026 12:10:00 GMT", 600.0..=600.0),
+        (429, "86400", 3_600.0..=3_600.0),
+        (503, "soon", 1.0..=1.25),
+        (500, "600", 1.0..=1.25),
+    ] {
+        endpoint.answers(Answer::new(status, "").header("retry-after", retry_after));
+        send_joins(&app, &["room-a"], 0..1).await;
+        let sql = "forwards WHERE failing_since IS NOT NULL AND NOT sending AND attempts = 1";
+        until("the attempt failed", async || count(&pool, sql).await == 1).await;
+        let sql =
+            "DELETE FROM forwards RETURNING extract(epoch FROM due_at - failing_since)::float8";
+        let pause: f64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+        let what = format!("{status} with {retry_after}: {pause} s");
+        assert!(expected.contains(&pause), "{what}");
+    }
+}
+
+/// As when the event itself ends the replica.
+#[tokio::test]
+async fn an_event_at_which_no_attempt_ends_is_dead_after_a_day() {
+    let (world, endpoint, app) = world().await;
+    endpoint.answers(Answer::hang());
+    send_joins(&app, &["room-a"], 0..2).await;
+    endpoint.until_asked(1).await;
+    let pool = world.database.pool().await;
+    // Its lease ended.
+    let lost = async |attempts: i32, hours: i32| {
+        let sql = "UPDATE forwards SET due_at = now(), attempts = $1, received_at = now() - make_interval(hours => $2) WHERE sending";
+        let query = sqlx::query(sql).bind(attempts).bind(hours);
+        query.execute(&pool).await.unwrap();
+    };
+    lost(49, 25).await;
+    endpoint.until_asked(2).await;
+    lost(50, 23).await;
+    endpoint.until_asked(3).await;
+    assert_eq!(count(&pool, "forwards WHERE state = 'dead'").await, 0);
+    lost(50, 25).await;
+    let dead = "forwards WHERE state = 'dead' AND dead_at IS NOT NULL AND NOT sending
+                AND last_error = 'no attempt came to an end: what sent it stopped each time'";
+    until("it is dead", async || count(&pool, dead).await == 1).await;
+    endpoint.answers(Answer::ok(""));
+    endpoint.until_accepted(1).await;
+    assert_eq!(endpoint.peers(), [("room-a".to_owned(), "p1".to_owned())]);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_hangs_slows_no_webhook() {
     let (world, endpoint, app) = world().await;
     endpoint.answers(Answer::hang());
