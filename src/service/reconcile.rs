@@ -19,7 +19,7 @@ use crate::domain::{
     ProblemCode, Reconciled, Reconciliation, ReconciliationReport, RoomId, Timestamp,
 };
 use crate::hms::HmsError;
-use crate::store::{LookResult, StoreError, Unseen, UnseenRooms};
+use crate::store::{LookResult, StoreError, Unseen, UnseenRooms, UnseenSession};
 use crate::trace::{Instrument, span};
 
 /// How often a replica gives a sign of life, and looks for something to reconcile.
@@ -284,20 +284,23 @@ impl Service {
                 }
             };
             attempts = Attempts::default();
-            let mut attempts = Attempts::default();
-            loop {
-                match self.correct_presence(&session, since.elapsed()).await {
-                    Ok(corrected) => {
-                        reconciled.corrected += corrected;
-                        break;
-                    }
-                    Err(error) => {
-                        if let Err(code) = attempts.pause_after(error).await {
-                            failure = Some(code);
-                            break;
-                        }
-                    }
-                }
+            match self.correct_patiently(&session, since).await {
+                Ok(corrected) => reconciled.corrected += corrected,
+                Err(code) => failure = Some(code),
+            }
+        }
+    }
+
+    async fn correct_patiently(
+        &self,
+        session: &UnseenSession,
+        since: Instant,
+    ) -> Result<u64, ProblemCode> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.correct_presence(session, since.elapsed()).await {
+                Ok(corrected) => return Ok(corrected),
+                Err(error) => attempts.pause_after(error).await?,
             }
         }
     }
