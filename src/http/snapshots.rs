@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
@@ -14,10 +14,11 @@ use super::extract::{NoBody, NoFilter, Path, Query};
 use super::json::{SnapshotJson, TimeJson};
 use super::openapi::problem_code;
 use super::run_to_completion;
-use super::stream::streamed;
-use crate::domain::{PeerId, RoleName, RoomId, UserId};
-use crate::service::{RoomSnapshot, Service};
+use super::stream::{Lines, accepts_lines, streamed};
+use crate::domain::{PeerId, Report, RoleName, RoomId, UserId};
+use crate::service::{FetchedRoom, RoomSnapshot, Service, SnapshotError};
 use crate::store::Saved;
+use crate::trace::{self, Instrument};
 
 /// Fetch a peer from 100ms now and save its metadata.
 #[utoipa::path(
@@ -96,7 +97,106 @@ pub(crate) struct Skipped {
     detail: String,
 }
 
+impl From<(String, SnapshotError)> for Skipped {
+    fn from((peer_id, error): (String, SnapshotError)) -> Self {
+        let error = ApiError::from(error);
+        Self {
+            peer_id,
+            code: error.code().as_str(),
+            detail: error.detail().to_owned(),
+        }
+    }
+}
+
+/// A line of the snapshot of a room as `application/x-ndjson`. The last one is `end` or `problem`; an
+/// answer without either is not complete.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomSnapshotLine)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LineJson {
+    /// The first line.
+    Room(FetchedJson),
+    /// A peer that was saved: its current snapshot.
+    Snapshot(SnapshotJson),
+    /// A peer that was not saved.
+    Skipped(Skipped),
+    /// All peers of the room are saved or skipped.
+    End(EndJson),
+    /// The others were not saved.
+    Problem(FailureJson),
+}
+
+/// The room of a snapshot.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FetchedRoom)]
+pub(crate) struct FetchedJson {
+    room_id: String,
+    /// When 100ms was asked.
+    #[schema(value_type = DateTime<Utc>)]
+    observed_at: TimeJson,
+    /// How many peers it has.
+    peers: usize,
+}
+
+/// How many peers were saved and skipped.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = RoomSnapshotEnd)]
+pub(crate) struct EndJson {
+    saved: usize,
+    skipped: usize,
+}
+
+/// Why a snapshot ended early.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomSnapshotProblem)]
+pub(crate) struct FailureJson {
+    /// One of the problem codes.
+    #[schema(schema_with = problem_code)]
+    code: &'static str,
+    detail: String,
+}
+
+/// Saves the peers of a room, and answers with each part once it is saved.
+async fn save_in_lines(mut fetched: FetchedRoom, room_id: RoomId, mut lines: Lines) {
+    let room = FetchedJson {
+        room_id: room_id.to_string(),
+        observed_at: TimeJson(fetched.observed_at()),
+        peers: fetched.len(),
+    };
+    lines.write(&LineJson::Room(room)).await;
+    let mut end = EndJson::default();
+    let last = loop {
+        lines.flush().await;
+        match fetched.save_next().await {
+            Ok(Some(part)) => {
+                end.saved += part.saved.len();
+                end.skipped += part.skipped.len();
+                for saved in part.saved {
+                    let snapshot = LineJson::Snapshot(saved.snapshot.into());
+                    lines.write(&snapshot).await;
+                }
+                for skipped in part.skipped {
+                    lines.write(&LineJson::Skipped(skipped.into())).await;
+                }
+            }
+            Ok(None) => break LineJson::End(end),
+            Err(error) => {
+                let error = ApiError::from(error);
+                break LineJson::Problem(FailureJson {
+                    code: error.code().as_str(),
+                    detail: error.detail().to_owned(),
+                });
+            }
+        }
+    };
+    lines.write(&last).await;
+    lines.flush().await;
+}
+
 /// Fetch all peers of a room from 100ms now and save their metadata.
+///
+/// With `Accept: application/x-ndjson` the answer has a line for each peer, sent as soon as the peer is
+/// saved: for large rooms.
 #[utoipa::path(
     post,
     operation_id = "snapshotRoom",
@@ -104,7 +204,8 @@ pub(crate) struct Skipped {
     tag = "snapshot",
     params(("room_id" = String, Path), RoomFilter),
     responses(
-        (status = 200, description = "Which peers were saved and which were skipped.", body = RoomSnapshotJson),
+        (status = 200, description = "Which peers were saved and which were skipped.",
+         content((RoomSnapshotJson = "application/json"), (LineJson = "application/x-ndjson"))),
         (status = "default", description = "The request failed; `code` says why.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -112,8 +213,17 @@ pub(crate) async fn of_room(
     State(service): State<Service>,
     Path(room): Path<RoomId>,
     Query(filter): Query<RoomFilter>,
+    headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, ApiError> {
+    if accepts_lines(&headers) {
+        let RoomFilter { user_id, role } = filter;
+        let fetched = service.fetch_room(&room, user_id.as_ref(), role.as_ref(), Report::Observed);
+        let fetched = fetched.await?;
+        let (lines, answer) = Lines::new();
+        tokio::spawn(save_in_lines(fetched, room, lines).instrument(trace::current()));
+        return Ok(answer);
+    }
     let room_id = room.to_string();
     let taken = run_to_completion(async move {
         service
@@ -131,19 +241,11 @@ pub(crate) async fn of_room(
         skipped,
         permit,
     } = taken.await??;
-    let skipped = skipped.into_iter().map(|(peer_id, error)| {
-        let error = ApiError::from(error);
-        Skipped {
-            peer_id,
-            code: error.code().as_str(),
-            detail: error.detail().to_owned(),
-        }
-    });
     let json = RoomSnapshotJson {
         room_id,
         observed_at: TimeJson(observed_at),
         snapshots: SavedJson(Cell::new(saved)),
-        skipped: skipped.collect(),
+        skipped: skipped.into_iter().map(Into::into).collect(),
     };
     Ok(if permit.is_large() {
         streamed(json, permit)

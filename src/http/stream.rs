@@ -1,13 +1,16 @@
-//! A JSON answer that is written while it is sent: it is never in memory as a whole.
+//! Answers that are written while they are sent: they are never in memory as a whole.
 
 use std::io::{self, BufWriter, Write};
+use std::mem;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// The size of a chunk, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -16,13 +19,13 @@ const CHUNKS_AHEAD: usize = 4;
 /// How long a client may take to read the answer. Then the connection is closed.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Answers with `json`, and drops `held` once all of it is sent or the client has gone.
+/// Answers with this JSON, and drops `held` once all of it is sent or the client has gone.
 pub(super) fn streamed<J, H>(json: J, held: H) -> Response
 where
     J: Serialize + Send + 'static,
     H: Send + 'static,
 {
-    let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let _held = held;
         let writer = ChunkWriter {
@@ -36,9 +39,75 @@ where
             let _ = sender.try_send(Err(error));
         }
     });
-    let chunks = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-    let content_type = [(CONTENT_TYPE, "application/json")];
-    (content_type, Body::from_stream(chunks)).into_response()
+    answer("application/json", receiver)
+}
+
+fn answer(content_type: &'static str, mut chunks: mpsc::Receiver<io::Result<Bytes>>) -> Response {
+    let chunks = futures_util::stream::poll_fn(move |context| chunks.poll_recv(context));
+    ([(CONTENT_TYPE, content_type)], Body::from_stream(chunks)).into_response()
+}
+
+/// The type of [`Lines`].
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
+/// Whether a request asks for [`NDJSON`].
+pub(super) fn accepts_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case(NDJSON))
+}
+
+/// An answer in lines of JSON. Whoever writes it goes on where the client has gone, or reads too
+/// slowly.
+pub(super) struct Lines {
+    /// None once nobody reads them.
+    sender: Option<mpsc::Sender<io::Result<Bytes>>>,
+    chunk: Vec<u8>,
+    started: Instant,
+}
+
+impl Lines {
+    /// Lines, and the answer that they are sent with.
+    pub(super) fn new() -> (Self, Response) {
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+        let lines = Self {
+            sender: Some(sender),
+            chunk: Vec::new(),
+            started: Instant::now(),
+        };
+        (lines, answer(NDJSON, receiver))
+    }
+
+    /// Writes a line. It is sent with others, at the latest by [`Lines::flush`].
+    pub(super) async fn write(&mut self, line: &impl Serialize) {
+        if self.sender.is_none() {
+            return;
+        }
+        serde_json::to_writer(&mut self.chunk, line).expect("it can be written as JSON");
+        self.chunk.push(b'\n');
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.flush().await;
+        }
+    }
+
+    /// Sends what is written.
+    pub(super) async fn flush(&mut self) {
+        let chunk = mem::take(&mut self.chunk);
+        let Some(sender) = &self.sender else { return };
+        if chunk.is_empty() {
+            return;
+        }
+        let patience = READ_TIMEOUT.saturating_sub(self.started.elapsed());
+        let sent = timeout(patience, sender.send(Ok(chunk.into()))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            // A client that is still there has to see that the answer is not complete.
+            let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
+            self.sender = None;
+        }
+    }
 }
 
 /// Sends what is written as chunks, and waits while the client has not read those before.

@@ -31,7 +31,7 @@ use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
 pub use forward::{ForwardScheduling, ForwardWorker};
 pub use reconcile::ReconcileWorker;
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
-pub use snapshot::{RoomSnapshot, SnapshotError};
+pub use snapshot::{FetchedRoom, RoomSnapshot, SnapshotError};
 pub use watch::{WatchScheduling, WatchWorker};
 pub use webhook::{RestoreScheduling, WebhookError, WebhookOutcome, WebhookReceiver};
 

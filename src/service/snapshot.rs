@@ -3,7 +3,7 @@
 use crate::domain::{
     Observation, PeerId, PeerKey, Report, RoleName, RoomId, Source, Timestamp, Unstorable, UserId,
 };
-use crate::hms::{Fetched, HmsError, ListPermit, UpstreamPeer};
+use crate::hms::{Fetched, HmsError, ListPermit, PeerList, UpstreamPeer};
 use crate::service::Service;
 use crate::store::{Saved, StoreError};
 
@@ -36,6 +36,17 @@ pub struct RoomSnapshot {
     pub skipped: Vec<(String, SnapshotError)>,
     /// What this takes of the memory for large lists, until it is dropped.
     pub permit: ListPermit,
+}
+
+/// The peers of a room that were fetched, and are saved part by part.
+pub struct FetchedRoom {
+    service: Service,
+    room_id: RoomId,
+    observed_at: Timestamp,
+    list: PeerList,
+    /// Those that were read of the list and are not saved yet.
+    read: Vec<UpstreamPeer>,
+    report: fn(Observation) -> Report,
 }
 
 impl RoomSnapshot {
@@ -80,42 +91,56 @@ impl Service {
         role: Option<&RoleName>,
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, SnapshotError> {
-        let role = role.map(RoleName::as_str);
-        let Fetched { sent_at, mut value } = self.hms.peers(room_id, user_id, role).await?;
-        let mut snapshot = RoomSnapshot::at(sent_at);
-        let (all, mut done) = (value.len(), 0);
-        while let Some(peers) = value.next_portion().await? {
-            for peers in in_parts(peers) {
-                done += peers.len();
-                self.save_peers(
-                    room_id,
-                    Source::Room,
-                    peers,
-                    Report::Observed,
-                    &mut snapshot,
-                )
-                .await?;
-                progress(done, all);
-            }
+        let mut fetched = self
+            .fetch_room(room_id, user_id, role, Report::Observed)
+            .await?;
+        let mut snapshot = RoomSnapshot::at(fetched.observed_at());
+        let all = fetched.len();
+        while let Some(part) = fetched.save_next().await? {
+            snapshot.saved.extend(part.saved);
+            snapshot.skipped.extend(part.skipped);
+            progress(snapshot.saved.len() + snapshot.skipped.len(), all);
         }
-        snapshot.permit = value.into_permit();
+        snapshot.permit = fetched.into_permit();
         Ok(snapshot)
     }
 
-    /// Saves peers of a room that were fetched, each as such a report, and adds to its snapshot what
-    /// came of them.
+    /// Fetches the peers of a room now, each to be saved as such a report.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub async fn fetch_room(
+        &self,
+        room_id: &RoomId,
+        user_id: Option<&UserId>,
+        role: Option<&RoleName>,
+        report: fn(Observation) -> Report,
+    ) -> Result<FetchedRoom, SnapshotError> {
+        let role = role.map(RoleName::as_str);
+        let Fetched { sent_at, value } = self.hms.peers(room_id, user_id, role).await?;
+        Ok(FetchedRoom {
+            service: self.clone(),
+            room_id: room_id.clone(),
+            observed_at: sent_at,
+            list: value,
+            read: Vec::new(),
+            report,
+        })
+    }
+
+    /// Saves peers of a room that were fetched then from there, each as such a report.
     pub(super) async fn save_peers(
         &self,
         room_id: &RoomId,
-        source: Source,
+        (source, observed_at): (Source, Timestamp),
         peers: Vec<UpstreamPeer>,
         report: fn(Observation) -> Report,
-        snapshot: &mut RoomSnapshot,
-    ) -> Result<(), StoreError> {
+    ) -> Result<RoomSnapshot, StoreError> {
+        let mut snapshot = RoomSnapshot::at(observed_at);
         let mut observations = Vec::with_capacity(peers.len());
         for peer in peers {
             let id = peer.peer_id.clone();
-            match self.observation(room_id, snapshot.observed_at, source, peer) {
+            match self.observation(room_id, observed_at, source, peer) {
                 Ok(observation) => observations.push(observation),
                 Err(unstorable) => snapshot.skipped.push((id, unstorable.into())),
             }
@@ -134,7 +159,7 @@ impl Service {
                 Err(outage) => return Err(outage),
             }
         }
-        Ok(())
+        Ok(snapshot)
     }
 
     /// The observation of a peer that was fetched, if it can be stored.
@@ -159,12 +184,46 @@ impl Service {
     }
 }
 
-/// These peers, in parts that are saved at a time.
-pub(super) fn in_parts(mut peers: Vec<UpstreamPeer>) -> impl Iterator<Item = Vec<UpstreamPeer>> {
-    std::iter::from_fn(move || {
-        let count = peers.len().min(PEERS_PER_SAVE);
-        (count > 0).then(|| peers.drain(..count).collect())
-    })
+impl FetchedRoom {
+    /// When 100ms was asked.
+    pub fn observed_at(&self) -> Timestamp {
+        self.observed_at
+    }
+
+    /// How many peers there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Saves the next of them, and returns what came of these; none where all are saved.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; what was saved until then stays so.
+    pub async fn save_next(&mut self) -> Result<Option<RoomSnapshot>, SnapshotError> {
+        if self.read.is_empty() {
+            let Some(peers) = self.list.next_portion().await? else {
+                return Ok(None);
+            };
+            self.read = peers;
+        }
+        let count = self.read.len().min(PEERS_PER_SAVE);
+        let peers = self.read.drain(..count).collect();
+        let from = (Source::Room, self.observed_at);
+        let saved = self
+            .service
+            .save_peers(&self.room_id, from, peers, self.report);
+        Ok(Some(saved.await?))
+    }
+
+    /// What the list takes of the memory for large lists.
+    pub fn into_permit(self) -> ListPermit {
+        self.list.into_permit()
+    }
 }
 
 /// The key of a peer that was fetched.

@@ -10,7 +10,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::hms::{Fetched, HmsError, UpstreamPeer};
-use crate::service::{RoomSnapshot, Service};
+use crate::service::Service;
 use crate::store::{ResumeQuery, StoreError};
 
 /// How often 100ms is asked whether a ghost has a state that was never observed. What 100ms does
@@ -186,8 +186,7 @@ impl Service {
             value: peers,
         } = fetched;
         let has_metadata = find_peer(&peers, &job.key).map(|peer| self.has_metadata(peer));
-        let mut snapshot = RoomSnapshot::at(observed_at);
-        self.save_peers(room_id, source, peers, Report::Observed, &mut snapshot)
+        self.save_peers(room_id, (source, observed_at), peers, Report::Observed)
             .await?;
         Ok(FetchedPeer {
             observed_at,

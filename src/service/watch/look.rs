@@ -1,9 +1,8 @@
 //! One look at a room: all of its peers are fetched and saved. And one fetch of single peers.
 
-use crate::domain::{FetchJob, LookOutcome, ProblemCode, Report, RoomId, Source};
-use crate::hms::{Fetched, HmsError};
-use crate::service::snapshot::in_parts;
-use crate::service::{RoomSnapshot, Service, SnapshotError};
+use crate::domain::{FetchJob, LookOutcome, ProblemCode, Report, RoomId};
+use crate::hms::HmsError;
+use crate::service::{Service, SnapshotError};
 use crate::store::{LookResult, StoreError};
 
 impl Service {
@@ -15,21 +14,17 @@ impl Service {
         &self,
         room_id: &RoomId,
     ) -> Result<LookResult, SnapshotError> {
-        let Fetched { sent_at, mut value } = self.hms.peers(room_id, None, None).await?;
+        let fetched = self.fetch_room(room_id, None, None, Report::Looked);
+        let mut fetched = fetched.await?;
         let mut result = LookResult {
             outcome: LookOutcome::OK,
             peers: 0,
             changes: 0,
         };
-        while let Some(peers) = value.next_portion().await? {
-            for peers in in_parts(peers) {
-                let mut part = RoomSnapshot::at(sent_at);
-                self.save_peers(room_id, Source::Room, peers, Report::Looked, &mut part)
-                    .await?;
-                let changes = part.saved.iter().filter(|saved| saved.changed);
-                result.changes += count(changes.count());
-                result.peers += count(part.saved.len());
-            }
+        while let Some(part) = fetched.save_next().await? {
+            let changes = part.saved.iter().filter(|saved| saved.changed);
+            result.changes += count(changes.count());
+            result.peers += count(part.saved.len());
         }
         Ok(result)
     }

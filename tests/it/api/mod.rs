@@ -1,6 +1,7 @@
 //! The HTTP API when all goes well: whole bodies, filters, entity tags and pages.
 
 mod history;
+mod lines;
 mod resume;
 
 use std::time::Duration;
