@@ -10,6 +10,7 @@ mod label;
 mod metadata;
 mod named;
 mod observation;
+mod own_event;
 mod peer_key;
 mod peer_state;
 mod presence;
@@ -33,6 +34,9 @@ pub use label::Label;
 pub use metadata::{MAX_JSON_DEPTH, Metadata, NotRepresentable};
 pub(crate) use named::named;
 pub use observation::{Observation, Source};
+pub use own_event::{
+    DroppedPeer, EventPolicy, OwnEvent, OwnEventType, ResumeEntry, WrittenPeer, is_new_state,
+};
 pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};

@@ -86,6 +86,17 @@ impl Presence {
         }
     }
 
+    /// The drop that `before` did not know of: a first one, or one after a further join. One that is
+    /// reported again, at another time, is the same.
+    pub fn new_drop(&self, before: &Self, joined_at: Option<Timestamp>) -> Option<&End> {
+        let is_drop = |end: &&End| end.kind == EndKind::Dropped;
+        let end = self.ended.as_ref().filter(is_drop)?;
+        let known = before.ended.as_ref().filter(is_drop);
+        let joined_at = joined_at.max(self.connected_since);
+        let is_new = known.is_none_or(|known| Some(known.at) < joined_at);
+        is_new.then_some(end)
+    }
+
     /// The presence for callers, given when the peer left as its session at 100ms says it, and when
     /// that session ended, if they did. What a webhook reported of the peer itself says it better.
     pub fn status(
@@ -265,6 +276,38 @@ mod tests {
             let mut presence = dropped.clone();
             presence.settle(Some(joined_at));
             assert_eq!(presence.status(None, None).status, status, "{joined_at}");
+        }
+    }
+
+    #[test]
+    fn a_drop_is_new_once_and_again_after_a_further_join() {
+        let presence = |since: i64, ended: Option<(i64, EndKind)>| Presence {
+            connected_since: Some(at(since)),
+            session_id: None,
+            ended: ended.map(|(second, kind)| End {
+                at: at(second),
+                kind,
+                reason: None,
+            }),
+        };
+        let dropped = |since, second| presence(since, Some((second, EndKind::Dropped)));
+        let left = |second| presence(1, Some((second, EndKind::Left)));
+        for (before, now, joined_at, expected) in [
+            (Presence::default(), dropped(1, 5), 1, Some(5)),
+            (presence(1, None), dropped(1, 5), 1, Some(5)),
+            (left(4), dropped(1, 5), 1, Some(5)),
+            (dropped(1, 5), dropped(1, 5), 1, None),
+            (dropped(1, 5), dropped(1, 6), 1, None),
+            (dropped(1, 5), dropped(1, 6), 5, None),
+            (dropped(1, 5), dropped(6, 7), 1, Some(7)),
+            (dropped(1, 5), dropped(1, 7), 6, Some(7)),
+            (presence(1, None), left(5), 1, None),
+            (dropped(1, 5), left(6), 1, None),
+            (dropped(1, 5), presence(6, None), 6, None),
+        ] {
+            let drop = now.new_drop(&before, Some(at(joined_at)));
+            let dropped_at = drop.map(|end| end.at);
+            assert_eq!(dropped_at, expected.map(at), "{before:?} {now:?}");
         }
     }
 

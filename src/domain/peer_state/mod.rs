@@ -17,7 +17,7 @@ use super::snapshot::snapshot_id;
 use super::timeline::agrees;
 use super::{
     ChangeId, EndKind, EventKind, Label, Metadata, Observation, PeerKey, Presence, Report,
-    RestoreMark, Rules, Snapshot, Source, Timestamp, Tracks,
+    RestoreMark, ResumeEntry, Rules, Snapshot, Source, Timestamp, Tracks,
 };
 
 /// How exactly looks date the last observation of what stays the same: each look at each peer would
@@ -195,6 +195,22 @@ impl PeerState {
             last_observed_at: current.last_observed_at,
             source: current.source,
         })
+    }
+
+    /// What decides whether a resume returns it; none while its metadata never changed.
+    pub fn resume_entry(&self) -> Option<ResumeEntry> {
+        Some(ResumeEntry {
+            change: self.change?.id,
+            changed_at: self.changed_at?,
+            restored_at: self.restored.map(|mark| mark.at),
+            joined_at: self.joined_at,
+        })
+    }
+
+    /// Whether its latest change is one that was restored to it.
+    pub fn is_restored(&self) -> bool {
+        let restored = self.restored.map(|mark| mark.change);
+        restored.is_some() && restored == self.change.map(|change| change.id)
     }
 
     /// The latest time that is known of the peer; none while nothing is.
