@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Upstream, WatchConfig, WebhookConfig};
-use crate::domain::{Clock, RestorePolicy, Rules, StoragePolicy, Timestamp};
+use crate::domain::{Clock, EventPolicy, RestorePolicy, Rules, StoragePolicy, Timestamp};
 use crate::forward::Endpoint;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
@@ -124,15 +124,16 @@ impl App {
             .restores
             .map(|policy| RestoreWorker::new(&service, policy, timeout, wake));
         let secrets = config.webhooks.secrets;
-        let forwards = secrets.as_ref().zip(config.forwards);
-        let forwards = forwards.map(|(secrets, endpoint)| {
+        let event_queued = Arc::new(Notify::new());
+        let forwards = secrets.as_ref().filter(|_| config.forwards.is_some());
+        let forwards = forwards
+            .map(|secrets| ForwardScheduling::new(secrets.header().clone(), event_queued.clone()));
+        let forward_worker = config.forwards.map(|endpoint| {
             let client = forward::Client::new(endpoint)?;
-            let scheduling = ForwardScheduling::new(secrets.header().clone());
             let (store, clock) = (store.clone(), clock.clone());
-            let worker = ForwardWorker::new(store, client, clock, scheduling.clone());
-            anyhow::Ok((scheduling, worker))
+            anyhow::Ok(ForwardWorker::new(store, client, clock, event_queued))
         });
-        let (forwards, forward_worker) = forwards.transpose()?.unzip();
+        let forward_worker = forward_worker.transpose()?;
         let drop_reasons = config.webhooks.drop_reasons;
         let webhooks = WebhookReceiver {
             store: store.clone(),
@@ -309,19 +310,18 @@ async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: Cancella
 /// # Errors
 /// When the client of 100ms cannot be set up.
 pub fn service(
-    database: PgConnectOptions,
+    store: Store,
     upstream: Upstream,
     storage_policy: StoragePolicy,
     rules: Rules,
     clock: Clock,
 ) -> anyhow::Result<Service> {
     let hms = hms_client(upstream, storage_policy, clock.clone())?;
-    let store = store(database, rules.clone());
     Ok(Service::new(hms, store, clock, storage_policy, rules))
 }
 
 /// A store for one command, with few connections.
-pub fn store(database: PgConnectOptions, rules: Rules) -> Store {
+pub fn store(database: PgConnectOptions, rules: Rules, own_events: Option<EventPolicy>) -> Store {
     Store::new(
         database,
         &StoreConfig {
@@ -330,6 +330,7 @@ pub fn store(database: PgConnectOptions, rules: Rules) -> Store {
             other_connections: 1,
             presence: true,
             rules,
+            own_events,
             ..StoreConfig::default()
         },
     )

@@ -17,7 +17,7 @@
 //! | `metrics` | what a metric is, and that it exists from the start; each module declares its own | |
 //! | [`keys`] | API keys and webhook secrets, and their comparison | |
 //! | [`hms`] | all that 100ms sends and is sent: its REST API and its webhooks | `domain`, `backoff`, `trace`, `metrics` |
-//! | [`store`] | all SQL: saves, resumes, history, restore jobs, migrations | `domain`, `backoff`, `trace`, `metrics` |
+//! | [`store`] | all SQL: saves, resumes, history, restore jobs, own events, migrations | `domain`, `backoff`, `trace`, `metrics` |
 //! | [`forward`] | the endpoint that events are passed on to: its address, requests and signatures | `domain`, `backoff` |
 //! | [`config`] | settings from the environment and flags | `domain`, `keys`, `hms`, `forward` |
 //! | [`telemetry`] | the log, the recorder of metrics, and the export of traces | `domain`, `trace`, `metrics`, `config` |

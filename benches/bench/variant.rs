@@ -158,7 +158,7 @@ pub(crate) fn serve() {
     };
     // These have no 100ms, and the endpoint in its place.
     let forwards = match var(VARIANT).as_str() {
-        "forwards" => ForwardArgs::to(&var("BENCH_UPSTREAM")).endpoint(&webhooks),
+        "forwards" => ForwardArgs::to(&var("BENCH_UPSTREAM")).endpoint(&webhooks, None),
         _ => Ok(None),
     };
     start_log(LogFormat::Text, "info").expect("a log");

@@ -212,7 +212,11 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
 }
 
 fn store(database: &DatabaseArgs) -> Result<Store, Failure> {
-    Ok(crate::app::store(database.options()?, Rules::default()))
+    Ok(crate::app::store(
+        database.options()?,
+        Rules::default(),
+        None,
+    ))
 }
 
 /// Prints a line. A reader that has gone is no failure.

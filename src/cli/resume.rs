@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         exclude_peer_id: args.exclude_peer,
     };
     let rules = args.rules.rules()?;
-    let store = app::store(args.database.options()?, rules.clone());
+    let store = app::store(args.database.options()?, rules.clone(), None);
     let not_found = |message| Err(Failure::new(Exit::NothingFound, message));
     let state = match store.resume(query).await? {
         Some(state) if !rules.is_empty(&state.metadata) => state,

@@ -5,8 +5,8 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    DatabaseArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs, UpstreamArgs,
-    WatchArgs, WebhookArgs,
+    DatabaseArgs, EventArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs,
+    UpstreamArgs, WatchArgs, WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
@@ -45,6 +45,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) forwards: ForwardArgs,
     #[command(flatten)]
+    pub(super) events: EventArgs,
+    #[command(flatten)]
     pub(super) rules: RulesArgs,
     #[command(flatten)]
     pub(super) listen: ListenArgs,
@@ -71,7 +73,8 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     );
     let restores = args.restores.policy(&webhooks)?;
     let watches = args.watches.watches()?;
-    let forwards = args.forwards.endpoint(&webhooks)?;
+    let own_events = args.events.policy()?;
+    let forwards = args.forwards.endpoint(&webhooks, own_events)?;
     #[cfg(feature = "demo")]
     let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
@@ -79,6 +82,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         database: args.database.options()?,
         store: StoreConfig {
             rules: args.rules.rules()?,
+            own_events,
             ..StoreConfig::default()
         },
         upstream,

@@ -5,7 +5,7 @@ use tokio::time::MissedTickBehavior;
 use super::progress::Progress;
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
-use crate::config::{DatabaseArgs, RulesArgs, StorageArgs, UpstreamArgs};
+use crate::config::{DatabaseArgs, EventArgs, RulesArgs, StorageArgs, UpstreamArgs};
 use crate::domain::{Clock, PeerId, RoomId, UserId, WatchInterval};
 use crate::http::json::SnapshotJson;
 use crate::server::stop_signal;
@@ -45,16 +45,20 @@ pub(super) struct Args {
     storage: StorageArgs,
     #[command(flatten)]
     rules: RulesArgs,
+    #[command(flatten)]
+    events: EventArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let (database, upstream, storage_policy, rules) = (
+    let (database, upstream, storage_policy, rules, own_events) = (
         args.database.options()?,
         args.upstream.upstream()?,
         args.storage.policy()?,
         args.rules.rules()?,
+        args.events.policy()?,
     );
-    let service = app::service(database, upstream, storage_policy, rules, Clock::system())
+    let store = app::store(database, rules.clone(), own_events);
+    let service = app::service(store, upstream, storage_policy, rules, Clock::system())
         .map_err(Failure::other)?;
     let user = args.user.as_ref();
     match (&args.peer, args.every) {

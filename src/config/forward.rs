@@ -4,6 +4,7 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::{ConfigError, WebhookConfig, secret_text};
+use crate::domain::EventPolicy;
 use crate::forward::{Endpoint, SigningSecret};
 
 /// The settings of forwards, as given.
@@ -55,12 +56,20 @@ impl ForwardArgs {
         }
     }
 
-    /// Reads the settings; none where nothing is passed on.
+    /// Reads the settings; none where nothing is passed on. `events` are those of our own.
     ///
     /// # Errors
     /// [`ConfigError`] names the variable.
-    pub fn endpoint(&self, webhooks: &WebhookConfig) -> Result<Option<Endpoint>, ConfigError> {
+    pub fn endpoint(
+        &self,
+        webhooks: &WebhookConfig,
+        events: Option<EventPolicy>,
+    ) -> Result<Option<Endpoint>, ConfigError> {
         let Some(url) = secret_text(self.forward_url.as_ref()) else {
+            if events.is_some() {
+                let what = "set together with REJOIN_FORWARD_URL";
+                return Err(ConfigError::should_be("REJOIN_FORWARD_EVENTS", what));
+            }
             let others = [
                 ("REJOIN_FORWARD_SECRET", &self.forward_secret),
                 ("REJOIN_FORWARD_HEADERS", &self.forward_headers),
@@ -77,8 +86,8 @@ impl ForwardArgs {
             let what = "an https URL without a user name, or an http one of this machine";
             ConfigError::should_be("REJOIN_FORWARD_URL", what)
         })?;
-        if webhooks.secrets.is_none() {
-            let what = "set together with REJOIN_WEBHOOK_SECRETS, since only events are passed on";
+        if webhooks.secrets.is_none() && events.is_none() {
+            let what = "set together with REJOIN_WEBHOOK_SECRETS or REJOIN_FORWARD_EVENTS=true, since only events are passed on";
             return Err(ConfigError::should_be("REJOIN_FORWARD_URL", what));
         }
         let secret = secret_text(self.forward_secret.as_ref()).map(|text| {

@@ -4,6 +4,7 @@
 //! a secret. An empty variable counts as unset, since compose files set variables to nothing.
 
 mod database;
+mod event;
 mod forward;
 mod listen;
 mod restore;
@@ -17,6 +18,7 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use database::DatabaseArgs;
+pub use event::EventArgs;
 pub use forward::ForwardArgs;
 pub use listen::ListenArgs;
 pub use restore::RestoreArgs;

@@ -10,6 +10,7 @@
 //! | `restore_jobs` | the queue of automatic restores |
 //! | `watches`, `fetch_jobs` | rooms to look at regularly, and peers to fetch at once |
 //! | `forwards` | events that are passed on to another endpoint |
+//! | `own_events` | rejoin's own events, which are passed on too |
 //! | `reconciliations` | signs of life of the replicas, and times without |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
@@ -32,6 +33,7 @@ mod fetch_jobs;
 mod forwards;
 mod history;
 mod metrics;
+mod own_events;
 mod peers;
 mod presence;
 mod readiness;
@@ -61,6 +63,7 @@ pub use self::error::{StoreError, UnavailableReason};
 pub use self::forwards::TakenForwards;
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
+use self::own_events::OwnEvents;
 pub use self::readiness::Server;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
@@ -68,7 +71,7 @@ pub use self::save::Saved;
 use self::save::{STRAGGLERS, SaveBatch};
 pub use self::unseen::{Unseen, UnseenPeer, UnseenRooms, UnseenSession};
 pub use self::watches::{LookResult, NewWatch, WatchCounts, WatchPage};
-use crate::domain::{Observation, Report, Rules, SavedState};
+use crate::domain::{EventPolicy, Observation, Report, Rules, SavedState};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
 /// more connection.
@@ -91,6 +94,8 @@ pub struct StoreConfig {
     pub idle_timeout: Duration,
     /// The ordering rules.
     pub rules: Rules,
+    /// Which own events are queued, if any.
+    pub own_events: Option<EventPolicy>,
 }
 
 impl Default for StoreConfig {
@@ -104,6 +109,7 @@ impl Default for StoreConfig {
             other_connections: 2,
             idle_timeout: Duration::from_mins(5),
             rules: Rules::default(),
+            own_events: None,
         }
     }
 }
@@ -129,6 +135,10 @@ pub struct Store {
     session_ends: BoundedExecutor,
     /// Events that are only passed on.
     forwards: BoundedExecutor,
+    /// How own events are queued, if they are.
+    own_events: Option<OwnEvents>,
+    /// Notified when an own event is queued through this replica.
+    event_queued: Arc<Notify>,
     /// Notified when a session ends through this replica.
     session_ended: Arc<Notify>,
     /// Restores and claims.
@@ -146,7 +156,11 @@ impl Store {
         let max_idle =
             config.save_workers + config.resume_workers + 5 * other_connections + STRAGGLERS + 1;
         let database = Database::new(options, max_idle, config.idle_timeout);
-        let save_batch = SaveBatch::new(database.clone(), config.rules.clone());
+        let event_queued = Arc::new(Notify::new());
+        let own_events = config
+            .own_events
+            .map(|policy| OwnEvents::new(policy, event_queued.clone()));
+        let save_batch = SaveBatch::new(database.clone(), config.rules.clone(), own_events.clone());
         let resume_batch = ResumeBatch {
             database: database.clone(),
             presence: config.presence,
@@ -165,6 +179,8 @@ impl Store {
             histories: executor(),
             session_ends: executor(),
             forwards: executor(),
+            own_events,
+            event_queued,
             session_ended: Arc::default(),
             restores: executor(),
             background: executor(),
@@ -241,6 +257,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         self.histories.execute(query.clone()).await
+    }
+
+    /// Completes when own events were queued through this replica since the last call.
+    pub async fn own_event_queued(&self) {
+        self.event_queued.notified().await;
     }
 
     /// The number of connections: all, and those in use.

@@ -2,14 +2,15 @@
 //! for each change.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_as, query_file};
+use sqlx::{Connection, PgConnection, query_as, query_file, query_file_as};
 use uuid::Uuid;
 
 use super::connections::Statement;
+use super::own_events::OwnEvents;
 use super::{Store, StoreError, rows};
 use crate::domain::{
-    ChangeId, Claim, Claimant, PeerKey, Requester, RestoreJob, RestoreOutcome, ResumeRecord,
-    SavedState, Timestamp,
+    Claim, Claimant, OwnEvent, Requester, RestoreJob, RestoreOutcome, ResumeRecord, SavedState,
+    Timestamp,
 };
 
 impl Store {
@@ -24,7 +25,12 @@ impl Store {
         record: ResumeRecord,
         claimant: Claimant,
     ) -> Result<Option<Claim>, StoreError> {
-        self.restores.execute(ClaimState { record, claimant }).await
+        let claim_state = ClaimState {
+            record,
+            claimant,
+            own_events: self.own_events.clone(),
+        };
+        self.restores.execute(claim_state).await
     }
 
     /// Writes the row of a restore: before the state is sent, and again with the outcome. A row that
@@ -41,6 +47,7 @@ impl Store {
             record,
             outcome,
             job: None,
+            own_events: self.own_events.clone(),
         };
         self.restores.execute(record_restore).await
     }
@@ -59,6 +66,7 @@ impl Store {
             record,
             outcome,
             job: Some(job.attempts),
+            own_events: self.own_events.clone(),
         };
         self.background.execute(record_restore).await
     }
@@ -72,22 +80,21 @@ impl Store {
             record,
             outcome: RestoreOutcome::Sending,
             job: None,
+            own_events: self.own_events.clone(),
         };
         self.background.execute(record_restore).await
     }
 
-    /// Finishes the restores of this change to this peer whose answers were lost: the state was
-    /// found there. Returns whether there was any.
+    /// Finishes the restores of this state whose answers were lost: it was found on the peer that they
+    /// were to. Returns whether there was any.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn find_sent_restores(
-        &self,
-        to: &PeerKey,
-        change: ChangeId,
-    ) -> Result<bool, StoreError> {
-        let to = to.clone();
-        let find_sent = FindSentRestores { to, change };
+    pub async fn find_sent_restores(&self, found: &SavedState) -> Result<bool, StoreError> {
+        let find_sent = FindSentRestores {
+            found: found.clone(),
+            own_events: self.own_events.clone(),
+        };
         self.background.execute(find_sent).await
     }
 }
@@ -95,14 +102,32 @@ impl Store {
 struct ClaimState {
     record: ResumeRecord,
     claimant: Claimant,
+    own_events: Option<OwnEvents>,
 }
 
 impl Statement for ClaimState {
     type Output = Option<Claim>;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Option<Claim>, sqlx::Error> {
+        if let Some(own_events) = &self.own_events {
+            let mut transaction = connection.begin().await?;
+            if self.add(&mut transaction).await? {
+                own_events.queue(&mut transaction, self.event()).await?;
+            }
+            transaction.commit().await?;
+            own_events.notify();
+        } else {
+            self.add(connection).await?;
+        }
+        self.stored(connection).await
+    }
+}
+
+impl ClaimState {
+    /// Adds the claim; false where there is one already.
+    async fn add(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let columns = RecordColumns::of(&self.record);
-        query_file!(
+        let added = query_file!(
             "src/store/queries/add_claim.sql",
             columns.user_id,
             self.record.id,
@@ -118,8 +143,23 @@ impl Statement for ClaimState {
             self.claimant.as_str(),
             columns.dropped_at
         )
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
+        Ok(added.rows_affected() > 0)
+    }
+
+    fn event(&self) -> Option<OwnEvent> {
+        Some(OwnEvent::Claimed {
+            state: self.record.state.clone()?,
+            to: self.record.to.clone(),
+            at: self.record.at,
+            claimed_by: self.claimant.clone(),
+        })
+    }
+
+    /// Whose claim there is now.
+    async fn stored(&self, connection: &mut PgConnection) -> Result<Option<Claim>, sqlx::Error> {
+        let columns = RecordColumns::of(&self.record);
         let row = query_as!(
             ClaimRow,
             r#"SELECT claimed_by AS "claimed_by!", at FROM resumes
@@ -149,14 +189,32 @@ struct RecordRestore {
     outcome: RestoreOutcome,
     /// The number of attempts of the job that this finishes.
     job: Option<i32>,
+    own_events: Option<OwnEvents>,
 }
 
 impl Statement for RecordRestore {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Some((own_events, event)) = self.own_events.as_ref().zip(self.event()) else {
+            self.put(connection).await?;
+            return Ok(());
+        };
+        let mut transaction = connection.begin().await?;
+        if self.put(&mut transaction).await? {
+            own_events.queue(&mut transaction, [event]).await?;
+        }
+        transaction.commit().await?;
+        own_events.notify();
+        Ok(())
+    }
+}
+
+impl RecordRestore {
+    /// Writes the row; false where it says already that the state was restored.
+    async fn put(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let columns = RecordColumns::of(&self.record);
-        query_file!(
+        let put = query_file!(
             "src/store/queries/put_restore.sql",
             columns.user_id,
             self.record.id,
@@ -176,29 +234,85 @@ impl Statement for RecordRestore {
         )
         .execute(connection)
         .await?;
-        Ok(())
+        Ok(put.rows_affected() > 0)
+    }
+
+    /// The event where the state is restored with this.
+    fn event(&self) -> Option<OwnEvent> {
+        if self.outcome != RestoreOutcome::Restored {
+            return None;
+        }
+        Some(OwnEvent::Restored {
+            state: self.record.state.clone()?,
+            to: self.record.to.clone()?,
+            at: self.record.at,
+            automatic: self.record.requester == Requester::Join,
+        })
     }
 }
 
 struct FindSentRestores {
-    to: PeerKey,
-    change: ChangeId,
+    /// The state, on the peer that it was sent to.
+    found: SavedState,
+    own_events: Option<OwnEvents>,
+}
+
+struct FoundRow {
+    at: DateTime<Utc>,
+    snapshot_id: Option<Uuid>,
+    from_room_id: Option<String>,
+    from_peer_id: Option<String>,
+    automatic: bool,
 }
 
 impl Statement for FindSentRestores {
     type Output = bool;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let found = query_file!(
+        let Some(own_events) = &self.own_events else {
+            return Ok(!self.find(connection).await?.is_empty());
+        };
+        let mut transaction = connection.begin().await?;
+        let found = self.find(&mut transaction).await?;
+        let has_found = !found.is_empty();
+        let events = found.into_iter().filter_map(|row| self.event(row));
+        own_events.queue(&mut transaction, events).await?;
+        transaction.commit().await?;
+        own_events.notify();
+        Ok(has_found)
+    }
+}
+
+impl FindSentRestores {
+    async fn find(&self, connection: &mut PgConnection) -> Result<Vec<FoundRow>, sqlx::Error> {
+        let to = &self.found.key;
+        query_file_as!(
+            FoundRow,
             "src/store/queries/find_sent_restores.sql",
-            self.to.user_id.as_str(),
-            self.to.room_id.as_str(),
-            self.to.peer_id.as_str(),
-            self.change.as_uuid()
+            to.user_id.as_str(),
+            to.room_id.as_str(),
+            to.peer_id.as_str(),
+            self.found.change.as_uuid()
         )
-        .execute(connection)
-        .await?;
-        Ok(found.rows_affected() > 0)
+        .fetch_all(connection)
+        .await
+    }
+
+    /// The event, with the state as it was when it was sent.
+    fn event(&self, row: FoundRow) -> Option<OwnEvent> {
+        let to = &self.found.key;
+        let from = rows::key(to.user_id.as_str(), &row.from_room_id?, &row.from_peer_id?).ok()?;
+        let state = SavedState {
+            key: from,
+            snapshot_id: row.snapshot_id?,
+            ..self.found.clone()
+        };
+        Some(OwnEvent::Restored {
+            state,
+            to: to.clone(),
+            at: row.at.into(),
+            automatic: row.automatic,
+        })
     }
 }
 

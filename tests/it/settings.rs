@@ -448,7 +448,27 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     ),
     (
         &[("REJOIN_FORWARD_URL", "https://game.example/")],
-        "REJOIN_FORWARD_URL should be set together with REJOIN_WEBHOOK_SECRETS, since only events are passed on.",
+        "REJOIN_FORWARD_URL should be set together with REJOIN_WEBHOOK_SECRETS or REJOIN_FORWARD_EVENTS=true, since only events are passed on.",
+    ),
+    (
+        &[("REJOIN_FORWARD_EVENTS", "true")],
+        "REJOIN_FORWARD_EVENTS should be set together with REJOIN_FORWARD_URL.",
+    ),
+    (
+        &[("REJOIN_FORWARD_EVENTS", "yes")],
+        "REJOIN_FORWARD_EVENTS should be true or false.",
+    ),
+    (
+        &[
+            ("REJOIN_WEBHOOK_SECRETS", "a-secret"),
+            ("REJOIN_FORWARD_URL", "https://game.example/"),
+            ("REJOIN_FORWARD_METADATA", "true"),
+        ],
+        "REJOIN_FORWARD_METADATA should be set together with REJOIN_FORWARD_EVENTS=true.",
+    ),
+    (
+        &[("REJOIN_FORWARD_METADATA", "1")],
+        "REJOIN_FORWARD_METADATA should be true or false.",
     ),
     (
         &[

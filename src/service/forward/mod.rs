@@ -1,7 +1,8 @@
-//! Forwards: every authentic event is passed on to another endpoint, as it came.
+//! Forwards: every authentic event is passed on to another endpoint, as it came, and so are our own.
 //!
-//! An event is queued in the transaction that saves it, so that its 200 promises both; the worker of
-//! any replica sends it later. So an endpoint that is slow or down slows nothing.
+//! An event is queued in the transaction that saves it, so that its 200 promises both, and our own by
+//! the store in the transaction that stores what they say. The worker of any replica sends them later.
+//! So an endpoint that is slow or down slows nothing.
 
 mod worker;
 
@@ -59,11 +60,11 @@ impl Service {
 }
 
 impl ForwardScheduling {
-    /// The header with the secret of webhooks is not passed on.
-    pub fn new(secret_header: HeaderName) -> Self {
+    /// The header with the secret of webhooks is not passed on. `wake` wakes the worker.
+    pub fn new(secret_header: HeaderName, wake: Arc<Notify>) -> Self {
         Self {
             secret_header,
-            wake: Arc::default(),
+            wake,
         }
     }
 
@@ -87,10 +88,5 @@ impl ForwardScheduling {
     /// An event is queued.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
-    }
-
-    /// Completes when an event was queued since the last call.
-    async fn queued(&self) {
-        self.wake.notified().await;
     }
 }

@@ -59,7 +59,7 @@ impl Service {
     ) -> Result<Attempt, RestoreError> {
         let (state, decision) = self.decide(job, policy, None).await?;
         if decision != Decision::Fetch {
-            return self.settle(job, state, decision).await;
+            return self.settle(state, decision).await;
         }
         let fetched = match self.fetch_and_save(job, policy).await {
             Ok(fetched) => fetched,
@@ -76,14 +76,13 @@ impl Service {
                 self.send_automatically(job, state, fetched.observed_at)
                     .await
             }
-            (state, decision) => self.settle(job, state, decision).await,
+            (state, decision) => self.settle(state, decision).await,
         }
     }
 
     /// Does what was decided where nothing is to be sent.
     async fn settle(
         &self,
-        job: &RestoreJob,
         state: Option<SavedState>,
         decision: Decision,
     ) -> Result<Attempt, RestoreError> {
@@ -93,7 +92,7 @@ impl Service {
             Decision::GiveUp(reason) => Progress::Done(RestoreOutcome::GaveUp(reason)),
             Decision::Skip => skipped(SkipReason::AlreadyHasMetadata),
             Decision::AlreadyThere => match &state {
-                Some(state) if self.was_sent(job, state).await? => {
+                Some(state) if self.was_sent(state).await? => {
                     Progress::Done(RestoreOutcome::Restored)
                 }
                 _ => skipped(SkipReason::SamePeer),
@@ -106,8 +105,8 @@ impl Service {
 
     /// Whether an earlier attempt has sent the state that the new peer has, and did not learn or
     /// did not live to record that it arrived.
-    async fn was_sent(&self, job: &RestoreJob, there: &SavedState) -> Result<bool, StoreError> {
-        self.store.find_sent_restores(&job.key, there.change).await
+    async fn was_sent(&self, there: &SavedState) -> Result<bool, StoreError> {
+        self.store.find_sent_restores(there).await
     }
 
     async fn send_automatically(

@@ -231,9 +231,7 @@ impl Service {
             SkipReason::of_request(state, &target.key, target.has_metadata, request.overwrite);
         if let Some(reason) = skipped {
             if reason == SkipReason::SamePeer {
-                self.store
-                    .find_sent_restores(&target.key, state.change)
-                    .await?;
+                self.store.find_sent_restores(state).await?;
             }
             self.record(record, RestoreOutcome::Skipped(reason)).await?;
             return Ok(skipped);

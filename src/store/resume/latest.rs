@@ -90,7 +90,7 @@ pub(super) async fn latest_state(
 
 /// One state for each query, in order: one statement for those without a room, one for the others.
 /// Reads presence in the same statements where it is wanted.
-pub(super) async fn latest_states(
+pub(in crate::store) async fn latest_states(
     connection: &mut PgConnection,
     queries: &[&ResumeQuery],
     presence: bool,

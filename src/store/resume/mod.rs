@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 
-use self::latest::{latest_state, latest_states};
+use self::latest::latest_state;
+pub(super) use self::latest::latest_states;
 use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::{Database, Statement};

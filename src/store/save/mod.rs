@@ -40,6 +40,7 @@ use super::batch::{Batch, Ticket};
 use super::connections::Database;
 use super::forwards::QueueForward;
 use super::metrics::QueueName;
+use super::own_events::OwnEvents;
 use crate::domain::{Report, Rules};
 use crate::trace::{self, Instrument};
 
@@ -55,6 +56,7 @@ pub(super) struct SaveBatch {
     database: Database,
     recent_writes: RecentWrites,
     rules: Rules,
+    own_events: Option<OwnEvents>,
     stragglers: Stragglers,
 }
 
@@ -67,11 +69,12 @@ enum Progress {
 }
 
 impl SaveBatch {
-    pub(super) fn new(database: Database, rules: Rules) -> Self {
+    pub(super) fn new(database: Database, rules: Rules, own_events: Option<OwnEvents>) -> Self {
         Self {
             database,
             recent_writes: RecentWrites::new(),
             rules,
+            own_events,
             stragglers: Stragglers::new(),
         }
     }
@@ -89,6 +92,7 @@ impl SaveBatch {
                 may_expect: round == 0,
                 overtaken: &overtaken,
                 rules: &self.rules,
+                own_events: self.own_events.as_ref(),
             };
             let outcome = self.database.execute(&save_round).await?;
             for (index, answer) in outcome.saved {
@@ -141,8 +145,12 @@ impl SaveBatch {
                 WaitReason::Inserted => Waited::Ready,
                 WaitReason::Locked => self.database.execute(&WaitForPeer(report.key())).await?,
                 WaitReason::OutOfOrder => {
-                    let rules = &self.rules;
-                    self.database.execute(&Rebuild { report, rules }).await?
+                    let rebuild = Rebuild {
+                        report,
+                        rules: &self.rules,
+                        own_events: self.own_events.as_ref(),
+                    };
+                    self.database.execute(&rebuild).await?
                 }
             };
             match outcome {

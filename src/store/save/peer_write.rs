@@ -3,7 +3,8 @@
 use super::align::change_to_align;
 use super::baseline::{Baseline, VersionedState};
 use crate::domain::{
-    ChangeId, Effect, PeerKey, PeerState, Report, Row, Rules, Snapshot, Timestamp, WatchRequest,
+    ChangeId, DroppedPeer, Effect, End, OwnEvent, PeerKey, PeerState, Report, ResumeEntry, Row,
+    Rules, Snapshot, Timestamp, WatchRequest, WrittenPeer,
 };
 
 /// An observation that was saved.
@@ -61,6 +62,10 @@ pub(in crate::store) struct PeerWrite {
     pub(super) saved: Vec<(usize, Option<Saved>)>,
     /// The change whose date may differ between the user's peers after this write.
     pub(super) change_to_align: Option<ChangeId>,
+    /// What decided before whether a resume returns the peer.
+    pub(super) resume_entry_before: Option<ResumeEntry>,
+    /// The drops that are saved with the new state, by the index of their report.
+    pub(super) drops: Vec<(usize, OwnEvent)>,
     /// When it was requested that a saved state be restored to the peer.
     pub(in crate::store) restore_requested_at: Option<Timestamp>,
     /// What its events ask of watches.
@@ -96,6 +101,8 @@ impl PeerWrite {
             out_of_order: Vec::new(),
             saved: Vec::new(),
             change_to_align: None,
+            resume_entry_before: before.resume_entry(),
+            drops: Vec::new(),
             restore_requested_at: None,
             watch_requests: Vec::new(),
         };
@@ -122,8 +129,12 @@ impl PeerWrite {
     /// Applies one report to the state before it.
     fn apply(&mut self, state: &mut PeerState, index: usize, report: &Report, rules: &Rules) {
         let before = state.snapshot(&self.key);
+        let presence = state.presence.clone();
         let effect = state.apply(report, rules);
         let snapshot = state.snapshot(&self.key);
+        let drop = state.presence.new_drop(&presence, state.joined_at);
+        self.drops
+            .extend(drop.map(|end| (index, self.dropped(state, end))));
         match (effect, &snapshot) {
             (Effect::OutOfOrder, _) => {
                 self.out_of_order.push(index);
@@ -143,6 +154,34 @@ impl PeerWrite {
         let snapshot = snapshot.or_else(|| Some(Snapshot::first(&*report.observation()?)));
         let saved = snapshot.map(|snapshot| Saved { snapshot, changed });
         self.saved.push((index, saved));
+    }
+
+    /// The event of a drop that is saved with this state.
+    fn dropped(&self, state: &PeerState, end: &End) -> OwnEvent {
+        let current = state.current.as_ref();
+        OwnEvent::Dropped(DroppedPeer {
+            key: self.key.clone(),
+            joined_at: state.joined_at.max(state.presence.connected_since),
+            end: end.clone(),
+            snapshot: current.map(|current| (current.id, current.metadata.clone())),
+        })
+    }
+
+    /// Whether a resume of the user may return another state after this write.
+    pub(in crate::store) fn may_change_resume(&self) -> bool {
+        let new_state = self.new_state.as_ref();
+        self.change_to_align.is_some()
+            || new_state.is_some_and(|state| state.resume_entry() != self.resume_entry_before)
+    }
+
+    /// What tells a new state of the user from one that is announced.
+    pub(in crate::store) fn written_peer(&self) -> WrittenPeer<'_> {
+        let new_state = self.new_state.as_ref();
+        WrittenPeer {
+            key: &self.key,
+            before: self.resume_entry_before,
+            is_restored: new_state.is_some_and(PeerState::is_restored),
+        }
     }
 
     /// Records that the current row was observed again.

@@ -14,9 +14,12 @@ use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
 use super::straggler::{Waited, is_lock_timeout};
 use super::write::write_peers;
-use crate::domain::{Effect, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks};
+use crate::domain::{
+    Effect, NewForward, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks,
+};
 use crate::store::connections::{Statement, begin_with};
 use crate::store::forwards::queue_forwards;
+use crate::store::own_events::OwnEvents;
 use crate::store::restore_jobs::queue_restore_jobs;
 use crate::store::rows;
 
@@ -30,6 +33,8 @@ const MAX_ROWS: usize = 64;
 pub(super) struct Rebuild<'a> {
     pub(super) report: &'a Report,
     pub(super) rules: &'a Rules,
+    /// How own events are queued, if they are.
+    pub(super) own_events: Option<&'a OwnEvents>,
 }
 
 impl Statement for Rebuild<'_> {
@@ -46,6 +51,9 @@ impl Statement for Rebuild<'_> {
             outcome => {
                 let outcome = outcome?;
                 transaction.commit().await?;
+                if let Some(own_events) = self.own_events {
+                    own_events.notify();
+                }
                 Ok(outcome)
             }
         }
@@ -85,16 +93,32 @@ impl Rebuild<'_> {
             peer_write.restore_requested_at = self.report.restore_requested_at();
         }
         peer_write.change_to_align = change_to_align(&before, &state);
+        peer_write.resume_entry_before = before.resume_entry();
         peer_write.new_state = Some(state);
         write_peers(connection, &[&peer_write]).await?;
         change_rows(connection, key, &changes).await?;
-        queue_forwards(connection, self.report.forward().as_slice()).await?;
         let peer_writes = [peer_write];
         align_restored_peers(connection, &peer_writes).await?;
         if peer_writes[0].restore_requested_at.is_some() {
             queue_restore_jobs(connection, &peer_writes).await?;
         }
+        self.queue_events(connection, &peer_writes).await?;
         Ok(Waited::Saved(saved))
+    }
+
+    /// Queues the event to pass on, and that of a state that is saved. A drop was saved when the report
+    /// turned out to be out of order.
+    async fn queue_events(
+        &self,
+        connection: &mut PgConnection,
+        peer_writes: &[PeerWrite],
+    ) -> Result<(), sqlx::Error> {
+        let states = match self.own_events {
+            Some(own_events) => own_events.announce(connection, peer_writes).await?,
+            None => Vec::new(),
+        };
+        let forwards: Vec<&NewForward> = self.report.forward().into_iter().chain(&states).collect();
+        queue_forwards(connection, &forwards).await
     }
 
     /// The row that holds the observation of the report, or where it is none of its own, the

@@ -15,6 +15,7 @@ use crate::domain::{NewForward, PeerKey, Report, Rules};
 use crate::store::connections::Statement;
 use crate::store::fetch_jobs::queue_fetch_jobs;
 use crate::store::forwards::queue_forwards;
+use crate::store::own_events::OwnEvents;
 use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 
 /// Saves the pending reports of a batch, except those of peers whose baseline does not hold.
@@ -28,6 +29,8 @@ pub(super) struct SaveRound<'a> {
     /// The indices of reports whose peer was changed or erased while the round before wrote it.
     pub(super) overtaken: &'a [usize],
     pub(super) rules: &'a Rules,
+    /// How own events are queued, if they are.
+    pub(super) own_events: Option<&'a OwnEvents>,
 }
 
 /// What came of a round, by the indices of the reports. Reports that are missing need another.
@@ -61,7 +64,7 @@ impl Statement for SaveRound<'_> {
             .partition(|peer_write| self.is_erased(peer_write));
         let of_erased: Vec<&NewForward> = erased
             .iter()
-            .flat_map(|peer_write| self.forwards(peer_write, true))
+            .flat_map(|peer_write| self.forwards_of_erased(peer_write))
             .collect();
         queue_forwards(connection, &of_erased).await?;
         for peer_write in erased {
@@ -172,9 +175,9 @@ impl SaveRound<'_> {
 }
 
 impl SaveRound<'_> {
-    /// Writes new states, and what follows from them in the same transaction: queues the events to
-    /// pass on, dates restored states like their source, queues the restores and the fetches that
-    /// events request, and wakes those that wait for a leave. Returns the writes that are settled,
+    /// Writes new states, and what follows from them in the same transaction: dates restored states
+    /// like their source, queues the restores and the fetches that events request, wakes those that
+    /// wait for a leave, and queues the events to pass on and our own. Returns the writes that are settled,
     /// and the peers that were changed or erased meanwhile.
     async fn write_with_consequences(
         &self,
@@ -186,32 +189,74 @@ impl SaveRound<'_> {
             .iter()
             .any(|&index| self.reports[index].forward().is_some());
         let has_consequences = !peer_writes.iter().all(is_plain);
-        if !has_forwards && !has_consequences {
+        let has_own_events =
+            |peer_write: &PeerWrite| !peer_write.drops.is_empty() || peer_write.may_change_resume();
+        let own_events = self
+            .own_events
+            .filter(|_| peer_writes.iter().any(has_own_events));
+        if !has_forwards && !has_consequences && own_events.is_none() {
             return write_new_states(connection, peer_writes).await;
         }
         let mut transaction = connection.begin().await?;
         let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
-        let forwards: Vec<&NewForward> = settled
-            .iter()
-            .flat_map(|peer_write| self.forwards(peer_write, false))
-            .collect();
-        queue_forwards(&mut transaction, &forwards).await?;
         if has_consequences {
             queue_consequences(&mut transaction, &settled).await?;
         }
+        let has_queued = self
+            .queue_events(&mut transaction, own_events, &settled)
+            .await?;
         transaction.commit().await?;
+        if let Some(own_events) = own_events.filter(|_| has_queued) {
+            own_events.notify();
+        }
         Ok((settled, overtaken))
     }
 
-    /// The events to pass on of the reports that are saved with a write, or dropped with their peer.
-    fn forwards(&self, peer_write: &PeerWrite, with_out_of_order: bool) -> Vec<&NewForward> {
+    /// Queues the events to pass on, each before the drop that it reports, and then those of the
+    /// states that are saved. Returns whether there are any of our own.
+    async fn queue_events(
+        &self,
+        connection: &mut PgConnection,
+        own_events: Option<&OwnEvents>,
+        settled: &[PeerWrite],
+    ) -> Result<bool, sqlx::Error> {
+        let drops = own_events.map_or_else(BTreeMap::new, |events| dropped(events, settled));
+        let states = match own_events {
+            Some(own_events) => own_events.announce(connection, settled).await?,
+            None => Vec::new(),
+        };
+        let mut forwards: Vec<&NewForward> = Vec::new();
+        for peer_write in settled {
+            let saved = peer_write.saved.iter().map(|&(index, _)| index);
+            let saved = saved.map(|index| (index, self.reports[index].forward()));
+            // These are passed on when their rows are rebuilt.
+            let out_of_order = peer_write.out_of_order.iter().map(|&index| (index, None));
+            for (index, passed_on) in saved.chain(out_of_order) {
+                forwards.extend(passed_on);
+                forwards.extend(drops.get(&index));
+            }
+        }
+        forwards.extend(&states);
+        queue_forwards(connection, &forwards).await?;
+        Ok(!drops.is_empty() || !states.is_empty())
+    }
+
+    /// The events to pass on of all reports of a peer that was erased.
+    fn forwards_of_erased(&self, peer_write: &PeerWrite) -> Vec<&NewForward> {
         let saved = peer_write.saved.iter().map(|(index, _)| index);
-        let out_of_order = peer_write.out_of_order.iter().filter(|_| with_out_of_order);
-        let indices = saved.chain(out_of_order);
+        let indices = saved.chain(&peer_write.out_of_order);
         indices
             .filter_map(|&index| self.reports[index].forward())
             .collect()
     }
+}
+
+/// The events of the drops that are saved with these writes, by the index of their report.
+fn dropped(own_events: &OwnEvents, settled: &[PeerWrite]) -> BTreeMap<usize, NewForward> {
+    let drops = settled.iter().flat_map(|peer_write| &peer_write.drops);
+    drops
+        .map(|(index, event)| (*index, own_events.forward(event)))
+        .collect()
 }
 
 /// Whether nothing follows from a write.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rejoin::domain::{
-    ChangeId, ForwardResult, GiveUpReason, LookOutcome, Reconciled, Requester, RestoreOutcome,
+    EventPolicy, ForwardResult, GiveUpReason, LookOutcome, Reconciled, Requester, RestoreOutcome,
     ResumeRecord, RoomId, WatchInterval,
 };
-use rejoin::store::{Duty, LookResult, NewWatch, Span, Store, StoreConfig, WatchPage};
+use rejoin::store::{Duty, LookResult, NewWatch, ResumeQuery, Span, Store, StoreConfig, WatchPage};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
@@ -82,6 +82,9 @@ impl Roles {
         };
         let config = StoreConfig {
             presence: true,
+            own_events: Some(EventPolicy {
+                with_metadata: true,
+            }),
             ..lanes
         };
         Store::new(self.url(Some(role)).as_str().parse().unwrap(), &config)
@@ -156,8 +159,8 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         panic!("{jobs:?}")
     };
     service.postpone_restore_job(job, now, true).await.unwrap();
-    let change = ChangeId::from_uuid(Uuid::nil());
-    let found = service.find_sent_restores(&job.key, change).await;
+    let state = service.resume(ResumeQuery::of_user(&user)).await.unwrap();
+    let found = service.find_sent_restores(&state.unwrap()).await;
     assert!(!found.unwrap());
     let record = ResumeRecord {
         id: job.record_id(),
@@ -202,16 +205,23 @@ async fn pass_on(service: &Store) {
         .queue_forward(odd_rows::forward("an-arena"))
         .await
         .unwrap();
-    let taken = service.take_forwards(9, lease).await.unwrap();
-    let results = taken.forwards.into_iter().map(|forward| ForwardResult {
-        id: forward.event.id,
-        attempt: forward.attempt,
-        error: None,
-        pause: None,
-    });
-    let results: Vec<ForwardResult> = results.collect();
-    assert_eq!(results.len(), 2, "another is among the rows saved above");
-    assert!(service.settle_forwards(results).await.unwrap().is_empty());
+    let mut passed_on = 0;
+    loop {
+        let taken = service.take_forwards(9, lease).await.unwrap();
+        let results = taken.forwards.into_iter().map(|forward| ForwardResult {
+            id: forward.event.id,
+            attempt: forward.attempt,
+            error: None,
+            pause: None,
+        });
+        let results: Vec<ForwardResult> = results.collect();
+        if results.is_empty() {
+            break;
+        }
+        passed_on += results.len();
+        assert!(service.settle_forwards(results).await.unwrap().is_empty());
+    }
+    assert!(passed_on > 2, "own events are among them: {passed_on}");
     assert_eq!(service.count_forwards().await.unwrap(), 0);
     assert_eq!(service.delete_dead_forwards().await.unwrap(), 0);
 }

@@ -15,12 +15,13 @@ use crate::support::world::{ROOM, Replica, Setup, World};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 /// The tables that hold anything of a user.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "peers",
     "snapshots",
     "resumes",
     "restore_jobs",
     "fetch_jobs",
+    "announced_states",
     "forwards",
 ];
 

@@ -4,6 +4,7 @@
 mod api;
 mod delivery;
 mod failing;
+mod own_events;
 mod programs;
 
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hms_sim::WebhookTarget;
+use reqwest::Method;
 use rustix::process::Signal;
+use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::{Endpoint, assert_in_order, join_in, send_joins, until_none_waits};
 use crate::support::command::settings;
@@ -46,6 +50,74 @@ async fn nothing_is_lost_when_a_replica_is_killed_while_it_passes_events_on() {
     let asked = endpoint.server.received().len();
     assert_eq!(asked, 44, "only what was in flight is sent again");
     drop(survivor);
+}
+
+/// A replica that is killed while it saves has queued the events of all that it has answered, and of no
+/// state twice.
+#[tokio::test]
+async fn no_own_event_is_lost_or_repeated_when_a_replica_is_killed_while_it_saves() {
+    let database = postgres::database().await;
+    let (upstream, endpoint) = (Upstream::start().await, Endpoint::new().await);
+    let mut variables = variables(database.url(), &upstream, &endpoint);
+    variables.extend([
+        ("REJOIN_FORWARD_EVENTS", "true"),
+        ("REJOIN_FORWARD_METADATA", "true"),
+    ]);
+    let mut dying = Program::start(&[], &variables).await;
+    let app = dying.app();
+    let mut sends = JoinSet::new();
+    let mut answered = BTreeSet::new();
+    for peer in 0..400 {
+        let (app, room) = (app.clone(), format!("room-{}", peer % 7));
+        let mut event = join_in(&room, &format!("p{peer}"));
+        let user = format!("player-{peer}");
+        event["data"]["user_id"] = user.clone().into();
+        // Before the machine's clock.
+        event["data"]["joined_at"] = "2020-01-01T12:00:00Z".into();
+        sends.spawn(async move {
+            let sent = app.request(Method::POST, "/v1/webhooks/100ms");
+            let sent = sent.header(WebhookTarget::DEFAULT_HEADER, WEBHOOK_SECRET);
+            let answer = sent.body(event.to_string()).send().await;
+            let is_answered = answer.is_ok_and(|answer| answer.status().is_success());
+            is_answered.then_some(user)
+        });
+        if peer == 200 {
+            while answered.len() < 50 {
+                answered.extend(sends.join_next().await.unwrap().unwrap());
+            }
+            dying.signal(Signal::KILL);
+        }
+    }
+    while let Some(user) = sends.join_next().await {
+        answered.extend(user.unwrap());
+    }
+    dying.ended().await;
+    let _survivor = Program::start(&[], &variables).await;
+    let pool = database.pool().await;
+    until_none_waits(&pool).await;
+    let stored: Vec<String> = sqlx::query_scalar("SELECT user_id FROM peers")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    let stored: BTreeSet<String> = stored.into_iter().collect();
+    assert!(answered.len() >= 50 && answered.is_subset(&stored));
+    let events = endpoint.accepted().into_iter();
+    let saved: BTreeSet<(String, String)> = events
+        .filter(|received| received.body.contains("\"rejoin.state.saved\""))
+        .map(|received| {
+            let event: Value = serde_json::from_str(&received.body).unwrap();
+            let user = event["data"]["user_id"].as_str().unwrap().to_owned();
+            // An event that was in flight is sent again, with the same id.
+            (user, received.header("webhook-id").unwrap().to_owned())
+        })
+        .collect();
+    let users: Vec<&String> = saved.iter().map(|(user, _)| user).collect();
+    assert!(
+        users.iter().copied().eq(&stored),
+        "{} of {}",
+        users.len(),
+        stored.len()
+    );
 }
 
 #[tokio::test]

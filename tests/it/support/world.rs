@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hms_sim::{DropOptions, Join, LeaveAt, Operation, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{ForwardArgs, RestoreArgs, Upstream, WatchArgs, WebhookArgs};
+use rejoin::config::{EventArgs, ForwardArgs, RestoreArgs, Upstream, WatchArgs, WebhookArgs};
 use rejoin::domain::StoragePolicy;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     pub(crate) restores: RestoreArgs,
     pub(crate) watches: WatchArgs,
     pub(crate) forwards: ForwardArgs,
+    pub(crate) events: EventArgs,
     pub(crate) max_connections: usize,
     /// Whether the work runs that no request waits for. It does wherever states are restored.
     pub(crate) has_chores: bool,
@@ -65,6 +66,7 @@ impl Default for Setup {
             restores: RestoreArgs::default(),
             watches: WatchArgs::default(),
             forwards: ForwardArgs::default(),
+            events: EventArgs::default(),
             max_connections: 10_000,
             has_chores: false,
         }
@@ -141,12 +143,16 @@ impl World {
         let webhooks = setup.webhooks.webhooks().expect("webhook settings");
         let restores = setup.restores.policy(&webhooks).expect("restore settings");
         let watches = setup.watches.watches().expect("watch settings");
-        let forwards = setup.forwards.endpoint(&webhooks);
+        let own_events = setup.events.policy().expect("event settings");
+        let forwards = setup.forwards.endpoint(&webhooks, own_events);
         let forwards = forwards.expect("forward settings");
         let forwarding = forwards.is_some();
         let app = App::build(AppConfig {
             database: database_url.parse().expect("a database URL"),
-            store: setup.store,
+            store: StoreConfig {
+                own_events,
+                ..setup.store
+            },
             upstream: Upstream {
                 base_url: format!("{upstream_url}/v2").parse().expect("a URL"),
                 credentials: Credentials::key(ACCESS_KEY, SECRET),
