@@ -54,6 +54,12 @@ class Game:
         self.sim.call("POST", "/webhooks/send", {"type": "beam.started.success", "data": {}})
 
 
+def reconcile(rejoin):
+    """As after a time in which no replica could write."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60))
+    rejoin.expect(202, "POST", "/v1/reconciliations", {"since": since})
+
+
 def play(rejoin, sim, seconds):
     """For so many seconds."""
     game, dropped = Game(rejoin, sim), {}
@@ -62,6 +68,7 @@ def play(rejoin, sim, seconds):
         game.join(user)
         game.play(user)
     game.snapshot_room()
+    reconcile(rejoin)
     end = time.monotonic() + seconds
     for second in itertools.count():
         now = time.monotonic()

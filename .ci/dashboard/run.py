@@ -10,6 +10,7 @@ import tempfile
 import time
 
 import draw
+import endpoint
 import play
 import queries
 from web import Web
@@ -28,6 +29,7 @@ class Run:
 
     def __init__(self, folder):
         self.folder, self.processes = folder, []
+        self.endpoint = endpoint.Endpoint()
         ports = {name: free_port() for name in ("rejoin", "sim", "prometheus")}
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
         self.urls = {name: f"http://{address}" for name, address in self.addresses.items()}
@@ -54,6 +56,9 @@ class Run:
             "REJOIN_WEBHOOK_SECRETS": SECRET,
             "REJOIN_AUTO_RESTORE": "dropped",
             "REJOIN_GHOST": "1s",
+            "REJOIN_WATCH": "active",
+            "REJOIN_WATCH_EVERY": "5s",
+            "REJOIN_FORWARD_URL": self.endpoint.url,
             "DATABASE_URL": "",
         }
         serve = [rejoin, "serve", "--embedded-postgres", "--listen", self.addresses["rejoin"]]
