@@ -212,10 +212,9 @@ impl App {
     }
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches,
-    /// forwards, the upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
-    /// reconciliations, the upkeep of the metrics, the marks of peers whose session ended, the comparison of clocks, and
-    /// once a day the partitions of the coming months. Wait for the returned tasks to finish what
-    /// they have begun.
+    /// forwards, reconciliations, the upkeep of the metrics, the marks of peers whose session ended,
+    /// the comparison of clocks, and once a day the partitions of the coming months. Wait for the
+    /// returned tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
         if let Some(worker) = &self.restore_worker {

@@ -84,6 +84,7 @@ fn the_story_passes_and_leaves_nothing_behind() {
         "  ok: resume gives what she has now",
         "  < 502 Bad Gateway",
         "  ok: rejoin has restored his state to his new peer automatically",
+        "  ok: rejoin has Cy's state, and knows that Cy dropped",
         "Everything is stopped and removed.",
     ] {
         assert!(

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -35,10 +37,21 @@ const WEBHOOKS: &str = "/v1/webhooks/100ms";
 pub(super) struct Environment {
     postgres: EmbeddedPostgres,
     sim: Running,
-    rejoin: Running,
+    rejoin: Rejoin,
     key: String,
     hms_token: HeaderValue,
 }
+
+/// rejoin, which can be killed and started again.
+struct Rejoin {
+    config: AppConfig,
+    address: SocketAddr,
+    /// None while it is killed.
+    running: Mutex<Option<(Threads, Running)>>,
+}
+
+/// Threads of their own. What runs on them ends with this, wherever it is.
+struct Threads(Option<Runtime>);
 
 /// A server in a task.
 struct Running {
@@ -84,7 +97,7 @@ impl Environment {
             forwards: None,
             clock,
         };
-        let rejoin = start_rejoin(config).await?;
+        let rejoin = Rejoin::start(config).await?;
         let url = format!("http://{}{WEBHOOKS}", rejoin.address);
         let target = WebhookTarget::new(&url, WebhookTarget::DEFAULT_HEADER, secret.into())
             .map_err(Failure::other)?;
@@ -96,6 +109,16 @@ impl Environment {
             key: key.key,
             hms_token,
         })
+    }
+
+    /// Ends rejoin as if its process were killed: nothing that it does is finished.
+    pub(super) async fn kill_rejoin(&self) {
+        self.rejoin.running.lock().await.take();
+    }
+
+    /// Starts rejoin again, at the same address.
+    pub(super) async fn start_rejoin(&self) -> Result<(), Failure> {
+        self.rejoin.start_again().await
     }
 
     /// Stops all three, each before what it needs.
@@ -164,10 +187,79 @@ impl Running {
     }
 
     fn elsewhere(&self) -> String {
-        if self.address == self.usual {
-            String::new()
-        } else {
-            format!(" ({} is taken)", self.usual.port())
+        elsewhere(self.address, self.usual)
+    }
+}
+
+fn elsewhere(address: SocketAddr, usual: SocketAddr) -> String {
+    if address == usual {
+        String::new()
+    } else {
+        format!(" ({} is taken)", usual.port())
+    }
+}
+
+impl Rejoin {
+    async fn start(config: AppConfig) -> Result<Self, Failure> {
+        let listener = listen(REJOIN).await.map_err(Failure::other)?;
+        let (threads, running) = Threads::run(config.clone(), listener).await?;
+        Ok(Self {
+            config,
+            address: running.address,
+            running: Mutex::new(Some((threads, running))),
+        })
+    }
+
+    async fn start_again(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        // The one before may need a moment to end.
+        let listener = loop {
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                Err(error) if start.elapsed() > Duration::from_secs(5) => {
+                    return Err(Failure::other(error));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let running = Threads::run(self.config.clone(), listener).await?;
+        *self.running.lock().await = Some(running);
+        Ok(())
+    }
+
+    async fn stop(self) {
+        if let Some((_threads, running)) = self.running.into_inner() {
+            running.stop().await;
+        }
+    }
+
+    fn elsewhere(&self) -> String {
+        elsewhere(self.address, REJOIN)
+    }
+}
+
+impl Threads {
+    /// Runs rejoin on threads of its own.
+    async fn run(config: AppConfig, listener: TcpListener) -> Result<(Self, Running), Failure> {
+        let listener = listener.into_std().map_err(Failure::other)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(Failure::other)?;
+        let handle = runtime.handle().clone();
+        let threads = Self(Some(runtime));
+        let start = move || handle.block_on(start_rejoin(config, listener));
+        let started = tokio::task::spawn_blocking(start).await;
+        let running = started.map_err(Failure::other)??;
+        Ok((threads, running))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -181,12 +273,15 @@ async fn start_sim(sim: Sim) -> io::Result<Running> {
     })
 }
 
-async fn start_rejoin(config: AppConfig) -> Result<Running, Failure> {
+async fn start_rejoin(
+    config: AppConfig,
+    listener: std::net::TcpListener,
+) -> Result<Running, Failure> {
     let now = config.clock.now();
     let app = App::build(config).map_err(Failure::other)?;
     app.migrate().await.map_err(Failure::database)?;
     app.prepare_partitions(now).await?;
-    let listener = listen(REJOIN).await.map_err(Failure::other)?;
+    let listener = TcpListener::from_std(listener).map_err(Failure::other)?;
     let serve = async move |listener, stop: CancellationToken| {
         let chores = app.start_chores(stop.clone());
         let config = ServerConfig {

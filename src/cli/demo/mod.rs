@@ -2,13 +2,14 @@
 //! state back.
 //!
 //! `environment` runs the three; `story` is the order of the [`steps`] and of those in
-//! [`automatic`]; `narrator` sends their requests and checks the answers; `page` and `json` show
+//! [`automatic`] and [`missed`]; `narrator` sends their requests and checks the answers; `page` and `json` show
 //! them on an 80-column terminal; `next_steps` says what to try next. All requests are real, over
 //! HTTP.
 
 mod automatic;
 mod environment;
 mod json;
+mod missed;
 mod narrator;
 mod next_steps;
 mod page;

@@ -136,6 +136,17 @@ impl<'a> Narrator<'a> {
         self.page.narrate(text);
     }
 
+    /// What the story runs on.
+    pub(super) fn environment(&self) -> &Environment {
+        self.environment
+    }
+
+    /// Whether rejoin answers at all.
+    pub(super) async fn rejoin_answers(&self) -> bool {
+        let ask = Ask::rejoin("", Method::GET, "/health/ready");
+        self.send(&ask).await.is_ok()
+    }
+
     /// Asks, and shows the request and the answer.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Failure> {
         self.show_request(&ask);

@@ -1,7 +1,7 @@
 //! The story: which steps, in which order.
 
 use super::narrator::Narrator;
-use super::{automatic, steps};
+use super::{automatic, missed, steps};
 use crate::cli::Failure;
 
 /// Who is in the room at the end of the story.
@@ -27,5 +27,10 @@ pub(super) async fn play(narrator: &mut Narrator<'_>) -> Result<Ending, Failure>
     let first_of_bo = automatic::play(narrator).await?;
     automatic::drop(narrator, &first_of_bo).await?;
     automatic::come_back(narrator).await?;
+    let first_of_cy = missed::play(narrator).await?;
+    missed::kill(narrator).await?;
+    missed::drop(narrator, &first_of_cy).await?;
+    missed::start_again(narrator).await?;
+    missed::replay(narrator).await?;
     Ok(Ending { peer: second })
 }
