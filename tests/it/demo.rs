@@ -118,7 +118,7 @@ async fn it_stays_up_with_a_working_key_until_ctrl_c() {
         .fetch_one(&rows)
         .await
         .unwrap();
-    assert_eq!(users, 2);
+    assert_eq!(users, 3);
     rows.close().await;
     demo.rest_of_line("All of the API, in a browser: ");
     demo.end(Signal::INT);

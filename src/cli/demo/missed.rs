@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::json;
 
 use super::narrator::{Ask, Narrator};
 use super::steps::{PEER, ROOM, WORLD, controlled};
 use crate::cli::Failure;
+use crate::domain::Clock;
 
 const USER: &str = "cy";
 const CLIENT: &str = "Cy's client";
@@ -111,10 +113,9 @@ pub(super) async fn replay(narrator: &mut Narrator<'_>) -> Result<(), Failure> {
     );
     // 100ms takes whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let since = chrono::Utc::now() - chrono::TimeDelta::minutes(1);
-    let since = since.format("%FT%TZ").to_string();
-    let ask =
-        Ask::rejoin(ADMIN, Method::POST, "/v1/reconciliations").body(json!({ "since": since }));
+    let since = Clock::system().now().shifted(-TimeDelta::minutes(1));
+    let ask = Ask::rejoin(ADMIN, Method::POST, "/v1/reconciliations")
+        .body(json!({ "since": since.to_string() }));
     let answer = narrator.ask(ask.show(&["id", "since", "state"])).await?;
     narrator.check("a replica will do it", answer.is(202))?;
     let id = narrator.text("an id", answer.at("/id"))?;
