@@ -1,9 +1,9 @@
-//! A line on the terminal that counts peers while a room is saved.
+//! A line on the terminal that says how far the work is.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 
-/// A counter on the standard error, shown only where that is a terminal.
+/// A line on the standard error, replaced again and again where that is a terminal.
 pub(super) struct Progress {
     is_terminal: bool,
     is_shown: Cell<bool>,
@@ -17,11 +17,20 @@ impl Progress {
         }
     }
 
-    /// Shows that `done` of `all` peers are saved.
+    /// Shows that `done` of `all` peers are saved, on a terminal only.
     pub(super) fn show(&self, done: usize, all: usize) {
         if self.is_terminal {
-            Self::write(format_args!("\r\x1b[K{done} of {all} peers saved"));
+            self.line(&format!("{done} of {all} peers saved"));
+        }
+    }
+
+    /// Shows this instead of what was shown before; below it, where this is no terminal.
+    pub(super) fn line(&self, text: &str) {
+        if self.is_terminal {
+            Self::write(format_args!("\r\x1b[K{text}"));
             self.is_shown.set(true);
+        } else {
+            Self::write(format_args!("{text}\n"));
         }
     }
 

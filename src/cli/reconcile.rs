@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::progress::Progress;
 use super::{Exit, Failure, print_json, store};
 use crate::config::DatabaseArgs;
-use crate::domain::{Clock, ReconciliationState, Timestamp};
+use crate::domain::{Clock, ReconciliationReport, ReconciliationState, Timestamp};
 use crate::http::reconciliations::ReconciliationJson;
 
 const EXAMPLES: &str = "Examples:
@@ -45,18 +46,31 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
     let mut report = store
         .add_reconciliation(args.since, args.until, None)
         .await?;
-    let mut state = None;
+    let (progress, mut shown) = (Progress::stderr(), String::new());
     while !args.no_wait && report.state != ReconciliationState::Finished {
-        if state.replace(report.state) != Some(report.state) {
-            eprintln!("{}", report.state.as_str());
+        let text = describe(&report);
+        if text != shown {
+            progress.line(&text);
+            shown = text;
         }
         sleep(POLL_INTERVAL).await;
         let known = store.reconciliation(report.id).await?;
         report = known.ok_or_else(|| Failure::other("somebody deleted the reconciliation"))?;
     }
-    let problem = report
-        .reconciled
-        .and_then(|(_, reconciled)| reconciled.problem);
+    drop(progress);
+    let problem = report.reconciled.and_then(|reconciled| reconciled.problem);
     print_json(&ReconciliationJson::from(report))?;
     Ok(problem.map_or(Exit::Done, |_| Exit::Upstream))
+}
+
+/// How far it is, in a line.
+fn describe(report: &ReconciliationReport) -> String {
+    let state = report.state.as_str();
+    match report.reconciled {
+        None => format!("{state} for a replica"),
+        Some(reconciled) => format!(
+            "{state}: {} events sent again, {} rooms looked at, {} peers corrected",
+            reconciled.replayed, reconciled.rooms, reconciled.corrected
+        ),
+    }
 }

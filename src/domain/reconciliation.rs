@@ -43,8 +43,10 @@ pub struct ReconciliationReport {
     pub requested_by: Option<Arc<str>>,
     /// How far it is.
     pub state: ReconciliationState,
-    /// When it was finished, and what came of it.
-    pub reconciled: Option<(Timestamp, Reconciled)>,
+    /// When it was finished.
+    pub finished_at: Option<Timestamp>,
+    /// What came of it so far; none before a replica takes it.
+    pub reconciled: Option<Reconciled>,
 }
 
 named! {
@@ -59,7 +61,7 @@ named! {
     }
 }
 
-/// What came of a reconciliation.
+/// What came of a reconciliation so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// How many events 100ms sent again.

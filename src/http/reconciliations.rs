@@ -46,18 +46,18 @@ pub struct ReconciliationJson {
     requested_by: Option<String>,
     /// How far it is.
     state: StateJson,
-    /// What came of it; null until it is finished.
+    /// What came of it so far; null before a replica takes it.
     #[schema(required)]
     result: Option<ResultJson>,
 }
 
-/// What came of a reconciliation.
+/// What came of a reconciliation so far.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReconciliationResult)]
 pub(crate) struct ResultJson {
-    /// When it was finished.
-    #[schema(value_type = DateTime<Utc>)]
-    finished_at: TimeJson,
+    /// When it was finished; null until then.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    finished_at: Option<TimeJson>,
     /// How many events 100ms sent again.
     replayed: u64,
     /// How many of them failed again.
@@ -111,15 +111,17 @@ impl From<ReconciliationReport> for ReconciliationJson {
                 ReconciliationState::Running => StateJson::Running,
                 ReconciliationState::Finished => StateJson::Finished,
             },
-            result: report.reconciled.map(Into::into),
+            result: report
+                .reconciled
+                .map(|reconciled| ResultJson::new(report.finished_at, reconciled)),
         }
     }
 }
 
-impl From<(Timestamp, Reconciled)> for ResultJson {
-    fn from((finished_at, reconciled): (Timestamp, Reconciled)) -> Self {
+impl ResultJson {
+    fn new(finished_at: Option<Timestamp>, reconciled: Reconciled) -> Self {
         Self {
-            finished_at: TimeJson(finished_at),
+            finished_at: finished_at.map(TimeJson),
             replayed: reconciled.replayed,
             not_replayed: reconciled.not_replayed,
             rooms: reconciled.rooms,

@@ -19,7 +19,7 @@ use crate::domain::{
     ProblemCode, Reconciled, Reconciliation, ReconciliationReport, RoomId, Timestamp,
 };
 use crate::hms::HmsError;
-use crate::store::{LookResult, StoreError, Unseen, UnseenRooms, UnseenSession};
+use crate::store::{LookResult, Store, StoreError, Unseen, UnseenRooms, UnseenSession};
 use crate::trace::{Instrument, span};
 
 /// How often a replica gives a sign of life, and looks for something to reconcile.
@@ -30,6 +30,8 @@ const LEASE: Duration = Duration::from_secs(30);
 const MAX_UNRENEWED: Duration = Duration::from_secs(25);
 /// How often 100ms is asked how far a replay is.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How often it is noted how far a reconciliation is, at most.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long a request that fails is repeated.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// The pauses in between.
@@ -107,7 +109,7 @@ impl ReconcileWorker {
         let finished = self
             .service
             .store
-            .finish_reconciliation(reconciliation, reconciled);
+            .note_reconciliation(reconciliation, reconciled, true);
         if let Err(error) = finished.await {
             tracing::warn!(error = %error.with_sources(), "could not end a reconciliation; it is repeated");
             return;
@@ -172,26 +174,32 @@ impl Service {
     /// Has 100ms send the webhooks of a gap again, then looks at all active rooms, and corrects the
     /// presence of whom these looks did not see. What cannot be done is left out, and named.
     async fn reconcile(&self, reconciliation: &Reconciliation) -> Reconciled {
-        let mut reconciled = Reconciled::default();
+        let mut progress = Progress {
+            store: &self.store,
+            reconciliation,
+            reconciled: Reconciled::default(),
+            noted_at: None,
+        };
+        progress.note().await;
         for (start, end) in reconciliation.pieces(self.now()) {
-            if let Err(code) = self.replay(start, end, &mut reconciled).await {
+            if let Err(code) = self.replay(start, end, &mut progress).await {
                 if code == ProblemCode::UpstreamUnauthorized {
                     tracing::warn!(
                         "100ms refused to replay webhooks: the credentials lack the permission for webhook analytics"
                     );
                 }
-                reconciled.problem = Some(code);
+                progress.failed(code);
                 break;
             }
         }
         let looked_at = Instant::now();
-        if let Err(code) = self.look_at_active_rooms(&mut reconciled).await {
-            reconciled.problem = reconciled.problem.or(Some(code));
+        if let Err(code) = self.look_at_active_rooms(&mut progress).await {
+            progress.failed(code);
         }
-        if let Err(code) = self.correct_all_presence(looked_at, &mut reconciled).await {
-            reconciled.problem = reconciled.problem.or(Some(code));
+        if let Err(code) = self.correct_all_presence(looked_at, &mut progress).await {
+            progress.failed(code);
         }
-        reconciled
+        progress.reconciled
     }
 
     /// Has 100ms send again what failed from the one time to the other, and follows that to its end.
@@ -199,8 +207,13 @@ impl Service {
         &self,
         start: Timestamp,
         end: Timestamp,
-        reconciled: &mut Reconciled,
+        progress: &mut Progress<'_>,
     ) -> Result<(), ProblemCode> {
+        let Reconciled {
+            replayed,
+            not_replayed,
+            ..
+        } = progress.reconciled;
         let mut attempts = Attempts::default();
         let replay = loop {
             match self.hms.replay(start, end).await {
@@ -219,11 +232,12 @@ impl Service {
                 }
             };
             attempts = Attempts::default();
+            progress.reconciled.replayed = replayed + state.completed;
+            progress.reconciled.not_replayed = not_replayed + state.failed;
+            progress.note().await;
             if state.is_running && Instant::now() < deadline {
                 continue;
             }
-            reconciled.replayed += state.completed;
-            reconciled.not_replayed += state.failed;
             return if state.is_complete {
                 Ok(())
             } else {
@@ -232,7 +246,7 @@ impl Service {
         }
     }
 
-    async fn look_at_active_rooms(&self, reconciled: &mut Reconciled) -> Result<(), ProblemCode> {
+    async fn look_at_active_rooms(&self, progress: &mut Progress<'_>) -> Result<(), ProblemCode> {
         let (mut rooms, mut attempts) = (self.active_rooms(), Attempts::default());
         let (mut seen, mut failure) = (HashSet::new(), None);
         loop {
@@ -251,9 +265,11 @@ impl Service {
                 }
                 match self.look_patiently(&room_id).await {
                     Ok(result) => {
+                        let reconciled = &mut progress.reconciled;
                         reconciled.rooms += 1;
                         reconciled.peers += u64::from(result.peers);
                         reconciled.changes += u64::from(result.changes);
+                        progress.note().await;
                     }
                     // Over by now.
                     Err(ProblemCode::RoomNotActive) => {}
@@ -267,7 +283,7 @@ impl Service {
     async fn correct_all_presence(
         &self,
         since: Instant,
-        reconciled: &mut Reconciled,
+        progress: &mut Progress<'_>,
     ) -> Result<(), ProblemCode> {
         let mut sessions = self.unseen_sessions(Unseen {
             unseen_for: since.elapsed(),
@@ -285,7 +301,10 @@ impl Service {
             };
             attempts = Attempts::default();
             match self.correct_patiently(&session, since).await {
-                Ok(corrected) => reconciled.corrected += corrected,
+                Ok(corrected) => {
+                    progress.reconciled.corrected += corrected;
+                    progress.note().await;
+                }
                 Err(code) => failure = Some(code),
             }
         }
@@ -313,6 +332,34 @@ impl Service {
                 Err(error) => attempts.pause_after(error).await?,
             }
         }
+    }
+}
+
+/// What came of a reconciliation so far, noted now and then for who waits for it.
+struct Progress<'a> {
+    store: &'a Store,
+    reconciliation: &'a Reconciliation,
+    reconciled: Reconciled,
+    noted_at: Option<Instant>,
+}
+
+impl Progress<'_> {
+    /// Notes it, unless that was done a moment ago.
+    async fn note(&mut self) {
+        if self.noted_at.is_some_and(|at| at.elapsed() < NOTE_INTERVAL) {
+            return;
+        }
+        self.noted_at = Some(Instant::now());
+        let noted = self
+            .store
+            .note_reconciliation(self.reconciliation, self.reconciled, false);
+        // Where the database is away, requests log that.
+        let _ = noted.await;
+    }
+
+    /// Something could not be done; the first of these problems counts.
+    fn failed(&mut self, code: ProblemCode) {
+        self.reconciled.problem = self.reconciled.problem.or(Some(code));
     }
 }
 

@@ -108,20 +108,22 @@ impl Store {
         self.background.execute(renew).await
     }
 
-    /// Ends a reconciliation.
+    /// Notes what came of a reconciliation so far, and whether that ends it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn finish_reconciliation(
+    pub async fn note_reconciliation(
         &self,
         reconciliation: &Reconciliation,
         reconciled: Reconciled,
+        is_finished: bool,
     ) -> Result<(), StoreError> {
-        let finish = FinishReconciliation {
+        let note = NoteReconciliation {
             reconciliation: reconciliation.clone(),
             reconciled,
+            is_finished,
         };
-        self.background.execute(finish).await
+        self.background.execute(note).await
     }
 }
 
@@ -178,6 +180,7 @@ impl Statement for AddReconciliation {
             manual: true,
             requested_by: self.requested_by.clone(),
             state: ReconciliationState::Waiting,
+            finished_at: None,
             reconciled: None,
         })
     }
@@ -227,7 +230,8 @@ impl Statement for ListReconciliations {
                     (false, 0) => ReconciliationState::Waiting,
                     (false, _) => ReconciliationState::Running,
                 },
-                reconciled: row.finished_at.map(|at| (at.into(), reconciled)),
+                finished_at: row.finished_at.map(Into::into),
+                reconciled: (row.attempts > 0).then_some(reconciled),
             }
         });
         Ok(reports.collect())
@@ -282,12 +286,13 @@ impl Statement for RenewReconciliation {
     }
 }
 
-struct FinishReconciliation {
+struct NoteReconciliation {
     reconciliation: Reconciliation,
     reconciled: Reconciled,
+    is_finished: bool,
 }
 
-impl Statement for FinishReconciliation {
+impl Statement for NoteReconciliation {
     type Output = ();
 
     async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -303,9 +308,9 @@ impl Statement for FinishReconciliation {
         } = self.reconciled;
         query!(
             "UPDATE reconciliations
-             SET due_at = NULL, finished_at = now(), replayed = $3, not_replayed = $4, rooms = $5, peers = $6, changes = $7,
-                 problem = $8, corrected = $9
-             WHERE id = $1 AND attempts = $2",
+             SET due_at = CASE WHEN $10 THEN NULL ELSE due_at END, finished_at = CASE WHEN $10 THEN now() END,
+                 replayed = $3, not_replayed = $4, rooms = $5, peers = $6, changes = $7, problem = $8, corrected = $9
+             WHERE id = $1 AND attempts = $2 AND due_at IS NOT NULL",
             self.reconciliation.id,
             self.reconciliation.attempts,
             count(replayed),
@@ -314,7 +319,8 @@ impl Statement for FinishReconciliation {
             count(peers),
             count(changes),
             problem.map(ProblemCode::as_str),
-            count(corrected)
+            count(corrected),
+            self.is_finished
         )
         .execute(connection)
         .await?;

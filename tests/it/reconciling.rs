@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::support::command::{rejoin, settings};
 use crate::support::postgres::{self, Database};
 use crate::support::program::{Program, Upstream};
+use crate::support::proxy::Proxy;
 use crate::support::wait::{until, until_within};
 use crate::support::webhooks::{WEBHOOK_SECRET, send_webhooks};
 use crate::support::world::{ROOM, Setup, World, join_of};
@@ -36,8 +37,9 @@ impl Game {
     }
 
     /// Starts a program with these variables too, and sends webhooks to it.
-    pub(crate) async fn start_with(&self, more: &[(&'static str, &'static str)]) -> Program {
+    pub(crate) async fn start_with(&self, more: &[(&str, &str)]) -> Program {
         let mut variables = settings(self.database.url(), &self.upstream);
+        // Of two values, the later one counts.
         variables.extend(more);
         variables.extend([
             ("REJOIN_WEBHOOK_SECRETS", WEBHOOK_SECRET),
@@ -146,7 +148,7 @@ async fn play(game: &Game, part: usize) {
     game.all_delivered().await;
 }
 
-/// What resume says of each player, but for times and ids.
+/// What resume says of each player, but for times and ids, and what their histories hold.
 async fn states(program: &Program) -> Vec<Value> {
     let mut states = Vec::new();
     for user in ["ada", "bob", "eve", "joe"] {
@@ -154,6 +156,13 @@ async fn states(program: &Program) -> Vec<Value> {
         let connected = resume["connected_peers"].as_array().into_iter().flatten();
         let connected: Vec<&Value> = connected.map(|peer| &peer["peer_id"]).collect();
         let presence = &resume["presence"];
+        let history = program.app().history(user).await.expect(200).json();
+        let rows = history["snapshots"].as_array().unwrap().iter();
+        let rows: Vec<[&Value; 5]> = rows
+            .map(|row| {
+                ["peer_id", "metadata_raw", "name", "role", "source"].map(|field| &row[field])
+            })
+            .collect();
         states.push(json!([
             user,
             resume["metadata_raw"],
@@ -161,25 +170,51 @@ async fn states(program: &Program) -> Vec<Value> {
             presence["status"],
             presence["reason"],
             connected,
+            rows,
         ]));
     }
     states
 }
 
-#[tokio::test]
-async fn after_a_downtime_everything_is_as_if_there_had_been_none() {
+/// What [`states`] says at the end of the story, where rejoin is there all the time.
+async fn undisturbed() -> Vec<Value> {
     let game = Game::new().await;
     let program = game.start().await;
     for part in 0..3 {
         play(&game, part).await;
     }
     let undisturbed = states(&program).await;
-    program.stop().await;
     let expected = ["hp 2", "", "hp 8", "hp 5"].map(|text| json!(text));
     for (state, text) in undisturbed.iter().zip(expected) {
         assert!(state[1] == text || state[1].is_null(), "{state}");
     }
+    undisturbed
+}
 
+#[tokio::test]
+async fn after_a_time_without_a_database_everything_is_as_if_it_had_been_there() {
+    let undisturbed = undisturbed().await;
+    let game = Game::new().await;
+    let (mut proxy, url) = Proxy::before(game.database.url());
+    let program = game.start_with(&[("DATABASE_URL", &url)]).await;
+    play(&game, 0).await;
+    game.until_sign_of_life().await;
+    proxy.cut().await;
+    game.upstream.sim.lose_webhooks();
+    play(&game, 1).await;
+    game.upstream.sim.deliver_webhooks();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    game.age_signs_of_life(20.0).await;
+    proxy.heal();
+    assert_eq!(game.reconciled().await, json!([true, 4, 0, 1, null]));
+    play(&game, 2).await;
+    assert_eq!(states(&program).await, undisturbed);
+    assert_eq!(game.reconciliations().await.len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_downtime_everything_is_as_if_there_had_been_none() {
+    let undisturbed = undisturbed().await;
     let game = Game::new().await;
     let mut program = game.start().await;
     play(&game, 0).await;
@@ -302,6 +337,8 @@ async fn a_time_is_reconciled_by_request_and_by_the_command() {
         .await
         .expect(0);
     let printed: Value = serde_json::from_str(&command.out).unwrap();
+    let progress = "running: 0 events sent again, 0 rooms looked at, 0 peers corrected\n";
+    assert!(command.err.contains(progress), "{}", command.err);
     assert_eq!(printed["state"], "finished");
     let page = app
         .get("/v1/reconciliations?limit=1")

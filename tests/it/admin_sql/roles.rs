@@ -6,7 +6,10 @@ use rejoin::domain::{
     EventPolicy, ForwardResult, GiveUpReason, LookOutcome, Reconciled, Requester, RestoreOutcome,
     ResumeRecord, RoomId, WatchInterval,
 };
-use rejoin::store::{Duty, LookResult, NewWatch, ResumeQuery, Span, Store, StoreConfig, WatchPage};
+use rejoin::store::{
+    Duty, LookResult, NewWatch, ResumeQuery, Span, Store, StoreConfig, Unseen, UnseenRooms,
+    WatchPage,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
@@ -270,8 +273,23 @@ async fn watch_and_fetch(service: &Store, room: &RoomId) {
     let added = service.add_reconciliation(later, None, None).await.unwrap();
     let taken = service.take_reconciliation(minute).await.unwrap().unwrap();
     assert!(service.renew_reconciliation(&taken, minute).await.unwrap());
-    let finished = service.finish_reconciliation(&taken, Reconciled::default());
-    finished.await.unwrap();
+    let noted = service.note_reconciliation(&taken, Reconciled::default(), true);
+    noted.await.unwrap();
+    let unseen = Unseen {
+        unseen_for: Duration::ZERO,
+        rooms: UnseenRooms::All,
+    };
+    for session in service.unseen_sessions(unseen, None).await.unwrap() {
+        let peers = service
+            .unseen_peers(Duration::ZERO, session.clone(), None)
+            .await
+            .unwrap();
+        let departed = peers.into_iter().map(|peer| (peer, Some(later)));
+        service
+            .settle_unseen_peers(session.room_id, departed.collect())
+            .await
+            .unwrap();
+    }
     assert!(service.reconciliation(added.id).await.unwrap().is_some());
     for page in [WatchPage::ByRoom(None), WatchPage::ByLateness(None)] {
         assert_eq!(service.watches(page, 9).await.unwrap().len(), 2);
