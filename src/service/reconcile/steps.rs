@@ -1,33 +1,17 @@
-//! Reconciling: every replica gives signs of life, and when there was none for so long that webhooks
-//! were lost, one replica has 100ms send them again, looks at all active rooms, and corrects the
-//! presence of peers that are not there any more.
+//! The steps: webhooks are sent again, active rooms are looked at, and presence is corrected.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use tokio::time::{Instant, sleep};
 
-use super::lease::Lease;
-use super::metrics::{RECONCILIATIONS, ReconciliationOutcome};
-use super::watch::problem;
-use super::{Service, SnapshotError};
 use crate::backoff::Backoff;
-use crate::domain::{
-    ProblemCode, Reconciled, Reconciliation, ReconciliationReport, RoomId, Timestamp,
-};
+use crate::domain::{ProblemCode, Reconciled, Reconciliation, RoomId, Timestamp};
 use crate::hms::HmsError;
-use crate::store::{LookResult, Store, StoreError, Unseen, UnseenRooms, UnseenSession};
-use crate::trace::{Instrument, span};
+use crate::service::watch::problem;
+use crate::service::{Service, SnapshotError};
+use crate::store::{LookResult, Store, Unseen, UnseenRooms, UnseenSession};
 
-/// How often a replica gives a sign of life, and looks for something to reconcile.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
-/// How long a replica has a reconciliation, unless it renews that.
-const LEASE: Duration = Duration::from_secs(30);
-/// How long a replica goes on that cannot renew that.
-const MAX_UNRENEWED: Duration = Duration::from_secs(25);
 /// How often 100ms is asked how far a replay is.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it is noted how far a reconciliation is, at most.
@@ -44,136 +28,10 @@ const BACKOFF: Backoff = Backoff {
 /// No replay takes longer: 50,000 events at 10 a second.
 const LONGEST_REPLAY: Duration = Duration::from_hours(2);
 
-/// The worker.
-#[derive(Clone)]
-pub struct ReconcileWorker {
-    service: Service,
-    replica: Uuid,
-}
-
-impl ReconcileWorker {
-    /// A worker for this service, which is paced.
-    pub fn new(service: &Service) -> Self {
-        Self {
-            service: service.clone(),
-            replica: Uuid::now_v7(),
-        }
-    }
-
-    /// Works until `shutdown`. What it has begun is left to another replica, or to the next start.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let work = async { tokio::join!(self.give_signs_of_life(), self.reconcile_gaps()) };
-        shutdown.run_until_cancelled(work).await;
-    }
-
-    async fn give_signs_of_life(&self) {
-        let mut regularly = interval(SIGN_OF_LIFE);
-        regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            regularly.tick().await;
-            // Where the database is away, requests log that.
-            if let Ok(true) = self.service.store.sign_of_life(self.replica).await {
-                tracing::warn!(
-                    "no replica could write for a while; what 100ms could not deliver is asked for again"
-                );
-            }
-        }
-    }
-
-    async fn reconcile_gaps(&self) {
-        let mut regularly = interval(SIGN_OF_LIFE);
-        regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            regularly.tick().await;
-            while let Ok(Some(reconciliation)) = self.service.store.take_reconciliation(LEASE).await
-            {
-                let work = self.work(&reconciliation);
-                work.instrument(span!("reconciliation", otel.name = "reconciliation"))
-                    .await;
-            }
-        }
-    }
-
-    async fn work(&self, reconciliation: &Reconciliation) {
-        let lease = Lease {
-            length: LEASE,
-            max_unrenewed: MAX_UNRENEWED,
-        };
-        let reconciled = tokio::select! {
-            reconciled = self.service.reconcile(reconciliation) => reconciled,
-            () = lease.lost(|| self.service.store.renew_reconciliation(reconciliation, LEASE)) => {
-                tracing::warn!("a reconciliation was lost to another replica");
-                return;
-            }
-        };
-        let finished = self
-            .service
-            .store
-            .note_reconciliation(reconciliation, reconciled, true);
-        if let Err(error) = finished.await {
-            tracing::warn!(error = %error.with_sources(), "could not end a reconciliation; it is repeated");
-            return;
-        }
-        let outcome = match reconciled.problem {
-            None => ReconciliationOutcome::Done,
-            Some(_) => ReconciliationOutcome::Incomplete,
-        };
-        RECONCILIATIONS.count(&outcome);
-        tracing::info!(
-            outcome = outcome.as_str(),
-            problem = reconciled.problem.map_or("", ProblemCode::as_str),
-            replayed = reconciled.replayed,
-            not_replayed = reconciled.not_replayed,
-            rooms = reconciled.rooms,
-            changes = reconciled.changes,
-            corrected = reconciled.corrected,
-            "what happened while no replica could write is reconciled"
-        );
-    }
-}
-
 impl Service {
-    /// Asks for what 100ms could not deliver from `since` to `until`. A replica does it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn add_reconciliation(
-        &self,
-        since: Timestamp,
-        until: Option<Timestamp>,
-        requested_by: Option<Arc<str>>,
-    ) -> Result<ReconciliationReport, StoreError> {
-        self.store
-            .add_reconciliation(since, until, requested_by)
-            .await
-    }
-
-    /// At most `limit` reconciliations, newest first, those before this one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn reconciliations(
-        &self,
-        before: Option<Uuid>,
-        limit: u16,
-    ) -> Result<Vec<ReconciliationReport>, StoreError> {
-        self.store.reconciliations(before, limit).await
-    }
-
-    /// The reconciliation of this id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn reconciliation(
-        &self,
-        id: Uuid,
-    ) -> Result<Option<ReconciliationReport>, StoreError> {
-        self.store.reconciliation(id).await
-    }
-
     /// Has 100ms send the webhooks of a gap again, then looks at all active rooms, and corrects the
     /// presence of whom these looks did not see. What cannot be done is left out, and named.
-    async fn reconcile(&self, reconciliation: &Reconciliation) -> Reconciled {
+    pub(super) async fn reconcile(&self, reconciliation: &Reconciliation) -> Reconciled {
         let mut progress = Progress {
             store: &self.store,
             reconciliation,
