@@ -20,8 +20,8 @@ use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::metrics::AnyMetric;
 use crate::service::{
-    ForwardScheduling, ForwardWorker, ReconcileWorker, RestoreScheduling, RestoreWorker, Service,
-    WEBHOOKS_ENABLED, WatchScheduling, WatchWorker, WebhookReceiver,
+    CompactionWorker, ForwardScheduling, ForwardWorker, ReconcileWorker, RestoreScheduling,
+    RestoreWorker, Service, WEBHOOKS_ENABLED, WatchScheduling, WatchWorker, WebhookReceiver,
 };
 use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
 use crate::{forward, hms, server, service, store, telemetry};
@@ -64,6 +64,8 @@ pub struct AppConfig {
     pub watches: WatchConfig,
     /// Where events are passed on to, if they are.
     pub forwards: Option<Endpoint>,
+    /// For how long peers are kept that no answer needs any more; none for ever.
+    pub keep_peers: Option<Duration>,
     /// The time.
     pub clock: Clock,
 }
@@ -79,6 +81,7 @@ pub struct App {
     watch_worker: WatchWorker,
     forward_worker: Option<ForwardWorker>,
     reconcile_worker: ReconcileWorker,
+    compaction_worker: Option<CompactionWorker>,
 }
 
 impl App {
@@ -91,6 +94,7 @@ impl App {
         let metrics = telemetry::metrics(METRICS);
         let store_config = StoreConfig {
             presence: config.webhooks.secrets.is_some(),
+            clock: config.clock.clone(),
             ..config.store
         };
         let store = Store::new(config.database, &store_config);
@@ -115,6 +119,9 @@ impl App {
         } = config.watches;
         let watch_worker = WatchWorker::new(&background, watches.clone(), rate, presence_timeout);
         let reconcile_worker = ReconcileWorker::new(&background);
+        let compaction_worker = config
+            .keep_peers
+            .map(|keep_peers| CompactionWorker::new(store.clone(), keep_peers));
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -163,6 +170,7 @@ impl App {
             watch_worker,
             forward_worker,
             reconcile_worker,
+            compaction_worker,
         })
     }
 
@@ -213,8 +221,8 @@ impl App {
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches,
     /// forwards, reconciliations, the upkeep of the metrics, the marks of peers whose session ended,
-    /// the comparison of clocks, and once a day the partitions of the coming months. Wait for the
-    /// returned tasks to finish what they have begun.
+    /// the comparison of clocks, and once a day compaction and the partitions of the coming months.
+    /// Wait for the returned tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
         if let Some(worker) = &self.restore_worker {
@@ -229,6 +237,9 @@ impl App {
         if self.presence {
             chores.spawn(self.reconcile_worker.clone().run(shutdown.clone()));
             chores.spawn(end_peers(self.store.clone(), shutdown.clone()));
+        }
+        if let Some(worker) = &self.compaction_worker {
+            chores.spawn(worker.clone().run(shutdown.clone()));
         }
         chores.spawn(compare_clocks(
             self.store.clone(),

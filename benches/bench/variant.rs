@@ -177,6 +177,7 @@ pub(crate) fn serve() {
             .watches()
             .expect("they are the defaults"),
         forwards: forwards.expect("an endpoint"),
+        keep_peers: None,
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -5,8 +5,8 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    DatabaseArgs, EventArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs, StorageArgs,
-    UpstreamArgs, WatchArgs, WebhookArgs,
+    CompactionArgs, DatabaseArgs, EventArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs,
+    StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
@@ -49,6 +49,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) rules: RulesArgs,
     #[command(flatten)]
+    pub(super) compaction: CompactionArgs,
+    #[command(flatten)]
     pub(super) listen: ListenArgs,
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
@@ -75,6 +77,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let watches = args.watches.watches()?;
     let own_events = args.events.policy()?;
     let forwards = args.forwards.endpoint(&webhooks, own_events)?;
+    let keep_peers = args.compaction.keep_peers()?;
     #[cfg(feature = "demo")]
     let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
@@ -92,6 +95,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         restores,
         watches,
         forwards,
+        keep_peers,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;

@@ -3,6 +3,7 @@
 //! An error is one sentence that names the variable and says what it should be, and never quotes
 //! a secret. An empty variable counts as unset, since compose files set variables to nothing.
 
+mod compaction;
 mod database;
 mod event;
 mod forward;
@@ -17,6 +18,7 @@ mod webhook;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use compaction::CompactionArgs;
 pub use database::DatabaseArgs;
 pub use event::EventArgs;
 pub use forward::ForwardArgs;

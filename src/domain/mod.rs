@@ -47,7 +47,7 @@ pub use restore::{
     ChangeId, Claim, Decision, GiveUpReason, NewPeer, Requester, RestoreJob, RestoreMark,
     RestoreOutcome, RestorePolicy, RestoreScope, RestoreWhen, ResumeRecord, SkipReason,
 };
-pub use rules::{LeaveMetadata, Rules};
+pub use rules::{LeaveMetadata, MIN_KEEP_PEERS, Rules};
 pub use snapshot::{SavedState, Snapshot, snapshot_id};
 pub use storage_policy::{StoragePolicy, Unstorable};
 pub use time::{Clock, Timestamp};

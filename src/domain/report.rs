@@ -170,6 +170,28 @@ impl Report {
         }
     }
 
+    /// The latest time that it names.
+    pub fn latest_at(&self) -> Timestamp {
+        let (at, others) = match self {
+            Self::Observed(observation) | Self::Looked(observation) => {
+                (observation.observed_at, [observation.joined_at, None, None])
+            }
+            Self::Restored {
+                observation,
+                answered_at,
+            } => (*answered_at, [observation.joined_at, None, None]),
+            Self::Event(event) => {
+                let ended_at = event.presence.ended.as_ref().map(|end| end.at);
+                let connected_since = event.presence.connected_since;
+                (event.at, [event.joined_at, connected_since, ended_at])
+            }
+            Self::Restoring { mark, .. } | Self::NotRestored { mark, .. } => {
+                (mark.at, [None, None, None])
+            }
+        };
+        others.into_iter().flatten().fold(at, Timestamp::max)
+    }
+
     /// Whether this is most likely the first report of its peer: the event of its join.
     pub fn is_first_of_its_peer(&self) -> bool {
         match self {

@@ -1,5 +1,7 @@
 //! The settings of the ordering rules, and what they decide.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use uuid::Uuid;
 
@@ -61,6 +63,10 @@ impl Rules {
             && (self.is_empty(metadata) || join == Some(metadata.digest()))
     }
 }
+
+/// The least time for which peers are kept that have ended: as long as 100ms replays events. Within
+/// it, their events may still come.
+pub const MIN_KEEP_PEERS: Duration = Duration::from_hours(30 * 24);
 
 #[cfg(test)]
 mod tests {

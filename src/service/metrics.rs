@@ -62,6 +62,10 @@ metrics! {
         "rejoin_reconciliations_total",
         "Times in which no replica could write, and that were reconciled, by outcome.",
     );
+    COMPACTED_ROWS: Counter<CompactedTable> = Counter::new(
+        "rejoin_compacted_rows_total",
+        "Rows that were deleted since no answer needs them any more, by table.",
+    );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
         "1 if webhooks are set up, else 0.",
@@ -128,6 +132,15 @@ named! {
     }
 }
 label!("outcome", ReconciliationOutcome);
+
+named! {
+    /// Where rows are deleted that no answer needs any more.
+    pub(super) enum CompactedTable {
+        /// The states of peers.
+        Peers = "peers",
+    }
+}
+label!("table", CompactedTable);
 
 label!("state", WatchState);
 

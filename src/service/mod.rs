@@ -8,12 +8,14 @@
 //! | `watch` | rooms that are looked at regularly, and fetches that events ask for |
 //! | `forward` | events that are passed on to another endpoint |
 //! | `presence` | peers that count as connected, and that nobody sees any more |
+//! | `compaction` | rows of peers that no answer needs any more |
 //! | `reconcile` | what was lost while no replica could write |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
 //! The request handlers and the commands both call this. Nothing here knows HTTP or SQL, and
 //! nothing holds a database connection while it waits for 100ms.
 
+mod compaction;
 mod forward;
 mod lease;
 mod metrics;
@@ -28,6 +30,7 @@ pub(crate) use self::metrics::{METRICS, WEBHOOKS_ENABLED};
 use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
+pub use compaction::CompactionWorker;
 pub use forward::{ForwardScheduling, ForwardWorker};
 pub use reconcile::ReconcileWorker;
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};

@@ -15,6 +15,8 @@ named! {
         Sessions = "sessions",
         /// To look for peers that count as connected and were not seen for long.
         Presence = "presence",
+        /// To delete rows of peers that no answer needs any more.
+        Compaction = "compaction",
     }
 }
 
@@ -31,6 +33,14 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let take_duty = TakeDuty { duty, every, lease };
         self.background.execute(take_duty).await
+    }
+
+    /// Keeps a duty for another lease; false where the lease ended before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn renew_duty(&self, duty: Duty, lease: Duration) -> Result<bool, StoreError> {
+        self.background.execute(RenewDuty { duty, lease }).await
     }
 
     /// Says that a duty is done.
@@ -61,6 +71,27 @@ impl Statement for TakeDuty {
         .execute(connection)
         .await?;
         Ok(taken.rows_affected() > 0)
+    }
+}
+
+struct RenewDuty {
+    duty: Duty,
+    lease: Duration,
+}
+
+impl Statement for RenewDuty {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let renewed = query!(
+            "UPDATE duties SET leased_until = now() + make_interval(secs => $2)
+             WHERE name = $1 AND leased_until > now()",
+            self.duty.as_str(),
+            self.lease.as_secs_f64()
+        )
+        .execute(connection)
+        .await?;
+        Ok(renewed.rows_affected() > 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The metrics of batches, and of the clock.
 
 use crate::domain::named;
-use crate::metrics::{Gauge, Histogram, label, metrics};
+use crate::metrics::{Counter, Gauge, Histogram, label, metrics};
 
 metrics! {
     BATCH_SIZE: Histogram<QueueName> = Histogram::new(
@@ -11,6 +11,10 @@ metrics! {
     QUEUE_DEPTH: Gauge<QueueName> = Gauge::new(
         "rejoin_queue_depth",
         "Items that wait for a statement, by queue.",
+    );
+    SETTLED_REPORTS: Counter = Counter::new(
+        "rejoin_settled_reports_total",
+        "Reports of a time of which peers were compacted already: passed on, and stored nowhere.",
     );
     CLOCK_OFFSET_SECONDS: Gauge = Gauge::new(
         "rejoin_clock_offset_seconds",

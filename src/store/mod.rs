@@ -12,6 +12,7 @@
 //! | `forwards` | events that are passed on to another endpoint |
 //! | `own_events` | rejoin's own events, which are passed on too |
 //! | `reconciliations` | signs of life of the replicas, and times without |
+//! | `compaction` | rows of peers that no answer needs any more |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
@@ -26,6 +27,7 @@
 
 mod batch;
 mod clock;
+mod compaction;
 mod connections;
 mod duties;
 mod error;
@@ -57,6 +59,7 @@ use tokio::sync::Notify;
 
 use self::batch::Batcher;
 pub use self::clock::ClockOffset;
+pub use self::compaction::{CompactionPosition, CompactionStep};
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::duties::Duty;
 pub use self::error::{StoreError, UnavailableReason};
@@ -71,7 +74,7 @@ pub use self::save::Saved;
 use self::save::{STRAGGLERS, SaveBatch};
 pub use self::unseen::{Unseen, UnseenPeer, UnseenRooms, UnseenSession};
 pub use self::watches::{LookResult, NewWatch, WatchCounts, WatchPage};
-use crate::domain::{EventPolicy, Observation, Report, Rules, SavedState};
+use crate::domain::{Clock, EventPolicy, Observation, Report, Rules, SavedState};
 
 /// How many statements of each kind run at once, each on a connection of its own. A ping has one
 /// more connection.
@@ -96,6 +99,8 @@ pub struct StoreConfig {
     pub rules: Rules,
     /// Which own events are queued, if any.
     pub own_events: Option<EventPolicy>,
+    /// The time.
+    pub clock: Clock,
 }
 
 impl Default for StoreConfig {
@@ -110,6 +115,7 @@ impl Default for StoreConfig {
             idle_timeout: Duration::from_mins(5),
             rules: Rules::default(),
             own_events: None,
+            clock: Clock::system(),
         }
     }
 }
@@ -160,7 +166,12 @@ impl Store {
         let own_events = config
             .own_events
             .map(|policy| OwnEvents::new(policy, event_queued.clone()));
-        let save_batch = SaveBatch::new(database.clone(), config.rules.clone(), own_events.clone());
+        let save_batch = SaveBatch::new(
+            database.clone(),
+            config.rules.clone(),
+            config.clock.clone(),
+            own_events.clone(),
+        );
         let resume_batch = ResumeBatch {
             database: database.clone(),
             presence: config.presence,

@@ -13,9 +13,10 @@ use crate::domain::Timestamp;
 /// How many coming months have a partition: enough to outlast any restart.
 const MONTHS_AHEAD: i32 = 2;
 /// The indexes that migrations build concurrently.
-const CONCURRENT_INDEXES: [&str; 4] = [
+const CONCURRENT_INDEXES: [&str; 5] = [
     "peers_live",
     "peers_live_in_room",
+    "peers_ended",
     "session_ends_to_check",
     "forwards_failing",
 ];

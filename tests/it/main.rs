@@ -10,6 +10,7 @@ mod alarms;
 mod api;
 mod architecture;
 mod commands;
+mod compaction;
 mod databases;
 #[cfg(feature = "demo")]
 mod demo;

@@ -430,6 +430,9 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_WATCH_EVERY", "30")], WATCH_EVERY),
     (&[("REJOIN_UPSTREAM_RATE", "10")], RATE),
     (&[("REJOIN_UPSTREAM_RATE", "0/s")], RATE),
+    (&[("REJOIN_KEEP_PEERS", "29days")], KEEP_PEERS),
+    (&[("REJOIN_KEEP_PEERS", "200years")], KEEP_PEERS),
+    (&[("REJOIN_KEEP_PEERS", "never")], KEEP_PEERS),
     (&[("REJOIN_PRESENCE_TIMEOUT", "9s")], PRESENCE_TIMEOUT),
     (&[("REJOIN_PRESENCE_TIMEOUT", "2days")], PRESENCE_TIMEOUT),
     (
@@ -528,6 +531,8 @@ const FORWARD_URL: &str = "REJOIN_FORWARD_URL should be an https URL without a u
 const WATCH_EVERY: &str = "REJOIN_WATCH_EVERY should be a duration from 5s to 1h such as 30s.";
 const PRESENCE_TIMEOUT: &str =
     "REJOIN_PRESENCE_TIMEOUT should be a duration from 10s to 24h such as 10m.";
+const KEEP_PEERS: &str =
+    "REJOIN_KEEP_PEERS should be off, or a duration from 30days to 100years such as 90days.";
 const RATE: &str = "REJOIN_UPSTREAM_RATE should be from 1/m to 1000/s, such as 10/s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
 const WEBHOOK_SECRETS: &str = "REJOIN_WEBHOOK_SECRETS should be secrets of at least 8 characters without commas, separated by commas.";

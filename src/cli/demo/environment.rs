@@ -16,7 +16,9 @@ use url::Url;
 use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::Failure;
-use crate::config::{DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WatchArgs, WebhookArgs};
+use crate::config::{
+    CompactionArgs, DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WatchArgs, WebhookArgs,
+};
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
 use crate::keys::{KeyRing, new_key};
@@ -95,6 +97,7 @@ impl Environment {
             webhooks,
             watches: WatchArgs::default().watches()?,
             forwards: None,
+            keep_peers: CompactionArgs::default().keep_peers()?,
             clock,
         };
         let rejoin = Rejoin::start(config).await?;

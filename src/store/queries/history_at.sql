@@ -12,6 +12,23 @@
 -- $7: how many rows to read: one more than the page may have
 -- $8: the page ends with the row that brings it to this many bytes of metadata and tracks
 -- found: how many rows were read, those that no longer fit among them
+WITH RECURSIVE peer AS (
+    -- The peers of the user that have history, also those that are not in peers any more: each is the next one in the index.
+    (
+        SELECT room_id, peer_id FROM snapshots
+        WHERE user_id = $1 AND ($2::text IS NULL OR room_id = $2) AND ($3::text IS NULL OR peer_id = $3)
+        ORDER BY room_id, peer_id LIMIT 1
+    )
+    UNION ALL
+    SELECT next.room_id, next.peer_id
+    FROM peer
+    CROSS JOIN LATERAL (
+        SELECT s.room_id, s.peer_id FROM snapshots s
+        WHERE s.user_id = $1 AND (s.room_id, s.peer_id) > (peer.room_id, peer.peer_id)
+          AND ($2::text IS NULL OR s.room_id = $2) AND ($3::text IS NULL OR s.peer_id = $3)
+        ORDER BY s.room_id, s.peer_id LIMIT 1
+    ) AS next
+)
 SELECT page.found AS "found!", page.user_id, page.room_id, page.peer_id, page.id, page.source,
        page.metadata_raw, page.name, page.role, page.tracks::text AS tracks, page.joined_at,
        page.first_observed_at, page.last_observed_at
@@ -21,20 +38,17 @@ FROM (
                OVER (ORDER BY newest.first_observed_at DESC, newest.id DESC
                      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM (
-        SELECT current.* FROM peers
+        SELECT current.* FROM peer
         CROSS JOIN LATERAL (
             SELECT * FROM snapshots s
-            WHERE s.user_id = peers.user_id AND s.room_id = peers.room_id AND s.peer_id = peers.peer_id
+            WHERE s.user_id = $1 AND s.room_id = peer.room_id AND s.peer_id = peer.peer_id
               AND s.first_observed_at <= $4
             ORDER BY LEAST(s.last_observed_at, $4) DESC, s.last_observed_at > $4 DESC, s.first_observed_at DESC,
                      coalesce(octet_length(s.metadata_raw), 0) > 0 DESC, s.metadata_raw DESC NULLS LAST,
                      s.name COLLATE "C" DESC NULLS LAST, s.role COLLATE "C" DESC NULLS LAST, s.id DESC
             LIMIT 1
         ) AS current
-        WHERE peers.user_id = $1
-          AND ($2::text IS NULL OR peers.room_id = $2)
-          AND ($3::text IS NULL OR peers.peer_id = $3)
-          AND ($5::timestamptz IS NULL OR (current.first_observed_at, current.id) < ($5, $6::uuid))
+        WHERE $5::timestamptz IS NULL OR (current.first_observed_at, current.id) < ($5, $6::uuid)
         ORDER BY current.first_observed_at DESC, current.id DESC
         LIMIT $7
     ) AS newest

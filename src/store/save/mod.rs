@@ -41,7 +41,7 @@ use super::connections::Database;
 use super::forwards::QueueForward;
 use super::metrics::QueueName;
 use super::own_events::OwnEvents;
-use crate::domain::{Report, Rules};
+use crate::domain::{Clock, Report, Rules};
 use crate::trace::{self, Instrument};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
@@ -57,6 +57,7 @@ pub(super) struct SaveBatch {
     recent_writes: RecentWrites,
     rules: Rules,
     own_events: Option<OwnEvents>,
+    clock: Clock,
     stragglers: Stragglers,
 }
 
@@ -69,12 +70,18 @@ enum Progress {
 }
 
 impl SaveBatch {
-    pub(super) fn new(database: Database, rules: Rules, own_events: Option<OwnEvents>) -> Self {
+    pub(super) fn new(
+        database: Database,
+        rules: Rules,
+        clock: Clock,
+        own_events: Option<OwnEvents>,
+    ) -> Self {
         Self {
             database,
             recent_writes: RecentWrites::new(),
             rules,
             own_events,
+            clock,
             stragglers: Stragglers::new(),
         }
     }
@@ -84,6 +91,7 @@ impl SaveBatch {
         let mut progress: Vec<Option<Progress>> = reports.iter().map(|_| None).collect();
         let mut pending: Vec<usize> = (0..reports.len()).collect();
         let mut overtaken: Vec<usize> = Vec::new();
+        let now = self.clock.now();
         for round in 0..MAX_ROUNDS {
             let save_round = SaveRound {
                 recent_writes: &self.recent_writes,
@@ -93,6 +101,7 @@ impl SaveBatch {
                 overtaken: &overtaken,
                 rules: &self.rules,
                 own_events: self.own_events.as_ref(),
+                now,
             };
             let outcome = self.database.execute(&save_round).await?;
             for (index, answer) in outcome.saved {

@@ -17,6 +17,15 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// The answer for a report that is stored nowhere, since all of its time is settled.
+    pub(super) fn nowhere(report: &Report) -> Option<Self> {
+        let observation = report.observation()?;
+        Some(Self {
+            snapshot: Snapshot::first(&observation),
+            changed: false,
+        })
+    }
+
     /// The answer for a report of a peer that was erased: as if it had been saved just before, so
     /// that nothing of it is left.
     pub(super) fn just_before_erasure(report: &Report) -> Option<Self> {

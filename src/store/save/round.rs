@@ -11,10 +11,12 @@ use super::read::read_peers;
 use super::recent_writes::RecentWrites;
 use super::straggler::is_lock_timeout;
 use super::write::{Written, write_peers};
-use crate::domain::{NewForward, PeerKey, Report, Rules};
+use crate::domain::{NewForward, PeerKey, Report, Rules, Timestamp};
+use crate::store::compaction::{may_be_settled, settled_until};
 use crate::store::connections::Statement;
 use crate::store::fetch_jobs::queue_fetch_jobs;
 use crate::store::forwards::queue_forwards;
+use crate::store::metrics::SETTLED_REPORTS;
 use crate::store::own_events::OwnEvents;
 use crate::store::restore_jobs::{queue_restore_jobs, wake_restore_jobs};
 
@@ -31,6 +33,7 @@ pub(super) struct SaveRound<'a> {
     pub(super) rules: &'a Rules,
     /// How own events are queued, if they are.
     pub(super) own_events: Option<&'a OwnEvents>,
+    pub(super) now: Timestamp,
 }
 
 /// What came of a round, by the indices of the reports. Reports that are missing need another.
@@ -49,16 +52,26 @@ impl Statement for SaveRound<'_> {
     type Output = RoundOutcome;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
-        let peers = self.pending_by_peer();
+        let mut peers = self.pending_by_peer();
         let baselines = self.baselines(connection, &peers).await?;
+        let mut outcome = RoundOutcome::default();
+        let settled = self.settled(connection).await?;
+        for indices in peers.values_mut() {
+            indices.retain(|index| !settled.contains(index));
+        }
         let peer_writes: Vec<PeerWrite> = peers
             .iter()
             .zip(baselines)
+            .filter(|((_, indices), _)| !indices.is_empty())
             .map(|((key, indices), baseline)| {
                 PeerWrite::new(key, baseline, self.reports, indices, self.rules)
             })
             .collect();
-        let mut outcome = RoundOutcome::default();
+        for index in settled {
+            SETTLED_REPORTS.count(&());
+            let saved = Saved::nowhere(self.reports[index]);
+            outcome.saved.push((index, saved));
+        }
         let (erased, peer_writes): (Vec<PeerWrite>, Vec<PeerWrite>) = peer_writes
             .into_iter()
             .partition(|peer_write| self.is_erased(peer_write));
@@ -110,6 +123,25 @@ impl Statement for SaveRound<'_> {
 }
 
 impl SaveRound<'_> {
+    /// The indices of the pending reports whose time is settled: their events are only passed on. To
+    /// be called once the baselines are read, so that a peer that is gone by then is known to be.
+    async fn settled(&self, connection: &mut PgConnection) -> Result<Vec<usize>, sqlx::Error> {
+        let pending = self.pending.iter().copied();
+        let old = |index: &usize| may_be_settled(self.reports[*index].latest_at(), self.now);
+        let mut settled: Vec<usize> = pending.filter(old).collect();
+        if settled.is_empty() {
+            return Ok(settled);
+        }
+        let until = settled_until(connection).await?;
+        settled.retain(|&index| Some(self.reports[index].latest_at()) <= until);
+        let forwards = settled
+            .iter()
+            .filter_map(|&index| self.reports[index].forward());
+        let forwards: Vec<&NewForward> = forwards.collect();
+        queue_forwards(connection, &forwards).await?;
+        Ok(settled)
+    }
+
     /// Whether the peer was there when the round before began to write it, and is not any more.
     fn is_erased(&self, peer_write: &PeerWrite) -> bool {
         let indices = peer_write.saved.iter().map(|(index, _)| index);

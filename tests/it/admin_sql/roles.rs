@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rejoin::domain::{
-    EventPolicy, ForwardResult, GiveUpReason, LookOutcome, Reconciled, Requester, RestoreOutcome,
-    ResumeRecord, RoomId, WatchInterval,
+    EventPolicy, ForwardResult, GiveUpReason, LookOutcome, MIN_KEEP_PEERS, Reconciled, Requester,
+    RestoreOutcome, ResumeRecord, RoomId, WatchInterval,
 };
 use rejoin::store::{
     Duty, LookResult, NewWatch, ResumeQuery, Span, Store, StoreConfig, Unseen, UnseenRooms,
@@ -180,6 +180,10 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     finished.unwrap();
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
+    service.compact_peers(MIN_KEEP_PEERS, None).await.unwrap();
+    let day = Duration::from_hours(24);
+    assert!(service.take_duty(Duty::Compaction, day, day).await.unwrap());
+    assert!(service.renew_duty(Duty::Compaction, day).await.unwrap());
     service.ping().await.unwrap();
     // A month that does not exist yet: the function creates it with its owner's rights.
     service
@@ -188,7 +192,8 @@ async fn the_service_role_can_do_all_that_the_service_does() {
         .unwrap();
 
     for forbidden in [
-        "DELETE FROM peers",
+        "TRUNCATE peers",
+        "DELETE FROM compactions",
         "DELETE FROM resumes",
         "UPDATE resumes SET claimed_by = 'me'",
         "TRUNCATE snapshots",

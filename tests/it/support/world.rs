@@ -164,6 +164,8 @@ impl World {
             webhooks,
             watches,
             forwards,
+            // Its clock is not that of Postgres.
+            keep_peers: None,
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
