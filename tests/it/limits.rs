@@ -168,6 +168,31 @@ const BOUNDS: &[(&str, &str)] = &[
         "of an event | 24 hours |",
     ),
     (
+        "MIN_KEEP_PEERS: Duration = Duration::from_hours(30 * 24)",
+        "30 days (`REJOIN_KEEP_PEERS`, 30days to 100years",
+    ),
+    (
+        "GRACE: Duration = Duration::from_hours(24)",
+        "and 24 hours more",
+    ),
+    ("MAX_PEERS: i64 = 500", "looked at in one statement | 500"),
+    (
+        "PAUSE: Duration = Duration::from_millis(100)",
+        "a pause of 100 ms before the next",
+    ),
+    (
+        "EVERY: Duration = Duration::from_hours(24)",
+        "24 hours after the last compaction",
+    ),
+    (
+        "length: Duration::from_mins(2)",
+        "| a compaction whose replica died | 2 minutes",
+    ),
+    (
+        "CHECK_INTERVAL: Duration = Duration::from_hours(1)",
+        "begins anew within an hour",
+    ),
+    (
         "KEPT_DEAD: Duration = Duration::from_hours(7 * 24)",
         "kept for 7 days",
     ),

@@ -33,6 +33,7 @@ pub(super) struct SaveRound<'a> {
     pub(super) rules: &'a Rules,
     /// How own events are queued, if they are.
     pub(super) own_events: Option<&'a OwnEvents>,
+    /// The present instant.
     pub(super) now: Timestamp,
 }
 
@@ -194,7 +195,8 @@ impl SaveRound<'_> {
 
     /// What this process wrote last, or nothing of a peer that just joined.
     fn expected_baseline(&self, key: &PeerKey, first_report: &Report) -> Option<Baseline> {
-        if !self.may_expect {
+        // What is so old may be of a peer that is gone, or goes just now.
+        if !self.may_expect || may_be_settled(first_report.latest_at(), self.now) {
             return None;
         }
         let recent = self.recent_writes.get(key);
