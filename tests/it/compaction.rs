@@ -259,7 +259,7 @@ async fn what_no_answer_needs_goes_and_the_rest_stays() {
 
     let before = history(&game.store, &user).await;
     let instant = Span::At(game.ago(34.05));
-    let then = history_within(&game.store, &user, instant.clone()).await;
+    let then = history_within(&game.store, &user, instant).await;
     assert!(then.iter().any(|row| row.key.peer_id.as_str() == "third"));
     assert_eq!(game.compact().await, goes.len() as u64);
     let expected: BTreeSet<String> = stays.iter().map(|&peer| peer.to_owned()).collect();
@@ -503,7 +503,7 @@ async fn a_running_service_compacts_unless_it_keeps_all() {
     };
     let keeping = start("off").await;
     let compacting = start("30days").await;
-    until_within(Duration::from_secs(60), "the row goes", async || {
+    until_within(Duration::from_mins(1), "the row goes", async || {
         game.count("peers").await == 0
     })
     .await;
