@@ -1,4 +1,4 @@
-//! Examples: what the service really answered to the story of `tests/it/problems/examples.rs`.
+//! Examples: what the service really answered and sent in the story of `tests/it/problems/examples.rs`.
 
 use std::sync::LazyLock;
 
@@ -23,6 +23,11 @@ pub(super) fn answer(operation_id: &str, status: &str) -> &'static Value {
 /// A problem of this code.
 pub(super) fn problem(code: Code) -> &'static Value {
     &EXAMPLES["problems"][code.as_str()]
+}
+
+/// An own event of this type.
+pub(super) fn own_event(event_type: &str) -> &'static Value {
+    &EXAMPLES["events"][event_type]
 }
 
 /// An id of this name, as in the other examples.

@@ -3,6 +3,7 @@
 
 mod codes;
 mod examples;
+mod own_events;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub(super) const KEY: &str = "key";
         (name = "resume", description = "Read the saved state of a user, restore it to a peer, or claim it."),
         (name = "history", description = "Read what was saved of a user."),
         (name = "watch", description = "Look at the peers of rooms regularly."),
-        (name = "forward", description = "See which events of 100ms were not passed on, and send them again."),
+        (name = "forward", description = "See which events were not passed on, and send them again; and the events that rejoin itself sends."),
         (name = "reconciliation", description = "Ask again for what 100ms could not deliver."),
         (name = "webhook", description = "Receive the events of 100ms: who joins, leaves and drops."),
         (name = "health", description = "Probes and metrics. They need no API key."),
@@ -98,6 +99,7 @@ pub(super) fn complete(openapi: &utoipa::openapi::OpenApi, webhook_header: &str)
         "name": webhook_header,
         "description": "The secret of the webhook. `REJOIN_WEBHOOK_HEADER` names the header.",
     });
+    document["webhooks"] = own_events::webhooks();
     complete_schemas(&mut document["components"]["schemas"]);
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
@@ -136,6 +138,9 @@ fn complete_schemas(schemas: &mut Value) {
         "required": ["status"],
         "properties": {"status": {"type": "string", "const": "ok"}},
     });
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.extend(own_events::schemas());
+    }
     // One object: without a saved state, only these four fields are there.
     let mut properties = schemas["Resume"]["properties"].clone();
     let own = schemas["RestoreAnswer"]["allOf"][1]["properties"].take();

@@ -176,6 +176,41 @@ async fn the_answers_have_the_fields_that_are_described() {
     }
 }
 
+/// The examples are events that were sent.
+#[test]
+fn the_own_events_have_the_fields_that_are_described() {
+    let openapi = rejoin::http::openapi();
+    let webhooks = openapi["webhooks"].as_object().unwrap();
+    assert_eq!(webhooks.len(), 4);
+    for (event_type, item) in webhooks {
+        let content = &item["post"]["requestBody"]["content"]["application/json"];
+        let reference = content["schema"]["$ref"].as_str().unwrap();
+        let schema = openapi.pointer(reference.trim_start_matches('#')).unwrap();
+        let event = &content["example"];
+        assert_eq!(event["type"], **event_type);
+        assert_eq!(schema["properties"]["type"]["const"], **event_type);
+        for (schema, sent, optional) in [
+            (schema, event, &[][..]),
+            (
+                &schema["properties"]["data"],
+                &event["data"],
+                &["metadata", "metadata_raw"],
+            ),
+        ] {
+            let described: BTreeSet<&String> =
+                schema["properties"].as_object().unwrap().keys().collect();
+            let sent: BTreeSet<&String> = sent.as_object().unwrap().keys().collect();
+            assert_eq!(described, sent, "{event_type}");
+            let required: BTreeSet<String> =
+                serde_json::from_value(schema["required"].clone()).unwrap();
+            let always = sent
+                .into_iter()
+                .filter(|name| !optional.contains(&&***name));
+            assert_eq!(required, always.cloned().collect(), "{event_type}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_page_loads_nothing_from_elsewhere() {
     let (_world, app) = World::with_app().await;

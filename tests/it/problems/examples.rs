@@ -5,11 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Operation, RateLimit, WireMetadata};
+use rejoin::config::{EventArgs, ForwardArgs};
 use rejoin::keys::new_key;
 use rejoin::store::StoreConfig;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::scripted::{Answer as ScriptedAnswer, Scripted};
+use crate::support::wait::until;
 use crate::support::webhooks::{join_event, leave_event, send_event};
 use crate::support::world::{Answer, ROOM, Replica, Setup, World};
 
@@ -78,6 +81,8 @@ struct Examples {
     requests: BTreeMap<&'static str, Value>,
     answers: BTreeMap<&'static str, BTreeMap<u16, Value>>,
     problems: BTreeMap<String, Value>,
+    /// Our own events.
+    events: BTreeMap<String, Value>,
 }
 
 impl Examples {
@@ -182,6 +187,40 @@ async fn story(examples: &mut Examples) {
     examples.problem("room-not-active", &elsewhere);
     let gone = post(&app, &snapshots_of("peer-1")).await;
     examples.problem("peer-not-found", &gone);
+}
+
+/// Our own events, with the metadata.
+async fn own_events(examples: &mut Examples) {
+    let world = World::new().await;
+    let endpoint = Scripted::answers([ScriptedAnswer::ok("")]).await;
+    let setup = Setup {
+        forwards: ForwardArgs::to(&format!("http://127.0.0.1:{}/", endpoint.port)),
+        events: EventArgs::on(true),
+        ..Setup::with_webhooks()
+    };
+    let app = world.replica(setup).await;
+    let joined = join_event("peer-1", 0, STATE);
+    send_event(&app, &joined).await.expect(200);
+    let left = leave_event("peer-1", 0, 40, "websocket closed", STATE);
+    send_event(&app, &left).await.expect(200);
+    world.clock.advance(Duration::from_secs(45));
+    world.join("player-7", "peer-2", "");
+    let restore = json!({"room_id": ROOM, "peer_id": "peer-2", "claimed_by": "game-server-3"});
+    let resume = "/v1/users/player-7/resume";
+    app.post_json(resume, &restore).await.expect(200);
+    let passed_on = 2;
+    let types = ["dropped", "saved", "restored", "claimed"].len();
+    until("all events are sent", async || {
+        endpoint.received().len() == passed_on + types
+    })
+    .await;
+    for received in endpoint.received() {
+        let event: Value = serde_json::from_str(&received.body).unwrap();
+        let event_type = event["type"].as_str().unwrap();
+        if event_type.starts_with("rejoin.") {
+            examples.events.insert(event_type.to_owned(), event);
+        }
+    }
 }
 
 /// A dead event and one that waits. No replica sends them.
@@ -303,6 +342,7 @@ async fn overloaded(world: &World) -> Answer {
 async fn the_examples_of_the_description_are_real() {
     let mut examples = Examples::default();
     story(&mut examples).await;
+    own_events(&mut examples).await;
     keys(&mut examples).await;
     unstorable(&mut examples).await;
     outages(&mut examples).await;
@@ -310,6 +350,7 @@ async fn the_examples_of_the_description_are_real() {
         "requests": examples.requests,
         "answers": examples.answers,
         "problems": examples.problems,
+        "events": examples.events,
     });
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
     if std::env::var_os("UPDATE_EXAMPLES").is_some() {
