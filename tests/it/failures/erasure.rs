@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Operation};
-use rejoin::config::ForwardArgs;
+use rejoin::config::{EventArgs, ForwardArgs};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, raw_sql};
 use tokio::time::sleep;
@@ -187,6 +187,45 @@ async fn an_event_of_whoever_is_being_erased_is_passed_on() {
         })
         .await;
         until_nothing_is_left_to_pass_on(&pool).await;
+    }
+}
+
+/// What is saved meanwhile announces nothing of them, and what waits to be sent is erased.
+#[tokio::test]
+async fn own_events_of_whoever_is_erased_are_erased() {
+    let (world, _, pool) = saved().await;
+    let refusing = ScriptedAnswer::new(503, "");
+    let endpoint = Scripted::with(move |_| refusing.clone()).await;
+    let setup = Setup {
+        forwards: ForwardArgs::to(&format!("http://127.0.0.1:{}/", endpoint.port)),
+        events: EventArgs::on(true),
+        ..Setup::default()
+    };
+    let app = world.replica(setup).await;
+    for (round, reached) in (1..=TABLES.len()).enumerate() {
+        world.set("old", &format!("announced {round}"));
+        app.snapshot("old").await.expect(201);
+        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM forwards")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(waiting, 1, "it is announced");
+        world.set("old", &format!("erased {round}"));
+        let mut erasure = pool.begin().await.unwrap();
+        for statement in &statements()[..reached] {
+            execute(&mut erasure, statement).await;
+        }
+        let save = tokio::spawn({
+            let app = app.clone();
+            async move { app.snapshot("old").await }
+        });
+        until_so_many_wait(&pool, 1).await;
+        for statement in &statements()[reached..] {
+            execute(&mut erasure, statement).await;
+        }
+        erasure.commit().await.unwrap();
+        assert!(save.await.unwrap().status.is_success());
+        assert_nothing_is_left(&pool).await;
     }
 }
 

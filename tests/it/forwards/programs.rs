@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hms_sim::WebhookTarget;
+use hms_sim::{WebhookTarget, WireMetadata};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{Endpoint, assert_in_order, join_in, send_joins, until_none_waits};
-use crate::support::command::settings;
+use super::{Endpoint, assert_in_order, count, join_in, send_joins, until_none_waits};
+use crate::support::command::{rejoin, settings};
 use crate::support::postgres;
 use crate::support::program::{Program, Upstream};
 use crate::support::scripted::Answer;
 use crate::support::webhooks::{WEBHOOK_SECRET, send_event};
+use crate::support::world::ROOM;
 
 fn variables<'a>(
     database_url: &'a str,
@@ -118,6 +119,25 @@ async fn no_own_event_is_lost_or_repeated_when_a_replica_is_killed_while_it_save
         users.len(),
         stored.len()
     );
+}
+
+#[tokio::test]
+async fn the_command_announces_what_it_saves_where_it_is_told_to() {
+    let database = postgres::database().await;
+    let upstream = Upstream::start().await;
+    upstream.join("player-7", "p", "hp 71");
+    let mut variables = settings(database.url(), &upstream);
+    rejoin(&["migrate"], &variables).await.expect(0);
+    let snapshot = ["snapshot", "--room", ROOM];
+    let pool = database.pool().await;
+    rejoin(&snapshot, &variables).await.expect(0);
+    assert_eq!(count(&pool, "forwards").await, 0);
+    variables.push(("REJOIN_FORWARD_EVENTS", "true"));
+    let changed = WireMetadata::text("hp 72");
+    upstream.sim.set_metadata(ROOM, "p", changed).unwrap();
+    rejoin(&snapshot, &variables).await.expect(0);
+    rejoin(&snapshot, &variables).await.expect(0);
+    assert_eq!(count(&pool, "forwards WHERE user_id = 'player-7'").await, 1);
 }
 
 #[tokio::test]
