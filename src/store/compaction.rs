@@ -107,8 +107,10 @@ pub(super) fn may_be_settled(at: Timestamp, now: Timestamp) -> bool {
 pub(super) async fn settled_until(
     connection: &mut PgConnection,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
-    let settled_until = query_scalar!("SELECT settled_until FROM compactions WHERE name = 'peers'")
-        .fetch_optional(connection)
-        .await?;
+    let settled_until = query_scalar!(
+        "SELECT settled_until FROM compactions WHERE (SELECT rejoin_require_primary()) AND name = 'peers'"
+    )
+    .fetch_optional(connection)
+    .await?;
     Ok(settled_until.map(Into::into))
 }
