@@ -6,6 +6,7 @@ use rejoin::domain::{
     Source, Timestamp, Tracks, UserId,
 };
 use rejoin::store::Store;
+use uuid::Uuid;
 
 use crate::support::postgres::{self, Database};
 use crate::support::store::{at, history, new_user, saved_state, store};
@@ -189,4 +190,35 @@ async fn a_join_that_another_replica_repeats_changes_nothing() {
         resumed(&first, &user).await,
         Some(("a".to_owned(), None, 2))
     );
+}
+
+/// A peer that is seen again unchanged, with metadata that Postgres stores apart from its row.
+#[tokio::test]
+async fn metadata_that_stays_is_not_written_again() {
+    let database = postgres::database().await;
+    let (store, pool) = (store(database.url()), database.pool().await);
+    let user = new_user();
+    // Hardly compressible.
+    let ids = std::iter::repeat_with(|| Uuid::new_v4().to_string());
+    let metadata: String = ids.take(500).collect();
+    let stored = async || -> i64 {
+        let sql =
+            "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'peers'::regclass";
+        sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap()
+    };
+    store.save(observation(&user, 0, &metadata)).await.unwrap();
+    let once = stored().await;
+    assert!(once > 8_000, "{once}");
+    for second in 1..=20 {
+        let saved = store
+            .save(observation(&user, second, &metadata))
+            .await
+            .unwrap();
+        assert!(!saved.changed);
+    }
+    assert_eq!(stored().await, once);
+    let rows = history(&store, &user).await;
+    assert_eq!(observed_seconds(&rows), [(&*metadata, 0, 20)]);
+    store.save(observation(&user, 21, "hp 1")).await.unwrap();
+    assert_eq!(resumed(&store, &user).await.unwrap().0, "hp 1");
 }

@@ -38,7 +38,10 @@ WITH new_state AS MATERIALIZED (
 ), updated AS (
     -- The keys are compared as ranges of one entry: so the only plan is to look up each in the index.
     UPDATE peers SET
-        snapshot_id = n.snapshot_id, source = n.source, metadata_raw = n.metadata_raw,
+        snapshot_id = n.snapshot_id, source = n.source,
+        -- What is the same is not written again, where it is stored apart from the row.
+        metadata_raw = CASE WHEN peers.metadata_raw IS NOT DISTINCT FROM n.metadata_raw
+                            THEN peers.metadata_raw ELSE n.metadata_raw END,
         name = n.name, role = n.role, tracks = n.tracks, joined_at = n.joined_at,
         first_observed_at = n.first_observed_at, last_observed_at = n.last_observed_at,
         version = n.version, metadata_changed_at = n.metadata_changed_at,
