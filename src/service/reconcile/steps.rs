@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
-use crate::domain::{ProblemCode, Reconciled, Reconciliation, RoomId, Timestamp};
+use crate::domain::{ProblemCode, Reconciled, Reconciliation, Timestamp};
 use crate::hms::HmsError;
 use crate::service::watch::problem;
 use crate::service::{Service, SnapshotError};
-use crate::store::{LookResult, Store, Unseen, UnseenRooms, UnseenSession};
+use crate::store::{Store, Unseen, UnseenRooms};
 
 /// How often 100ms is asked how far a replay is.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -27,6 +27,25 @@ const BACKOFF: Backoff = Backoff {
 };
 /// No replay takes longer: 50,000 events at 10 a second.
 const LONGEST_REPLAY: Duration = Duration::from_hours(2);
+
+/// Repeats a request until it succeeds. The result is the problem where another attempt would come to
+/// the same, or too late. No function: the futures of closures that borrow cannot be sent to another
+/// thread.
+macro_rules! patiently {
+    ($request:expr) => {{
+        let mut attempts = Attempts::default();
+        loop {
+            match $request.await {
+                Ok(answer) => break Ok(answer),
+                Err(error) => {
+                    if let Err(code) = attempts.pause_after(error).await {
+                        break Err(code);
+                    }
+                }
+            }
+        }
+    }};
+}
 
 impl Service {
     /// Has 100ms send the webhooks of a gap again, then looks at all active rooms, and corrects the
@@ -72,24 +91,13 @@ impl Service {
             not_replayed,
             ..
         } = progress.reconciled;
-        let mut attempts = Attempts::default();
-        let replay = loop {
-            match self.hms.replay(start, end).await {
-                Ok(replay) => break replay,
-                Err(error) => attempts.pause_after(error.into()).await?,
-            }
-        };
+        let replay = patiently!(self.hms.replay(start, end))?;
         let deadline = Instant::now() + LONGEST_REPLAY;
         loop {
-            sleep(POLL_INTERVAL).await;
-            let state = match self.hms.replay_state(&replay).await {
-                Ok(state) => state,
-                Err(error) => {
-                    attempts.pause_after(error.into()).await?;
-                    continue;
-                }
-            };
-            attempts = Attempts::default();
+            let state = patiently!(async {
+                sleep(POLL_INTERVAL).await;
+                self.hms.replay_state(&replay).await
+            })?;
             progress.reconciled.replayed = replayed + state.completed;
             progress.reconciled.not_replayed = not_replayed + state.failed;
             progress.note().await;
@@ -105,23 +113,14 @@ impl Service {
     }
 
     async fn look_at_active_rooms(&self, progress: &mut Progress<'_>) -> Result<(), ProblemCode> {
-        let (mut rooms, mut attempts) = (self.active_rooms(), Attempts::default());
+        let mut rooms = self.active_rooms();
         let (mut seen, mut failure) = (HashSet::new(), None);
-        loop {
-            let page = match rooms.next_page().await {
-                Ok(Some(page)) => page,
-                Ok(None) => return failure.map_or(Ok(()), Err),
-                Err(error) => {
-                    attempts.pause_after(error.into()).await?;
-                    continue;
-                }
-            };
-            attempts = Attempts::default();
+        while let Some(page) = patiently!(rooms.next_page())? {
             for room_id in page.room_ids {
                 if !seen.insert(room_id.clone()) {
                     continue;
                 }
-                match self.look_patiently(&room_id).await {
+                match patiently!(self.look_at(&room_id)) {
                     Ok(result) => {
                         let reconciled = &mut progress.reconciled;
                         reconciled.rooms += 1;
@@ -135,6 +134,7 @@ impl Service {
                 }
             }
         }
+        failure.map_or(Ok(()), Err)
     }
 
     /// Corrects the presence of all peers that count as connected, and that no look has seen since.
@@ -147,18 +147,9 @@ impl Service {
             unseen_for: since.elapsed(),
             rooms: UnseenRooms::All,
         });
-        let (mut attempts, mut failure) = (Attempts::default(), None);
-        loop {
-            let session = match sessions.next().await {
-                Ok(Some(session)) => session,
-                Ok(None) => return failure.map_or(Ok(()), Err),
-                Err(error) => {
-                    attempts.pause_after(error.into()).await?;
-                    continue;
-                }
-            };
-            attempts = Attempts::default();
-            match self.correct_patiently(&session, since).await {
+        let mut failure = None;
+        while let Some(session) = patiently!(sessions.next())? {
+            match patiently!(self.correct_presence(&session, since.elapsed())) {
                 Ok(corrected) => {
                     progress.reconciled.corrected += corrected;
                     progress.note().await;
@@ -166,30 +157,7 @@ impl Service {
                 Err(code) => failure = Some(code),
             }
         }
-    }
-
-    async fn correct_patiently(
-        &self,
-        session: &UnseenSession,
-        since: Instant,
-    ) -> Result<u64, ProblemCode> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.correct_presence(session, since.elapsed()).await {
-                Ok(corrected) => return Ok(corrected),
-                Err(error) => attempts.pause_after(error).await?,
-            }
-        }
-    }
-
-    async fn look_patiently(&self, room_id: &RoomId) -> Result<LookResult, ProblemCode> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.look_at(room_id).await {
-                Ok(result) => return Ok(result),
-                Err(error) => attempts.pause_after(error).await?,
-            }
-        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -241,7 +209,8 @@ impl Attempts {
     ///
     /// # Errors
     /// The problem, where another attempt would come to the same, or too late.
-    async fn pause_after(&mut self, error: SnapshotError) -> Result<(), ProblemCode> {
+    async fn pause_after(&mut self, error: impl Into<SnapshotError>) -> Result<(), ProblemCode> {
+        let error = error.into();
         let pause = match &error {
             SnapshotError::Upstream(HmsError::RateLimited { retry_after }) => *retry_after,
             SnapshotError::Upstream(
