@@ -99,11 +99,11 @@ pub(crate) struct Skipped {
 
 impl From<(String, SnapshotError)> for Skipped {
     fn from((peer_id, error): (String, SnapshotError)) -> Self {
-        let error = ApiError::from(error);
+        let FailureJson { code, detail } = error.into();
         Self {
             peer_id,
-            code: error.code().as_str(),
-            detail: error.detail().to_owned(),
+            code,
+            detail,
         }
     }
 }
@@ -153,6 +153,16 @@ struct FailureJson {
     detail: String,
 }
 
+impl From<SnapshotError> for FailureJson {
+    fn from(error: SnapshotError) -> Self {
+        let error = ApiError::from(error);
+        Self {
+            code: error.code().as_str(),
+            detail: error.detail().to_owned(),
+        }
+    }
+}
+
 /// Saves the peers of a room, and answers with each part once it is saved.
 async fn save_in_lines(mut fetched: FetchedRoom, room_id: RoomId, mut lines: Lines) {
     let room = FetchedJson {
@@ -177,13 +187,7 @@ async fn save_in_lines(mut fetched: FetchedRoom, room_id: RoomId, mut lines: Lin
                 }
             }
             Ok(None) => break LineJson::End(end),
-            Err(error) => {
-                let error = ApiError::from(error);
-                break LineJson::Problem(FailureJson {
-                    code: error.code().as_str(),
-                    detail: error.detail().to_owned(),
-                });
-            }
+            Err(error) => break LineJson::Problem(error.into()),
         }
     };
     lines.write(&last).await;
