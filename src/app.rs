@@ -131,14 +131,12 @@ impl App {
             .restores
             .map(|policy| RestoreWorker::new(&service, policy, timeout, wake));
         let secrets = config.webhooks.secrets;
-        let event_queued = Arc::new(Notify::new());
         let forwards = secrets.as_ref().filter(|_| config.forwards.is_some());
-        let forwards = forwards
-            .map(|secrets| ForwardScheduling::new(secrets.header().clone(), event_queued.clone()));
+        let forwards = forwards.map(|secrets| ForwardScheduling::new(secrets.header().clone()));
         let forward_worker = config.forwards.map(|endpoint| {
             let client = forward::Client::new(endpoint)?;
             let (store, clock) = (store.clone(), clock.clone());
-            anyhow::Ok(ForwardWorker::new(store, client, clock, event_queued))
+            anyhow::Ok(ForwardWorker::new(store, client, clock))
         });
         let forward_worker = forward_worker.transpose()?;
         let drop_reasons = config.webhooks.drop_reasons;

@@ -111,8 +111,8 @@ impl WebhookReceiver {
             forwards.forward(headers, body.clone(), room_id, event.user_id().cloned())
         });
         let outcome = self.store_event(event, forward, now).await?;
-        if let Some(forwards) = &self.forwards {
-            forwards.wake();
+        if self.forwards.is_some() {
+            self.store.wake_forwards();
         }
         WEBHOOKS.count(&(event_type, outcome));
         Ok(outcome)

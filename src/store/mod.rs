@@ -143,8 +143,8 @@ pub struct Store {
     forwards: BoundedExecutor,
     /// How own events are queued, if they are.
     own_events: Option<OwnEvents>,
-    /// Notified when an own event is queued through this replica.
-    event_queued: Arc<Notify>,
+    /// Notified when an event to pass on is queued through this replica.
+    forward_queued: Arc<Notify>,
     /// Notified when a session ends through this replica.
     session_ended: Arc<Notify>,
     /// Restores and claims.
@@ -162,10 +162,10 @@ impl Store {
         let max_idle =
             config.save_workers + config.resume_workers + 5 * other_connections + STRAGGLERS + 1;
         let database = Database::new(options, max_idle, config.idle_timeout);
-        let event_queued = Arc::new(Notify::new());
+        let forward_queued = Arc::new(Notify::new());
         let own_events = config
             .own_events
-            .map(|policy| OwnEvents::new(policy, event_queued.clone()));
+            .map(|policy| OwnEvents::new(policy, forward_queued.clone()));
         let save_batch = SaveBatch::new(
             database.clone(),
             config.rules.clone(),
@@ -191,7 +191,7 @@ impl Store {
             session_ends: executor(),
             forwards: executor(),
             own_events,
-            event_queued,
+            forward_queued,
             session_ended: Arc::default(),
             restores: executor(),
             background: executor(),
@@ -270,9 +270,14 @@ impl Store {
         self.histories.execute(query.clone()).await
     }
 
-    /// Completes when own events were queued through this replica since the last call.
-    pub async fn own_event_queued(&self) {
-        self.event_queued.notified().await;
+    /// Completes when events to pass on were queued through this replica since the last call.
+    pub async fn forward_queued(&self) {
+        self.forward_queued.notified().await;
+    }
+
+    /// Events to pass on are queued, and durable.
+    pub fn wake_forwards(&self) {
+        self.forward_queued.notify_one();
     }
 
     /// The number of connections: all, and those in use.

@@ -6,11 +6,8 @@
 
 mod worker;
 
-use std::sync::Arc;
-
 use ::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::Service;
@@ -20,12 +17,11 @@ use crate::store::StoreError;
 
 pub use worker::ForwardWorker;
 
-/// How events are queued for the worker of this replica. Cheap to clone.
+/// How events are queued to be passed on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ForwardScheduling {
     /// The header that carries our secret.
     secret_header: HeaderName,
-    wake: Arc<Notify>,
 }
 
 impl Service {
@@ -60,12 +56,9 @@ impl Service {
 }
 
 impl ForwardScheduling {
-    /// The header with the secret of webhooks is not passed on. `wake` wakes the worker.
-    pub fn new(secret_header: HeaderName, wake: Arc<Notify>) -> Self {
-        Self {
-            secret_header,
-            wake,
-        }
+    /// The header with the secret of webhooks is not passed on.
+    pub fn new(secret_header: HeaderName) -> Self {
+        Self { secret_header }
     }
 
     /// An event to queue.
@@ -83,10 +76,5 @@ impl ForwardScheduling {
             headers: passed_on(headers, &self.secret_header),
             body,
         }
-    }
-
-    /// An event is queued.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
     }
 }

@@ -3,11 +3,9 @@
 //! All replicas share the queue. Who takes an event has it, and its room, for a lease that is longer
 //! than an attempt; should the worker die, another sends the event again when the lease ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +38,6 @@ pub struct ForwardWorker {
     store: Store,
     client: Client,
     clock: Clock,
-    wake: Arc<Notify>,
 }
 
 /// What became of an attempt, and what it counts as.
@@ -52,14 +49,12 @@ struct Attempt {
 }
 
 impl ForwardWorker {
-    /// A worker that sends with this client what is in this store. `wake` is notified of events to pass
-    /// on.
-    pub fn new(store: Store, client: Client, clock: Clock, wake: Arc<Notify>) -> Self {
+    /// A worker that sends with this client what is in this store.
+    pub fn new(store: Store, client: Client, clock: Clock) -> Self {
         Self {
             store,
             client,
             clock,
-            wake,
         }
     }
 
@@ -80,7 +75,7 @@ impl ForwardWorker {
                     // The next event of its room may be sent now.
                     next_look = Instant::now();
                 }
-                () = self.queued(), if may_take => next_look = Instant::now(),
+                () = self.store.forward_queued(), if may_take => next_look = Instant::now(),
                 () = sleep_until(next_look), if may_take => {
                     let start = Instant::now();
                     let is_all = self.take(&mut running).await;
@@ -89,14 +84,6 @@ impl ForwardWorker {
                     next_look = Instant::now() + pause.max(start.elapsed());
                 }
             }
-        }
-    }
-
-    /// Completes when an event was queued through this replica.
-    async fn queued(&self) {
-        tokio::select! {
-            () = self.wake.notified() => {}
-            () = self.store.own_event_queued() => {}
         }
     }
 
