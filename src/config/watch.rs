@@ -25,7 +25,7 @@ pub struct WatchArgs {
     /// How many requests to 100ms the background of a replica may send, such as 10/s or 30/m [default: 10/s]
     #[arg(long, env = "REJOIN_UPSTREAM_RATE", value_name = "RATE")]
     upstream_rate: Option<String>,
-    /// After how long without a sight of it a connected peer is looked for in its session, from 10s to 24h [default: 10m]
+    /// After how long without an observation a connected peer is looked for in its session, from 10s to 24h [default: 10m]
     #[arg(long, env = "REJOIN_PRESENCE_TIMEOUT", value_name = "DURATION")]
     presence_timeout: Option<String>,
 }
@@ -37,7 +37,7 @@ pub struct WatchConfig {
     pub every: Option<WatchInterval>,
     /// The pace of requests that nobody waits for.
     pub rate: UpstreamRate,
-    /// After how long without a sight of it a peer that counts as connected is looked for in its
+    /// After how long without an observation a peer that counts as connected is looked for in its
     /// session.
     pub presence_timeout: Duration,
 }
@@ -51,13 +51,6 @@ impl WatchArgs {
             upstream_rate: Some(rate.to_owned()),
             presence_timeout: None,
         }
-    }
-
-    /// With this timeout of presence.
-    #[must_use]
-    pub fn with_presence_timeout(mut self, timeout: &str) -> Self {
-        self.presence_timeout = Some(timeout.to_owned());
-        self
     }
 
     /// Reads the settings.
