@@ -581,8 +581,8 @@ fn visits() -> impl Strategy<Value = Vec<Visit>> {
     prop::collection::vec(visit, 1..=PEERS)
 }
 
-/// Says what is said before the compaction, or after it. What is settled by then is not told.
-async fn tell(
+/// Reports what is reported before the compaction, or after it. What is settled by then is left out.
+async fn report_visits(
     game: &Game,
     user: &UserId,
     visits: &[Visit],
@@ -681,7 +681,7 @@ fn answers_are_the_same_with_and_without_compaction() {
             let user = new_user();
             compacting.execute("DELETE FROM compactions").await;
             for game in [compacting, keeping] {
-                tell(game, &user, &visits, false, None).await;
+                report_visits(game, &user, &visits, false, None).await;
             }
             compacted.set(compacted.get() + compacting.compact().await);
             let settled = "SELECT settled_until FROM compactions";
@@ -695,8 +695,8 @@ fn answers_are_the_same_with_and_without_compaction() {
                 answers(keeping, &user).await,
                 "{visits:?}"
             );
-            tell(compacting, &user, &visits, true, None).await;
-            tell(keeping, &user, &visits, true, settled).await;
+            report_visits(compacting, &user, &visits, true, None).await;
+            report_visits(keeping, &user, &visits, true, settled).await;
             let before = answers(keeping, &user).await;
             assert_eq!(answers(compacting, &user).await, before, "{visits:?}");
             compacting.compact().await;

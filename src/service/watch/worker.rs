@@ -175,8 +175,7 @@ impl WatchWorker {
         if has_ended {
             tracing::info!(room_id = %look.room_id, "the room is not active any more; its watch ended");
             // Nobody looks at it any more.
-            let is_over = self.service.check_presence_in(&look.room_id).await;
-            if let Err(error) = is_over {
+            if let Err(error) = self.service.check_presence_in(&look.room_id).await {
                 tracing::warn!(
                     room_id = %look.room_id,
                     problem = problem(&error).as_str(),
