@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::progress::Progress;
 use super::{Exit, Failure, print_json, store};
 use crate::config::DatabaseArgs;
-use crate::domain::{Clock, ReconciliationReport, ReconciliationState, Timestamp};
+use crate::domain::{ReconciliationReport, ReconciliationState, Timestamp};
 use crate::http::reconciliations::ReconciliationJson;
 
 const EXAMPLES: &str = "Examples:
@@ -38,14 +38,15 @@ pub(super) struct Args {
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
-    let end = args.until.unwrap_or_else(|| Clock::system().now());
-    if args.since >= end {
-        return Err(Failure::new(Exit::Usage, "--since is not before --until"));
-    }
     let store = store(&args.database)?;
-    let mut report = store
-        .add_reconciliation(args.since, args.until, None)
-        .await?;
+    let report = store.add_reconciliation(args.since, args.until, None);
+    let backwards = || {
+        Failure::new(
+            Exit::Usage,
+            "--since is not before --until, which is now by default",
+        )
+    };
+    let mut report = report.await?.ok_or_else(backwards)?;
     let (progress, mut shown) = (Progress::stderr(), String::new());
     while !args.no_wait && report.state != ReconciliationState::Finished {
         let text = describe(&report);
@@ -66,11 +67,15 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
 /// How far it is, in a line.
 fn describe(report: &ReconciliationReport) -> String {
     let state = report.state.as_str();
-    match report.reconciled {
-        None => format!("{state} for a replica"),
-        Some(reconciled) => format!(
-            "{state}: {} events sent again, {} rooms looked at, {} peers corrected",
-            reconciled.replayed, reconciled.rooms, reconciled.corrected
-        ),
-    }
+    let Some(reconciled) = report.reconciled else {
+        return format!("{state} for a replica");
+    };
+    let again = match (reconciled.problem, report.next_attempt_at) {
+        (Some(problem), Some(at)) => format!("; {}, tried again at {at}", problem.as_str()),
+        _ => String::new(),
+    };
+    format!(
+        "{state}: {} events sent again, {} rooms looked at, {} peers corrected{again}",
+        reconciled.replayed, reconciled.rooms, reconciled.corrected
+    )
 }

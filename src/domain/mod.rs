@@ -41,7 +41,9 @@ pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};
 pub use problem::ProblemCode;
-pub use reconciliation::{Reconciled, Reconciliation, ReconciliationReport, ReconciliationState};
+pub use reconciliation::{
+    Reconciled, Reconciliation, ReconciliationReport, ReconciliationState, ReplayPiece,
+};
 pub use report::{EventKind, EventReport, Report, WatchRequest};
 pub use restore::{
     ChangeId, Claim, Decision, GiveUpReason, NewPeer, Requester, RestoreJob, RestoreMark,

@@ -1,5 +1,7 @@
 //! Reconciliations: what was lost while no replica could receive webhooks is asked for again.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -7,15 +9,20 @@ use uuid::Uuid;
 
 use super::{ProblemCode, Timestamp, named};
 
-/// How far back 100ms replays: 30 days, less what an answer may take.
-const MAX_AGE: TimeDelta = TimeDelta::minutes(30 * 24 * 60 - 5);
+/// How far back 100ms replays: 30 days, less for how long a request may be repeated.
+const MAX_AGE: TimeDelta = TimeDelta::minutes(30 * 24 * 60 - 15);
 /// The longest time of one replay.
 const MAX_PIECE: TimeDelta = TimeDelta::days(14);
+/// 100ms shows whole seconds, and a replay has two different ones.
+const MIN_PIECE: TimeDelta = TimeDelta::seconds(1);
 /// What is asked for beyond the gap on both sides: events are dated by when they happened, and are
 /// tried again for a while.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
+/// For how long there are more attempts, where something could not be done.
+const MAX_ATTEMPTS_TIME: TimeDelta = TimeDelta::hours(24);
 
-/// A time in which no replica could receive webhooks.
+/// A time in which no replica could receive webhooks. All times are Postgres's, so that a replica whose
+/// clock is wrong asks for the same as the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciliation {
     /// Its id.
@@ -24,8 +31,23 @@ pub struct Reconciliation {
     pub since: Timestamp,
     /// The first after it.
     pub until: Timestamp,
+    /// When the first attempt began. Nothing after it is replayed, so that all attempts ask for the same.
+    pub begun_at: Timestamp,
+    /// When this attempt began.
+    pub taken_at: Timestamp,
     /// Which attempt this is. Once another is taken, this one ends nothing any more.
     pub attempts: i32,
+    /// The replays that attempts began: their workflows at 100ms by [`ReplayPiece`] as text.
+    pub replays: HashMap<String, String>,
+}
+
+/// A part of the time of a reconciliation that one request has replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayPiece {
+    /// From when on.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
 }
 
 /// A reconciliation as callers see it.
@@ -43,6 +65,8 @@ pub struct ReconciliationReport {
     pub requested_by: Option<Arc<str>>,
     /// How far it is.
     pub state: ReconciliationState,
+    /// When it is tried again, where it waits because something could not be done.
+    pub next_attempt_at: Option<Timestamp>,
     /// When it was finished.
     pub finished_at: Option<Timestamp>,
     /// What came of it so far; none before a replica takes it.
@@ -52,7 +76,7 @@ pub struct ReconciliationReport {
 named! {
     /// How far a reconciliation is.
     pub enum ReconciliationState {
-        /// No replica has taken it yet.
+        /// No replica has taken it yet, or it is tried again later.
         Waiting = "waiting",
         /// A replica works on it.
         Running = "running",
@@ -81,18 +105,52 @@ pub struct Reconciled {
 }
 
 impl Reconciliation {
-    /// The times that 100ms is to replay, each from the first to the second, as it accepts them: of the
-    /// last 30 days, in pieces of 14, and not of the future.
-    pub fn pieces(&self, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-        let mut start = self.since.shifted(-MARGIN).max(now.shifted(-MAX_AGE));
-        let end = self.until.shifted(MARGIN).min(now);
+    /// The times that 100ms is to replay, newest first, as it accepts them: of the last 30 days, in pieces
+    /// of 14, and not of the future.
+    pub fn pieces(&self) -> Vec<ReplayPiece> {
+        let oldest = self.taken_at.shifted(-MAX_AGE);
+        let start = self.since.shifted(-MARGIN).max(oldest);
+        let mut end = self.until.shifted(MARGIN).min(self.begun_at);
         let mut pieces = Vec::new();
         while start < end {
-            let piece_end = end.min(start.shifted(MAX_PIECE));
-            pieces.push((start, piece_end));
-            start = piece_end;
+            let piece_start = end.shifted(-MAX_PIECE).max(start);
+            pieces.push(ReplayPiece {
+                start: piece_start,
+                end,
+            });
+            end = piece_start;
         }
         pieces
+    }
+
+    /// Whether another attempt follows where something could not be done.
+    pub fn is_tried_again(&self) -> bool {
+        self.taken_at < self.begun_at.shifted(MAX_ATTEMPTS_TIME)
+    }
+}
+
+impl ReplayPiece {
+    /// Both halves, the newer first, where it can be halved.
+    pub fn halves(self) -> Option<[Self; 2]> {
+        let length = self.end.to_utc() - self.start.to_utc();
+        let middle = self.start.shifted(length / 2);
+        (length > MIN_PIECE * 2).then_some([
+            Self {
+                start: middle,
+                ..self
+            },
+            Self {
+                end: middle,
+                ..self
+            },
+        ])
+    }
+}
+
+/// An interval as of ISO 8601.
+impl fmt::Display for ReplayPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.start, self.end)
     }
 }
 
@@ -104,19 +162,29 @@ mod tests {
         Timestamp::parse(text).unwrap()
     }
 
-    fn pieces(since: &str, until: &str) -> Vec<[String; 2]> {
-        let reconciliation = Reconciliation {
+    /// A reconciliation that was first taken at 2026-03-31T12:00, and now at this time.
+    fn taken(since: &str, until: &str, taken_at: &str) -> Reconciliation {
+        Reconciliation {
             id: Uuid::nil(),
             since: at(since),
             until: at(until),
+            begun_at: at("2026-03-31T12:00:00Z"),
+            taken_at: at(taken_at),
             attempts: 1,
-        };
-        let pieces = reconciliation.pieces(at("2026-03-31T12:00:00Z"));
+            replays: HashMap::new(),
+        }
+    }
+
+    fn texts(pieces: &[ReplayPiece]) -> Vec<[String; 2]> {
         let text = |at: Timestamp| at.to_string()[..16].to_owned();
-        pieces
-            .into_iter()
-            .map(|(start, end)| [text(start), text(end)])
-            .collect()
+        let texts = pieces
+            .iter()
+            .map(|piece| [text(piece.start), text(piece.end)]);
+        texts.collect()
+    }
+
+    fn pieces(since: &str, until: &str) -> Vec<[String; 2]> {
+        texts(&taken(since, until, "2026-03-31T12:00:00Z").pieces())
     }
 
     #[test]
@@ -125,9 +193,14 @@ mod tests {
             pieces("2026-03-31T10:00:00Z", "2026-03-31T11:00:00Z"),
             [["2026-03-31T09:59", "2026-03-31T11:01"]]
         );
-        // Not of the future.
+        // Not of the future, as of the first attempt.
+        let late = taken(
+            "2026-03-31T11:59:00Z",
+            "2026-03-31T12:00:00Z",
+            "2026-03-31T18:00:00Z",
+        );
         assert_eq!(
-            pieces("2026-03-31T11:59:00Z", "2026-03-31T12:00:00Z"),
+            texts(&late.pieces()),
             [["2026-03-31T11:58", "2026-03-31T12:00"]]
         );
     }
@@ -137,14 +210,51 @@ mod tests {
         assert_eq!(
             pieces("2025-01-01T00:00:00Z", "2026-03-31T11:00:00Z"),
             [
-                ["2026-03-01T12:05", "2026-03-15T12:05"],
-                ["2026-03-15T12:05", "2026-03-29T12:05"],
-                ["2026-03-29T12:05", "2026-03-31T11:01"],
+                ["2026-03-17T11:01", "2026-03-31T11:01"],
+                ["2026-03-03T11:01", "2026-03-17T11:01"],
+                ["2026-03-01T12:15", "2026-03-03T11:01"],
             ]
+        );
+        // 100ms replays no more than 30 days at any attempt.
+        let late = taken(
+            "2025-01-01T00:00:00Z",
+            "2026-03-31T11:00:00Z",
+            "2026-04-01T12:00:00Z",
+        );
+        assert_eq!(
+            texts(&late.pieces())[2],
+            ["2026-03-02T12:15", "2026-03-03T11:01"]
         );
         assert_eq!(
             pieces("2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z"),
             [[""; 2]; 0]
         );
+    }
+
+    #[test]
+    fn a_piece_can_be_halved_down_to_seconds() {
+        let piece = |start: &str, end: &str| ReplayPiece {
+            start: at(start),
+            end: at(end),
+        };
+        let hour = piece("2026-03-31T10:00:00Z", "2026-03-31T11:00:00Z");
+        assert_eq!(
+            texts(&hour.halves().unwrap()),
+            [
+                ["2026-03-31T10:30", "2026-03-31T11:00"],
+                ["2026-03-31T10:00", "2026-03-31T10:30"],
+            ]
+        );
+        let seconds = piece("2026-03-31T10:00:00Z", "2026-03-31T10:00:02Z");
+        assert_eq!(seconds.halves(), None);
+    }
+
+    #[test]
+    fn there_are_more_attempts_for_a_day() {
+        let is_tried_again = |taken_at| {
+            taken("2026-03-31T10:00:00Z", "2026-03-31T11:00:00Z", taken_at).is_tried_again()
+        };
+        assert!(is_tried_again("2026-04-01T11:59:00Z"));
+        assert!(!is_tried_again("2026-04-01T12:00:00Z"));
     }
 }

@@ -46,6 +46,10 @@ pub struct ReconciliationJson {
     requested_by: Option<String>,
     /// How far it is.
     state: StateJson,
+    /// When a replica takes it, where it waits: at once, or later, if something could not be done; null
+    /// otherwise.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    next_attempt_at: Option<TimeJson>,
     /// What came of it so far; null before a replica takes it.
     #[schema(required)]
     result: Option<ResultJson>,
@@ -70,7 +74,8 @@ pub(crate) struct ResultJson {
     changes: u64,
     /// How many peers counted as connected and had left.
     corrected: u64,
-    /// Why something could not be done; null where all was.
+    /// Why something could not be done; null where all was. What failed for a while is tried again for
+    /// a day.
     #[schema(schema_with = nullable_problem_code, required)]
     problem: Option<&'static str>,
 }
@@ -90,7 +95,7 @@ fn nullable_problem_code() -> utoipa::openapi::schema::Schema {
 #[schema(as = ReconciliationState)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StateJson {
-    /// No replica has taken it yet.
+    /// No replica has taken it yet, or it is tried again later.
     Waiting,
     /// A replica works on it.
     Running,
@@ -111,6 +116,7 @@ impl From<ReconciliationReport> for ReconciliationJson {
                 ReconciliationState::Running => StateJson::Running,
                 ReconciliationState::Finished => StateJson::Finished,
             },
+            next_attempt_at: report.next_attempt_at.map(TimeJson),
             result: report
                 .reconciled
                 .map(|reconciled| ResultJson::new(report.finished_at, reconciled)),
@@ -153,12 +159,11 @@ pub(super) async fn post(
     Caller(requested_by): Caller,
     JsonBody(body): JsonBody<ReconciliationBody>,
 ) -> Result<(StatusCode, Json<ReconciliationJson>), ApiError> {
-    let end = body.until.unwrap_or_else(|| service.now());
-    if body.since >= end {
-        return Err(ApiError::invalid("`since` is not before `until`."));
-    }
     let report = service.add_reconciliation(body.since, body.until, requested_by);
-    Ok((StatusCode::ACCEPTED, Json(report.await?.into())))
+    let report = report.await?.ok_or_else(|| {
+        ApiError::invalid("`since` is not before `until`, which is now by default.")
+    })?;
+    Ok((StatusCode::ACCEPTED, Json(report.into())))
 }
 
 /// Read a reconciliation.

@@ -68,6 +68,7 @@ pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
 use self::own_events::OwnEvents;
 pub use self::readiness::Server;
+pub use self::reconciliations::ReconciliationStep;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
 pub use self::save::Saved;

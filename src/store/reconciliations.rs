@@ -1,23 +1,40 @@
 //! Signs of life of the replicas, and the times in which there was none. All times are Postgres's.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::types::Json;
 use sqlx::{PgConnection, query, query_file};
 use uuid::Uuid;
 
 use super::connections::Statement;
 use super::{Store, StoreError};
 use crate::domain::{
-    ProblemCode, Reconciled, Reconciliation, ReconciliationReport, ReconciliationState, Timestamp,
+    ProblemCode, Reconciled, Reconciliation, ReconciliationReport, ReconciliationState,
+    ReplayPiece, Timestamp,
 };
 
 /// For how long 100ms tries to deliver a webhook: after 1, 3 and 10 s.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(14);
 
+/// The shortest time without a sign of life that says something: there is one every 5 s.
+const SHORTEST_GAP: Duration = Duration::from_secs(7);
+
 /// How long after a gap it is reconciled: what 100ms still tries to deliver then comes by itself, or
 /// has failed and can be replayed.
 const SETTLING_TIME: Duration = Duration::from_secs(20);
+
+/// What becomes of a reconciliation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconciliationStep {
+    /// The attempt goes on.
+    GoesOn,
+    /// The attempt is over, and there is another one after this pause.
+    TriedAgain(Duration),
+    /// It is finished.
+    Finished,
+}
 
 impl Store {
     /// Gives a sign of life of this replica. Returns whether there was none for so long that
@@ -30,6 +47,7 @@ impl Store {
     }
 
     /// Asks for what 100ms could not deliver from `since` to `until`; until now where that is not given.
+    /// None if `since` is not before that.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -38,7 +56,7 @@ impl Store {
         since: Timestamp,
         until: Option<Timestamp>,
         requested_by: Option<Arc<str>>,
-    ) -> Result<ReconciliationReport, StoreError> {
+    ) -> Result<Option<ReconciliationReport>, StoreError> {
         let add = AddReconciliation {
             id: Uuid::now_v7(),
             since,
@@ -108,7 +126,25 @@ impl Store {
         self.background.execute(renew).await
     }
 
-    /// Notes what came of a reconciliation so far, and whether that ends it.
+    /// Notes that a replay was begun; or that it is to be begun again, where there is no workflow.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_replay(
+        &self,
+        reconciliation: &Reconciliation,
+        piece: ReplayPiece,
+        workflow_id: Option<String>,
+    ) -> Result<(), StoreError> {
+        let note = NoteReplay {
+            id: reconciliation.id,
+            piece: piece.to_string(),
+            workflow_id,
+        };
+        self.background.execute(note).await
+    }
+
+    /// Notes what came of a reconciliation so far, and what becomes of it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,12 +152,12 @@ impl Store {
         &self,
         reconciliation: &Reconciliation,
         reconciled: Reconciled,
-        is_finished: bool,
+        step: ReconciliationStep,
     ) -> Result<(), StoreError> {
         let note = NoteReconciliation {
             reconciliation: reconciliation.clone(),
             reconciled,
-            is_finished,
+            step,
         };
         self.background.execute(note).await
     }
@@ -138,7 +174,8 @@ impl Statement for SignOfLife {
             self.0,
             Uuid::now_v7(),
             DELIVERY_PATIENCE.as_secs_f64(),
-            SETTLING_TIME.as_secs_f64()
+            SETTLING_TIME.as_secs_f64(),
+            SHORTEST_GAP.as_secs_f64()
         )
         .fetch_one(connection)
         .await?;
@@ -154,35 +191,36 @@ struct AddReconciliation {
 }
 
 impl Statement for AddReconciliation {
-    type Output = ReconciliationReport;
+    type Output = Option<ReconciliationReport>;
 
     async fn run(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<ReconciliationReport, sqlx::Error> {
+    ) -> Result<Option<ReconciliationReport>, sqlx::Error> {
         // Run again, it is there already.
         let row = query!(
             r#"INSERT INTO reconciliations AS known (id, since, until, requested_by, manual, due_at)
-               VALUES ($1, $2, coalesce($3, now()), $4, true, now())
+               SELECT $1, $2, coalesce($3, now()), $4, true, now() WHERE $2 < coalesce($3, now())
                ON CONFLICT (id) DO UPDATE SET manual = true
-               RETURNING until"#,
+               RETURNING until, due_at"#,
             self.id,
             self.since.to_utc(),
             self.until.map(Timestamp::to_utc),
             self.requested_by.as_deref()
         )
-        .fetch_one(connection)
+        .fetch_optional(connection)
         .await?;
-        Ok(ReconciliationReport {
+        Ok(row.map(|row| ReconciliationReport {
             id: self.id,
             since: self.since,
             until: row.until.into(),
             manual: true,
             requested_by: self.requested_by.clone(),
             state: ReconciliationState::Waiting,
+            next_attempt_at: row.due_at.map(Into::into),
             finished_at: None,
             reconciled: None,
-        })
+        }))
     }
 }
 
@@ -219,17 +257,19 @@ impl Statement for ListReconciliations {
                 corrected: count(row.corrected),
                 problem: row.problem.as_deref().and_then(ProblemCode::parse),
             };
+            let is_waiting = row.attempts == 0 || reconciled.problem.is_some();
             ReconciliationReport {
                 id: row.id,
                 since: row.since.into(),
                 until: row.until.into(),
                 manual: row.manual,
                 requested_by: row.requested_by.map(Into::into),
-                state: match (row.is_finished, row.attempts) {
-                    (true, _) => ReconciliationState::Finished,
-                    (false, 0) => ReconciliationState::Waiting,
-                    (false, _) => ReconciliationState::Running,
+                state: match row.due_at {
+                    None => ReconciliationState::Finished,
+                    Some(_) if is_waiting => ReconciliationState::Waiting,
+                    Some(_) => ReconciliationState::Running,
                 },
+                next_attempt_at: row.due_at.filter(|_| is_waiting).map(Into::into),
                 finished_at: row.finished_at.map(Into::into),
                 reconciled: (row.attempts > 0).then_some(reconciled),
             }
@@ -259,7 +299,10 @@ impl Statement for TakeReconciliation {
             id: row.id,
             since: row.since.into(),
             until: row.until.into(),
+            begun_at: row.begun_at.into(),
+            taken_at: row.taken_at.into(),
             attempts: row.attempts,
+            replays: row.replays.0,
         }))
     }
 }
@@ -286,10 +329,34 @@ impl Statement for RenewReconciliation {
     }
 }
 
+struct NoteReplay {
+    id: Uuid,
+    piece: String,
+    workflow_id: Option<String>,
+}
+
+impl Statement for NoteReplay {
+    type Output = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        query!(
+            "UPDATE reconciliations
+             SET replays = replays - $2::text || CASE WHEN $3::text IS NULL THEN '{}' ELSE jsonb_build_object($2, $3) END
+             WHERE id = $1",
+            self.id,
+            self.piece,
+            self.workflow_id
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
 struct NoteReconciliation {
     reconciliation: Reconciliation,
     reconciled: Reconciled,
-    is_finished: bool,
+    step: ReconciliationStep,
 }
 
 impl Statement for NoteReconciliation {
@@ -306,11 +373,12 @@ impl Statement for NoteReconciliation {
             corrected,
             problem,
         } = self.reconciled;
-        query!(
-            "UPDATE reconciliations
-             SET due_at = CASE WHEN $10 THEN NULL ELSE due_at END, finished_at = CASE WHEN $10 THEN now() END,
-                 replayed = $3, not_replayed = $4, rooms = $5, peers = $6, changes = $7, problem = $8, corrected = $9
-             WHERE id = $1 AND attempts = $2 AND due_at IS NOT NULL",
+        let pause = match self.step {
+            ReconciliationStep::TriedAgain(pause) => Some(pause.as_secs_f64()),
+            ReconciliationStep::GoesOn | ReconciliationStep::Finished => None,
+        };
+        query_file!(
+            "src/store/queries/note_reconciliation.sql",
             self.reconciliation.id,
             self.reconciliation.attempts,
             count(replayed),
@@ -318,9 +386,10 @@ impl Statement for NoteReconciliation {
             i32::try_from(rooms).unwrap_or(i32::MAX),
             count(peers),
             count(changes),
-            problem.map(ProblemCode::as_str),
             count(corrected),
-            self.is_finished
+            problem.map(ProblemCode::as_str),
+            self.step == ReconciliationStep::Finished,
+            pause
         )
         .execute(connection)
         .await?;

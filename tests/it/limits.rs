@@ -102,8 +102,16 @@ const BOUNDS: &[(&str, &str)] = &[
         "one replay | 14 days,",
     ),
     (
-        "PATIENCE: Duration = Duration::from_mins(10)",
-        "that fails | 10 minutes |",
+        "SHORTEST_GAP: Duration = Duration::from_secs(7)",
+        "apart | 7 s each |",
+    ),
+    (
+        "PATIENCE: Duration = Duration::from_mins(2)",
+        "none succeeds | 2 minutes |",
+    ),
+    (
+        "MAX_ATTEMPTS_TIME: TimeDelta = TimeDelta::hours(24)",
+        "| attempts | 24 hours |",
     ),
     (
         "LEASE: Duration = Duration::from_secs(30)",

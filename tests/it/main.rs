@@ -21,6 +21,7 @@ mod expectations;
 mod failures;
 mod forwards;
 mod ghosts;
+mod interrupted;
 mod limits;
 mod managed;
 mod metrics;

@@ -42,6 +42,8 @@ pub struct ReplayState {
     pub is_running: bool,
     /// Whether it was carried through, even if events failed again.
     pub is_complete: bool,
+    /// How many events it has.
+    pub total: u64,
     /// How many events were delivered so far.
     pub completed: u64,
     /// How many of them failed again.
@@ -74,7 +76,7 @@ pub(super) fn read_replay(body: &[u8]) -> Result<Replay, HmsError> {
 /// [`HmsError::BadResponse`] when it has no status that is documented.
 pub(super) fn read_state(body: &[u8]) -> Result<ReplayState, HmsError> {
     let json = wire::decode(body);
-    let (mut status, mut counts) = (None, [0; 2]);
+    let (mut status, mut counts) = (None, [0; 3]);
     let mut reader = Reader::new(&json);
     let object = reader.each_entry(|field, value| {
         match field.as_bytes() {
@@ -83,6 +85,7 @@ pub(super) fn read_state(body: &[u8]) -> Result<ReplayState, HmsError> {
                 value.each_entry(|field, value| {
                     match field.as_bytes() {
                         b"completed" => counts[0] = value.count()?.unwrap_or(counts[0]),
+                        b"total" => counts[2] = value.count()?.unwrap_or(counts[2]),
                         b"failed" => counts[1] = value.count()?.unwrap_or(counts[1]),
                         _ => value.skip()?,
                     }
@@ -96,6 +99,7 @@ pub(super) fn read_state(body: &[u8]) -> Result<ReplayState, HmsError> {
     let state = |is_running, is_complete| ReplayState {
         is_running,
         is_complete,
+        total: counts[2],
         completed: counts[0],
         failed: counts[1],
     };
@@ -124,6 +128,7 @@ mod tests {
             ReplayState {
                 is_running: false,
                 is_complete: true,
+                total: 150,
                 completed: 148,
                 failed: 2,
             }

@@ -2,8 +2,12 @@
 //! were lost, one replica has 100ms send them again, looks at all active rooms, and corrects the
 //! presence of peers that are not there any more.
 //!
-//! `worker` gives the signs of life and takes what is to be reconciled; `steps` does it.
+//! `worker` gives the signs of life and takes what is to be reconciled; `steps` does it, `replays` the
+//! first part of it. `patience` repeats what fails for a while, and `progress` says how far it is.
 
+mod patience;
+mod progress;
+mod replays;
 mod steps;
 mod worker;
 
@@ -18,7 +22,8 @@ use crate::store::StoreError;
 pub use worker::ReconcileWorker;
 
 impl Service {
-    /// Asks for what 100ms could not deliver from `since` to `until`. A replica does it.
+    /// Asks for what 100ms could not deliver from `since` to `until`. A replica does it. None if `since`
+    /// is not before `until`, or now.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -27,7 +32,7 @@ impl Service {
         since: Timestamp,
         until: Option<Timestamp>,
         requested_by: Option<Arc<str>>,
-    ) -> Result<ReconciliationReport, StoreError> {
+    ) -> Result<Option<ReconciliationReport>, StoreError> {
         self.store
             .add_reconciliation(since, until, requested_by)
             .await

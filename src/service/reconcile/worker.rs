@@ -6,10 +6,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::steps::Attempt;
+use crate::backoff::Backoff;
 use crate::domain::{ProblemCode, Reconciliation};
 use crate::service::Service;
 use crate::service::lease::Lease;
 use crate::service::metrics::{RECONCILIATIONS, ReconciliationOutcome};
+use crate::store::ReconciliationStep;
 use crate::trace::{Instrument, span};
 
 /// How often a replica gives a sign of life, and looks for something to reconcile.
@@ -18,6 +21,14 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(30);
 /// How long a replica goes on that cannot renew that.
 const MAX_UNRENEWED: Duration = Duration::from_secs(25);
+
+/// The pauses between attempts at a reconciliation.
+const BETWEEN_ATTEMPTS: Backoff = Backoff {
+    first: Duration::from_mins(1),
+    longest: Duration::from_hours(1),
+    factor: 4,
+    jitter: 0.25,
+};
 
 /// The worker.
 #[derive(Clone)]
@@ -74,35 +85,51 @@ impl ReconcileWorker {
             length: LEASE,
             max_unrenewed: MAX_UNRENEWED,
         };
-        let reconciled = tokio::select! {
-            reconciled = self.service.reconcile(reconciliation) => reconciled,
+        let attempt = tokio::select! {
+            attempt = Box::pin(self.service.reconcile(reconciliation)) => attempt,
             () = lease.lost(|| self.service.store.renew_reconciliation(reconciliation, LEASE)) => {
                 tracing::warn!("a reconciliation was lost to another replica");
                 return;
             }
         };
-        let finished = self
-            .service
-            .store
-            .note_reconciliation(reconciliation, reconciled, true);
-        if let Err(error) = finished.await {
+        let step = if attempt.is_worth_another && reconciliation.is_tried_again() {
+            let retry = u32::try_from(reconciliation.attempts - 1).unwrap_or_default();
+            ReconciliationStep::TriedAgain(BETWEEN_ATTEMPTS.pause(retry))
+        } else {
+            ReconciliationStep::Finished
+        };
+        let noted =
+            self.service
+                .store
+                .note_reconciliation(reconciliation, attempt.reconciled, step);
+        if let Err(error) = noted.await {
             tracing::warn!(error = %error.with_sources(), "could not end a reconciliation; it is repeated");
             return;
         }
-        let outcome = match reconciled.problem {
-            None => ReconciliationOutcome::Done,
-            Some(_) => ReconciliationOutcome::Incomplete,
-        };
-        RECONCILIATIONS.count(&outcome);
-        tracing::info!(
-            outcome = outcome.as_str(),
-            problem = reconciled.problem.map_or("", ProblemCode::as_str),
-            replayed = reconciled.replayed,
-            not_replayed = reconciled.not_replayed,
-            rooms = reconciled.rooms,
-            changes = reconciled.changes,
-            corrected = reconciled.corrected,
-            "what happened while no replica could write is reconciled"
-        );
+        report(&attempt, step);
     }
+}
+
+fn report(attempt: &Attempt, step: ReconciliationStep) {
+    let reconciled = attempt.reconciled;
+    let outcome = match reconciled.problem {
+        None => ReconciliationOutcome::Done,
+        Some(_) => ReconciliationOutcome::Incomplete,
+    };
+    RECONCILIATIONS.count(&outcome);
+    let tried_again_after = match step {
+        ReconciliationStep::TriedAgain(pause) => pause.as_secs(),
+        ReconciliationStep::GoesOn | ReconciliationStep::Finished => 0,
+    };
+    tracing::info!(
+        outcome = outcome.as_str(),
+        problem = reconciled.problem.map_or("", ProblemCode::as_str),
+        tried_again_after,
+        replayed = reconciled.replayed,
+        not_replayed = reconciled.not_replayed,
+        rooms = reconciled.rooms,
+        changes = reconciled.changes,
+        corrected = reconciled.corrected,
+        "what happened while no replica could write is reconciled"
+    );
 }

@@ -7,8 +7,8 @@ use rejoin::domain::{
     RestoreOutcome, ResumeRecord, RoomId, WatchInterval,
 };
 use rejoin::store::{
-    Duty, LookResult, NewWatch, ResumeQuery, Span, Store, StoreConfig, Unseen, UnseenRooms,
-    WatchPage,
+    Duty, LookResult, NewWatch, ReconciliationStep, ResumeQuery, Span, Store, StoreConfig, Unseen,
+    UnseenRooms, WatchPage,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
@@ -278,7 +278,11 @@ async fn watch_and_fetch(service: &Store, room: &RoomId) {
     let added = service.add_reconciliation(later, None, None).await.unwrap();
     let taken = service.take_reconciliation(minute).await.unwrap().unwrap();
     assert!(service.renew_reconciliation(&taken, minute).await.unwrap());
-    let noted = service.note_reconciliation(&taken, Reconciled::default(), true);
+    let piece = taken.pieces()[0];
+    let workflow = Some("w-1".to_owned());
+    service.note_replay(&taken, piece, workflow).await.unwrap();
+    let finished = ReconciliationStep::Finished;
+    let noted = service.note_reconciliation(&taken, Reconciled::default(), finished);
     noted.await.unwrap();
     let unseen = Unseen {
         unseen_for: Duration::ZERO,
@@ -295,7 +299,13 @@ async fn watch_and_fetch(service: &Store, room: &RoomId) {
             .await
             .unwrap();
     }
-    assert!(service.reconciliation(added.id).await.unwrap().is_some());
+    assert!(
+        service
+            .reconciliation(added.unwrap().id)
+            .await
+            .unwrap()
+            .is_some()
+    );
     for page in [WatchPage::ByRoom(None), WatchPage::ByLateness(None)] {
         assert_eq!(service.watches(page, 9).await.unwrap().len(), 2);
     }
