@@ -2,6 +2,7 @@
 //! nothing is lost when a replica dies.
 
 mod api;
+mod aside;
 mod delivery;
 mod failing;
 mod own_events;
