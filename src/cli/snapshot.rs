@@ -5,7 +5,7 @@ use tokio::time::MissedTickBehavior;
 use super::progress::Progress;
 use super::{Exit, Failure, print_json, print_out};
 use crate::app;
-use crate::config::{DatabaseArgs, EventArgs, RulesArgs, StorageArgs, UpstreamArgs};
+use crate::config::{DatabaseArgs, EventArgs, ForwardArgs, RulesArgs, StorageArgs, UpstreamArgs};
 use crate::domain::{Clock, PeerId, RoomId, UserId, WatchInterval};
 use crate::http::json::SnapshotJson;
 use crate::server::stop_signal;
@@ -47,6 +47,8 @@ pub(super) struct Args {
     rules: RulesArgs,
     #[command(flatten)]
     events: EventArgs,
+    #[command(flatten)]
+    forwards: ForwardArgs,
 }
 
 pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
@@ -57,6 +59,8 @@ pub(super) async fn run(args: Args) -> Result<Exit, Failure> {
         args.rules.rules()?,
         args.events.policy()?,
     );
+    // Servers pass them on. Where there is no endpoint, they would wait for ever.
+    args.forwards.check_events(own_events)?;
     let store = app::store(database, rules.clone(), own_events);
     let service = app::service(store, upstream, storage_policy, rules, Clock::system())
         .map_err(Failure::other)?;

@@ -56,6 +56,18 @@ impl ForwardArgs {
         }
     }
 
+    /// Checks that our own events, if there are any, have somewhere to go.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable.
+    pub fn check_events(&self, events: Option<EventPolicy>) -> Result<(), ConfigError> {
+        if events.is_some() && secret_text(self.forward_url.as_ref()).is_none() {
+            let what = "set together with REJOIN_FORWARD_URL";
+            return Err(ConfigError::should_be("REJOIN_FORWARD_EVENTS", what));
+        }
+        Ok(())
+    }
+
     /// Reads the settings; none where nothing is passed on. `events` are those of our own.
     ///
     /// # Errors
@@ -65,11 +77,8 @@ impl ForwardArgs {
         webhooks: &WebhookConfig,
         events: Option<EventPolicy>,
     ) -> Result<Option<Endpoint>, ConfigError> {
+        self.check_events(events)?;
         let Some(url) = secret_text(self.forward_url.as_ref()) else {
-            if events.is_some() {
-                let what = "set together with REJOIN_FORWARD_URL";
-                return Err(ConfigError::should_be("REJOIN_FORWARD_EVENTS", what));
-            }
             let others = [
                 ("REJOIN_FORWARD_SECRET", &self.forward_secret),
                 ("REJOIN_FORWARD_HEADERS", &self.forward_headers),

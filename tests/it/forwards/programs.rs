@@ -133,6 +133,10 @@ async fn the_command_announces_what_it_saves_where_it_is_told_to() {
     rejoin(&snapshot, &variables).await.expect(0);
     assert_eq!(count(&pool, "forwards").await, 0);
     variables.push(("REJOIN_FORWARD_EVENTS", "true"));
+    // Where no server passes them on, they would wait for ever.
+    let refused = rejoin(&snapshot, &variables).await.expect(2);
+    assert!(refused.err.contains("REJOIN_FORWARD_URL"), "{refused:?}");
+    variables.push(("REJOIN_FORWARD_URL", "https://hooks.example/"));
     let changed = WireMetadata::text("hp 72");
     upstream.sim.set_metadata(ROOM, "p", changed).unwrap();
     rejoin(&snapshot, &variables).await.expect(0);
