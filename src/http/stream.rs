@@ -50,14 +50,37 @@ fn answer(content_type: &'static str, mut chunks: mpsc::Receiver<io::Result<Byte
 /// The type of [`Lines`].
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
-/// Whether a request asks for [`NDJSON`].
+/// Whether a request asks for [`NDJSON`]: it names it, and prefers nothing that JSON is one of.
 pub(super) fn accepts_lines(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter();
-    accepted
+    let ranges: Vec<(&str, f32)> = accepted
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case(NDJSON))
+        .map(media_range)
+        .collect();
+    let quality = |types: &[&str]| {
+        let of_types = ranges.iter().filter(|(range, _)| {
+            types
+                .iter()
+                .any(|media_type| range.eq_ignore_ascii_case(media_type))
+        });
+        of_types.map(|(_, quality)| *quality).fold(0.0, f32::max)
+    };
+    let lines = quality(&[NDJSON]);
+    lines > 0.0 && lines >= quality(&["application/json", "application/*", "*/*"])
+}
+
+/// A type of an `Accept` header, and its quality: 1 where there is none that can be read.
+fn media_range(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("q")
+            .then(|| value.parse().ok())
+            .flatten()
+    });
+    (range, quality.unwrap_or(1.0))
 }
 
 /// An answer in lines of JSON. Whoever writes it goes on where the client has gone, or reads too

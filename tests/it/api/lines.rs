@@ -64,11 +64,33 @@ async fn a_room_that_is_not_active_is_a_problem_and_so_is_a_type_that_is_not_ask
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["code"], "room-not-active");
     world.join("player-7", "p", "hp 71");
-    for accept in ["*/*", "application/json", "text/x-ndjson"] {
+    for accept in [
+        "*/*",
+        "application/json",
+        "text/x-ndjson",
+        "application/x-ndjson;q=0",
+        "application/x-ndjson; Q=0.000",
+        "application/json, application/x-ndjson;q=0.1",
+        "application/x-ndjson;q=0.1, application/*",
+        "*/*, application/x-ndjson;q=0.9",
+    ] {
         let answer = ask(&app, accept).await;
         assert_eq!(
             answer.headers()[CONTENT_TYPE],
             "application/json",
+            "{accept}"
+        );
+    }
+    for accept in [
+        "Application/X-NDJSON",
+        "application/json, application/x-ndjson",
+        "*/*;q=0.1, application/x-ndjson;charset=utf-8;q=0.2",
+        "application/x-ndjson;q=odd",
+    ] {
+        let answer = ask(&app, accept).await;
+        assert_eq!(
+            answer.headers()[CONTENT_TYPE],
+            "application/x-ndjson",
             "{accept}"
         );
     }
