@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use hms_sim::{Fault, FaultRule, Operation, Replay};
+use rejoin::domain::{PeerId, RoomId, UserId};
+use rejoin::store::UnseenPeer;
 use serde_json::{Value, json};
 
 use crate::reconciling::Game;
 use crate::support::program::Program;
+use crate::support::store::store;
 use crate::support::wait::until_within;
-use crate::support::world::ROOM;
+use crate::support::webhooks::{join_event, send_event};
+use crate::support::world::{ROOM, Setup, World};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// All rooms are watched, and looked at only once.
@@ -162,4 +166,28 @@ async fn reconciling_ends_peers_whose_leaves_cannot_be_replayed() {
         presence(&program, "bob").await,
         json!(["connected", null, 1])
     );
+}
+
+/// The clock of 100ms, or of the replica that asked, is ahead.
+#[tokio::test]
+async fn a_departure_that_is_yet_to_come_counts_as_one_of_now() {
+    let world = World::new().await;
+    let app = world.replica(Setup::with_webhooks()).await;
+    let mut join = join_event("p", 0, "hp 71");
+    // Before the clock of Postgres.
+    join["data"]["joined_at"] = json!("2020-01-01T12:00:00Z");
+    send_event(&app, &join).await.expect(200);
+    let peer = UnseenPeer {
+        user_id: UserId::parse("player-7").unwrap(),
+        peer_id: PeerId::parse("p").unwrap(),
+    };
+    let in_an_hour = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let (store, room_id) = (store(world.database.url()), RoomId::parse(ROOM).unwrap());
+    let settled = store.settle_unseen_peers(room_id, vec![(peer, Some(in_an_hour.into()))]);
+    assert_eq!(settled.await.unwrap(), 1);
+    let is_past: bool = sqlx::query_scalar("SELECT departed_at <= now() FROM peers")
+        .fetch_one(&world.database.pool().await)
+        .await
+        .unwrap();
+    assert!(is_past);
 }

@@ -1,10 +1,10 @@
--- Notes that 100ms was asked about these peers, and when they left. A peer that somebody else has locked is left to the
--- next check.
+-- Notes that 100ms was asked about these peers, and when they left: now, where that would be yet to come. Else a peer that
+-- joins again before would count as gone. A peer that somebody else has locked is left to the next check.
 -- $1: room id
 -- $2, $3: user ids and peer ids
 -- $4: when each left; null where it is still there, or nobody knows
 WITH checked AS (
-    SELECT *
+    SELECT user_id, peer_id, CASE WHEN departed_at > now() THEN now() ELSE departed_at END AS departed_at
     FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS q(user_id, peer_id, departed_at)
 ), locked AS (
     -- The keys are compared as ranges of one entry: so the only plan is to look up each in the index.
