@@ -51,7 +51,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     Serve(Box<serve::Args>),
     Migrate(MigrateArgs),
-    Snapshot(snapshot::Args),
+    Snapshot(Box<snapshot::Args>),
     Watch(watch::Args),
     Forward(forward::Args),
     Reconcile(reconcile::Args),
@@ -169,7 +169,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate(&args).await,
-        Command::Snapshot(args) => snapshot::run(args).await,
+        Command::Snapshot(args) => snapshot::run(*args).await,
         Command::Watch(args) => watch::run(args).await,
         Command::Forward(args) => forward::run(args).await,
         Command::Reconcile(args) => reconcile::run(args).await,
