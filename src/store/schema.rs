@@ -13,12 +13,13 @@ use crate::domain::Timestamp;
 /// How many coming months have a partition: enough to outlast any restart.
 const MONTHS_AHEAD: i32 = 2;
 /// The indexes that migrations build concurrently.
-const CONCURRENT_INDEXES: [&str; 5] = [
+const CONCURRENT_INDEXES: [&str; 6] = [
     "peers_live",
     "peers_live_in_room",
     "peers_ended",
     "session_ends_to_check",
     "forwards_failing",
+    "forwards_aside_by_room",
 ];
 /// How often a replica asks whether another has finished its migrations.
 const MIGRATOR_POLL: Duration = Duration::from_millis(100);
