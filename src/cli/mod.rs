@@ -75,6 +75,12 @@ enum Command {
 struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseArgs,
+    /// Distribute the tables over the nodes of a Citus cluster, by user; stop the service before
+    #[arg(long)]
+    distribute: bool,
+    /// In how many parts each table is distributed; as many as Citus makes by default, if not given
+    #[arg(long, value_name = "N", requires = "distribute", value_parser = clap::value_parser!(u16).range(1..=32_000))]
+    shards: Option<u16>,
 }
 
 /// Print the description of the HTTP API as OpenAPI
@@ -207,6 +213,11 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
     let store = store(&args.database)?;
     store.migrate().await.map_err(Failure::database)?;
     store.prepare_partitions(Clock::system().now()).await?;
+    if args.distribute {
+        let distributed = store.distribute(args.shards).await;
+        distributed.map_err(Failure::database)?;
+        eprintln!("the tables are distributed");
+    }
     eprintln!("the schema is up to date");
     Ok(Exit::Done)
 }

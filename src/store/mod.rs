@@ -17,6 +17,7 @@
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
 //! | `schema` | migrations and partitions |
+//! | `distribute` | distributes the tables over the nodes of a Citus cluster |
 //! | `readiness` | whether a save would work, and which server it would go to |
 //! | `batch` | group commit: batches without a timer, bounded queues |
 //! | `connections` | the pool, and how statements run on connections that may die |
@@ -29,6 +30,7 @@ mod batch;
 mod clock;
 mod compaction;
 mod connections;
+mod distribute;
 mod duties;
 mod error;
 mod fetch_jobs;
@@ -60,6 +62,7 @@ use tokio::sync::Notify;
 use self::batch::Batcher;
 pub use self::clock::ClockOffset;
 pub use self::compaction::{CompactionPosition, CompactionStep};
+pub use self::connections::Layout;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::duties::Duty;
 pub use self::error::{StoreError, UnavailableReason};
@@ -98,6 +101,8 @@ pub struct StoreConfig {
     pub idle_timeout: Duration,
     /// The ordering rules.
     pub rules: Rules,
+    /// How the tables are laid out; none to ask the database.
+    pub layout: Option<Layout>,
     /// Which own events are queued, if any.
     pub own_events: Option<EventPolicy>,
     /// The time.
@@ -115,6 +120,7 @@ impl Default for StoreConfig {
             other_connections: 2,
             idle_timeout: Duration::from_mins(5),
             rules: Rules::default(),
+            layout: None,
             own_events: None,
             clock: Clock::system(),
         }
@@ -162,7 +168,7 @@ impl Store {
         let other_connections = config.other_connections as usize;
         let max_idle =
             config.save_workers + config.resume_workers + 5 * other_connections + STRAGGLERS + 1;
-        let database = Database::new(options, max_idle, config.idle_timeout);
+        let database = Database::new(options, max_idle, config.idle_timeout, config.layout);
         let forward_queued = Arc::new(Notify::new());
         let own_events = config
             .own_events

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, query_as, query_scalar};
 
-use super::connections::{IS_PRIMARY, Statement};
+use super::connections::{IS_PRIMARY, Layout, Statement};
 use super::schema::missing_migration;
 use super::{Store, StoreError, UnavailableReason};
 
@@ -32,13 +32,16 @@ pub struct Server {
     /// Whether there is a pooler in between.
     #[sqlx(skip)]
     has_pooler: bool,
+    /// Whether Citus has distributed the tables.
+    #[sqlx(skip)]
+    is_distributed: bool,
 }
 
 impl Server {
     /// Checks that the database can be used at all.
     ///
     /// # Errors
-    /// When it cannot store every text.
+    /// When it cannot store every text, or its tables are distributed.
     pub fn check(&self) -> anyhow::Result<()> {
         let Self {
             database, encoding, ..
@@ -47,6 +50,10 @@ impl Server {
             encoding == "UTF8",
             "the database {database} is encoded in {encoding}, but should be in UTF8 \
              (CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0)"
+        );
+        anyhow::ensure!(
+            !self.is_distributed,
+            "the tables are distributed by Citus, which this version cannot serve yet"
         );
         Ok(())
     }
@@ -68,9 +75,14 @@ impl fmt::Display for Server {
         } else {
             ""
         };
+        let distributed = if self.is_distributed {
+            ", tables distributed by Citus"
+        } else {
+            ""
+        };
         write!(
             f,
-            "Postgres {version}{standby} at {address}{pooler}, database {database}, schema {schema}, role {role}"
+            "Postgres {version}{standby} at {address}{pooler}{distributed}, database {database}, schema {schema}, role {role}"
         )
     }
 }
@@ -114,6 +126,7 @@ impl Store {
         Ok(Server {
             address,
             has_pooler: self.database.has_pooler(),
+            is_distributed: self.database.layout() == Layout::Distributed,
             ..server
         })
     }

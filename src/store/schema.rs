@@ -83,7 +83,9 @@ impl Store {
 /// It polls, with a transaction for each attempt. Whoever waits within a statement, as sqlx does,
 /// would keep `CREATE INDEX CONCURRENTLY` waiting, which waits for all statements that began before
 /// it.
-async fn wait_for_other_migrators(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(super) async fn wait_for_other_migrators(
+    connection: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
     let begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0";
     let take = "SELECT pg_try_advisory_xact_lock(hashtext('rejoin_migrate'))";
     loop {

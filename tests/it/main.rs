@@ -15,6 +15,7 @@ mod databases;
 #[cfg(feature = "demo")]
 mod demo;
 mod deployment;
+mod distributed;
 mod documentation;
 mod exact;
 mod expectations;

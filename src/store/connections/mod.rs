@@ -3,9 +3,10 @@
 //! [`Database::execute`] is how every statement of the store runs. It takes a connection from the
 //! [`pool`], and makes another attempt on a new one where the connection turns out to be dead.
 //! [`BoundedExecutor`] runs the statements that go through no batcher. [`parameters`] has what
-//! connections set, and [`pooler`] the check of a pooler in between. No other SQL lives here.
+//! connections set, [`layout`] how the tables are laid out, and [`pooler`] the check of a pooler in between. No other SQL lives here.
 
 mod bounded;
+mod layout;
 mod parameters;
 mod pool;
 mod pooler;
@@ -19,6 +20,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::field::Empty;
 
 pub(super) use self::bounded::{BoundedExecutor, PERMIT_TIMEOUT};
+pub(super) use self::layout::HAS_CITUS;
+pub use self::layout::Layout;
 pub(super) use self::parameters::IS_PRIMARY;
 use self::pool::{Pool, PooledConnection};
 use self::pooler::PoolerCheck;
@@ -45,6 +48,15 @@ pub(super) trait Statement: Send + Sync {
         &self,
         connection: &mut PgConnection,
     ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send;
+
+    /// Runs it once where the tables are distributed: with statements that name one user each.
+    /// Most do anyway, or read no such table.
+    fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> impl Future<Output = Result<Self::Output, sqlx::Error>> + Send {
+        self.run(connection)
+    }
 }
 
 /// Begins a transaction with this parameter, or where a statement has one already, since there is a
@@ -71,10 +83,16 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens no connection yet, so that the service can start while the database is down.
-    /// At most `max_idle` connections are idle, and none for longer than `idle_timeout`.
-    pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
+    /// At most `max_idle` connections are idle, and none for longer than `idle_timeout`. Without a
+    /// `layout`, each connection asks for it.
+    pub(super) fn new(
+        options: PgConnectOptions,
+        max_idle: usize,
+        idle_timeout: Duration,
+        layout: Option<Layout>,
+    ) -> Self {
         Self {
-            pool: Arc::new(Pool::new(options, max_idle, idle_timeout)),
+            pool: Arc::new(Pool::new(options, max_idle, idle_timeout, layout)),
             pooler_check: PoolerCheck::default(),
         }
     }
@@ -92,6 +110,11 @@ impl Database {
     /// Whether there is a pooler in between, as far as connections were opened already.
     pub(super) fn has_pooler(&self) -> bool {
         self.pool.has_pooler()
+    }
+
+    /// The layout of the tables, as the connection says that was opened last.
+    pub(super) fn layout(&self) -> Layout {
+        self.pool.layout()
     }
 
     /// The address of the server, as the settings name it.

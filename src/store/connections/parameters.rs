@@ -4,10 +4,11 @@
 //! open. A pooler takes no options. Behind it, one backend of the server may serve many clients in
 //! turn, so that a parameter that is set for longer than a transaction is left to the next client.
 
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 use uuid::Uuid;
 
+use super::layout::{HAS_CITUS, Layout, SET_DISTRIBUTED, SET_LOCAL_DISTRIBUTED, layout};
 use crate::store::error::code_of;
 
 /// Every statement of the service is a look-up by index. A generic plan stays one for any
@@ -25,9 +26,19 @@ const PARAMETERS: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "7s"),
 ];
 /// Begins a transaction with the same parameters.
-pub(super) const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
+const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; \
     SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '6s'; \
     SET LOCAL idle_in_transaction_session_timeout = '7s'";
+/// Begins a transaction with the parameters of the service.
+pub(super) fn begin(layout: Layout) -> SqlStr {
+    match layout {
+        Layout::OneServer => BEGIN.into_sql_str(),
+        Layout::Distributed => {
+            AssertSqlSafe(format!("{BEGIN}; {SET_LOCAL_DISTRIBUTED}")).into_sql_str()
+        }
+    }
+}
+
 /// One more parameter, which has another value for each connection: where a connection finds its
 /// own, its backend serves no other.
 const MARKER: &str = "rejoin.connection";
@@ -69,26 +80,39 @@ pub(super) struct Opened {
     /// Whether the server accepts writes.
     pub(super) is_primary: bool,
     pub(super) parameters: Parameters,
+    pub(super) layout: Layout,
 }
 
-/// Asks the server. A pooler may also leave options out without an error.
+/// Asks the server. A pooler may also leave options out without an error. `known` is the layout, if it
+/// is not to be asked for.
 pub(super) async fn opened(
     connection: &mut PgConnection,
     marker: Option<&Marker>,
+    known: Option<Layout>,
 ) -> Result<Opened, sqlx::Error> {
     let has_marker = "current_setting('rejoin.connection', true) IS NOT DISTINCT FROM $1";
-    let sql = format!("{IS_PRIMARY}, {has_marker}");
+    let sql = format!("{IS_PRIMARY}, {has_marker}, {HAS_CITUS}");
     // Prepared under a name: what has none, a pooler may execute on another backend.
-    let (is_primary, has_marker) = sqlx::query_as::<_, (bool, bool)>(AssertSqlSafe(sql))
-        .bind(marker.map_or_else(String::new, |marker| marker.0.to_string()))
-        .fetch_one(connection)
-        .await?;
+    let (is_primary, has_marker, has_citus) =
+        sqlx::query_as::<_, (bool, bool, bool)>(AssertSqlSafe(sql))
+            .bind(marker.map_or_else(String::new, |marker| marker.0.to_string()))
+            .fetch_one(&mut *connection)
+            .await?;
+    let layout = match known {
+        Some(layout) => layout,
+        None if has_citus => layout(connection).await?,
+        None => Layout::OneServer,
+    };
     let parameters = match marker {
         Some(_) if has_marker => Parameters::OfConnection,
         _ => Parameters::OfTransaction,
     };
+    if layout == Layout::Distributed && parameters == Parameters::OfConnection {
+        connection.execute(SET_DISTRIBUTED).await?;
+    }
     Ok(Opened {
         is_primary,
         parameters,
+        layout,
     })
 }

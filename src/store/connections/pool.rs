@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Statement;
+use super::layout::Layout;
 use super::parameters::{self, Marker, Opened, Parameters};
 use crate::backoff::Backoff;
 use crate::store::StoreError;
@@ -42,6 +43,10 @@ pub(super) struct Pool {
     options: PgConnectOptions,
     /// Whether there is a pooler in between, as far as is known.
     has_pooler: AtomicBool,
+    /// The layout of the tables, where it is not to be asked for.
+    fixed_layout: Option<Layout>,
+    /// Whether the tables are distributed, as the connection says that was opened last.
+    is_distributed: AtomicBool,
     max_idle: usize,
     idle_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
@@ -60,6 +65,7 @@ struct Idle {
 pub(super) struct PooledConnection {
     connection: PgConnection,
     parameters: Parameters,
+    layout: Layout,
     opened_at: Instant,
     _open: Arc<()>,
 }
@@ -73,27 +79,51 @@ impl PooledConnection {
         self.parameters
     }
 
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// Runs a statement once, with the parameters of the service.
     pub(super) async fn run<S: Statement>(
         &mut self,
         statement: &S,
     ) -> Result<S::Output, sqlx::Error> {
         if self.parameters == Parameters::OfConnection {
-            return statement.run(&mut self.connection).await;
+            return run_on(self.layout, statement, &mut self.connection).await;
         }
-        let mut transaction = self.connection.begin_with(parameters::BEGIN).await?;
-        let output = statement.run(&mut transaction).await?;
+        let begin = parameters::begin(self.layout);
+        let mut transaction = self.connection.begin_with(begin).await?;
+        let output = run_on(self.layout, statement, &mut transaction).await?;
         transaction.commit().await?;
         Ok(output)
     }
 }
 
+/// Runs a statement in the form for this layout.
+async fn run_on<S: Statement>(
+    layout: Layout,
+    statement: &S,
+    connection: &mut PgConnection,
+) -> Result<S::Output, sqlx::Error> {
+    match layout {
+        Layout::OneServer => statement.run(connection).await,
+        Layout::Distributed => statement.run_distributed(connection).await,
+    }
+}
+
 impl Pool {
-    pub(super) fn new(options: PgConnectOptions, max_idle: usize, idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        max_idle: usize,
+        idle_timeout: Duration,
+        fixed_layout: Option<Layout>,
+    ) -> Self {
         Self {
             // sqlx would set it for texts of floating point numbers. There are none, and poolers refuse it.
             options: options.extra_float_digits(None),
             has_pooler: AtomicBool::new(false),
+            fixed_layout,
+            is_distributed: AtomicBool::new(fixed_layout == Some(Layout::Distributed)),
             max_idle,
             idle_timeout,
             idle: Mutex::default(),
@@ -113,6 +143,15 @@ impl Pool {
     /// Whether there is a pooler in between, as far as connections were opened already.
     pub(super) fn has_pooler(&self) -> bool {
         self.has_pooler.load(Ordering::Relaxed)
+    }
+
+    /// The layout of the tables, as the connection says that was opened last.
+    pub(super) fn layout(&self) -> Layout {
+        if self.is_distributed.load(Ordering::Relaxed) {
+            Layout::Distributed
+        } else {
+            Layout::OneServer
+        }
     }
 
     /// The number of connections: all, and those in use.
@@ -231,10 +270,11 @@ impl Pool {
     /// A new connection to a server that accepts writes, with the parameters of the service.
     async fn open(&self, failed: &Notify) -> Result<PooledConnection, StoreError> {
         let (mut connection, marker) = self.connect_or_notify(true, failed).await?;
-        let opened = parameters::opened(&mut connection, marker.as_ref()).await;
+        let opened = parameters::opened(&mut connection, marker.as_ref(), self.fixed_layout).await;
         let Opened {
             is_primary,
             parameters,
+            layout,
         } = opened.map_err(UnavailableReason::of_connect)?;
         if parameters == Parameters::OfTransaction {
             self.has_pooler.store(true, Ordering::Relaxed);
@@ -242,9 +282,12 @@ impl Pool {
         if !is_primary {
             return Err(UnavailableReason::ReadOnly.into());
         }
+        let is_distributed = layout == Layout::Distributed;
+        self.is_distributed.store(is_distributed, Ordering::Relaxed);
         Ok(PooledConnection {
             connection,
             parameters,
+            layout,
             opened_at: Instant::now(),
             _open: self.open.clone(),
         })

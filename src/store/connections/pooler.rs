@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, query_scalar};
 
-use super::parameters::{BEGIN, Parameters};
+use super::parameters::{self, Parameters};
 use super::pool::{Pool, PooledConnection};
 use crate::store::StoreError;
 
@@ -43,11 +43,12 @@ async fn take_turns(
     one: &mut PooledConnection,
     other: &mut PooledConnection,
 ) -> Result<(), sqlx::Error> {
+    let layout = other.layout();
     let (one, other) = (one.get_mut(), other.get_mut());
     for _ in 0..ROUNDS {
         // Both prepare their statement under the same name.
         answers(one, "SELECT 1").await?;
-        let mut transaction = other.begin_with(BEGIN).await?;
+        let mut transaction = other.begin_with(parameters::begin(layout)).await?;
         answers(&mut transaction, "SELECT 2").await?;
         // On another backend than before, where the transaction has that one.
         answers(one, "SELECT 1").await?;
