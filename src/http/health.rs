@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::error::{ApiError, Problem};
 use super::metrics::{ConnectionState, DATABASE_CONNECTIONS};
 use crate::service::Service;
+use crate::store::{Layout, Readiness};
 
 /// Check that the process answers.
 #[utoipa::path(get, operation_id = "getLiveness", path = "/health/live", tag = "health", responses((status = 200, description = "The process answers.")))]
@@ -18,6 +19,9 @@ pub(crate) async fn live() -> Json<Value> {
 }
 
 /// Check that the service can serve requests: the database answers.
+///
+/// Where Citus has distributed the tables, `database` is `distributed`. If some of its nodes do not answer, `status` is
+/// `degraded`, `nodes_down` has their addresses, and requests of users whose rows they have fail with `database-unavailable`.
 #[utoipa::path(
     get,
     operation_id = "getReadiness",
@@ -30,8 +34,16 @@ pub(crate) async fn live() -> Json<Value> {
     )
 )]
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Json<Value>, ApiError> {
-    service.ready().await?;
-    Ok(Json(json!({"status": "ok"})))
+    let Readiness { layout, nodes_down } = service.ready().await?;
+    Ok(Json(match layout {
+        Layout::OneServer => json!({"status": "ok"}),
+        Layout::Distributed if nodes_down.is_empty() => {
+            json!({"status": "ok", "database": "distributed"})
+        }
+        Layout::Distributed => {
+            json!({"status": "degraded", "database": "distributed", "nodes_down": nodes_down})
+        }
+    }))
 }
 
 /// Read the metrics in the text format of Prometheus.

@@ -29,7 +29,7 @@ mod webhook;
 pub(crate) use self::metrics::{METRICS, WEBHOOKS_ENABLED};
 use crate::domain::{Clock, Rules, SavedState, StoragePolicy, Timestamp};
 use crate::hms;
-use crate::store::{HistoryPage, HistoryQuery, ResumeQuery, Store, StoreError};
+use crate::store::{HistoryPage, HistoryQuery, Readiness, ResumeQuery, Store, StoreError};
 pub use compaction::CompactionWorker;
 pub use forward::{ForwardScheduling, ForwardWorker};
 pub use reconcile::ReconcileWorker;
@@ -123,8 +123,8 @@ impl Service {
     ///
     /// # Errors
     /// [`StoreError`] when it does not.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.store.ping().await
+    pub async fn ready(&self) -> Result<Readiness, StoreError> {
+        self.store.readiness().await
     }
 
     /// The number of connections to the database: all, and those in use.

@@ -3,10 +3,11 @@
 //! What is dated before the rows that went is *settled*: a report of that time is passed on and
 //! stored nowhere. 100ms sends nothing that is so old.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_file, query_scalar};
+use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar, query_scalar};
 
 use super::connections::{Statement, begin_with};
 use super::{Store, StoreError};
@@ -94,6 +95,93 @@ impl Statement for CompactPeers {
             deleted: step.deleted.unsigned_abs(),
             position,
         })
+    }
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<CompactionStep, sqlx::Error> {
+        let ended = self.ended_peers(connection).await?;
+        let Some(last) = ended.last() else {
+            return Ok(CompactionStep {
+                deleted: 0,
+                position: None,
+            });
+        };
+        let position = CompactionPosition {
+            at: last.at,
+            user_id: last.user_id.clone(),
+            room_id: last.room_id.clone(),
+            peer_id: last.peer_id.clone(),
+        };
+        let age = (self.keep + GRACE).as_secs_f64();
+        // The rows are on other nodes, and go one by one: nobody may find them gone before this is known.
+        query_file!(
+            "src/store/queries/every_node/settle_before_compaction.sql",
+            age
+        )
+        .execute(&mut *connection)
+        .await?;
+        let user_ids: Vec<&str> = ended.iter().map(|peer| peer.user_id.as_str()).collect();
+        let with_jobs = query_file_scalar!(
+            "src/store/queries/every_node/users_with_jobs.sql",
+            &user_ids as &[&str]
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let with_jobs: HashSet<String> = with_jobs.into_iter().collect();
+        let mut deleted = 0;
+        for peer in ended
+            .iter()
+            .filter(|peer| !with_jobs.contains(&peer.user_id))
+        {
+            deleted += query_file!(
+                "src/store/queries/one_user/compact_peer.sql",
+                peer.user_id,
+                peer.room_id,
+                peer.peer_id,
+                peer.version,
+                age
+            )
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+        }
+        Ok(CompactionStep {
+            deleted,
+            position: Some(position),
+        })
+    }
+}
+
+struct EndedPeer {
+    at: DateTime<Utc>,
+    user_id: String,
+    room_id: String,
+    peer_id: String,
+    version: i64,
+}
+
+impl CompactPeers {
+    /// The peers to look at, which may be on any node.
+    async fn ended_peers(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<EndedPeer>, sqlx::Error> {
+        let after = self.position.as_ref();
+        let id = |id: fn(&CompactionPosition) -> &String| after.map_or("", |after| id(after));
+        query_file_as!(
+            EndedPeer,
+            "src/store/queries/every_node/ended_peers.sql",
+            (self.keep + GRACE).as_secs_f64(),
+            after.map_or(DateTime::UNIX_EPOCH, |after| after.at),
+            id(|after| &after.user_id),
+            id(|after| &after.room_id),
+            id(|after| &after.peer_id),
+            MAX_PEERS
+        )
+        .fetch_all(connection)
+        .await
     }
 }
 

@@ -132,6 +132,12 @@ pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the server reports that a connection broke: not ours, but one of its own to a node of a
+/// Citus cluster.
+pub(super) fn is_node_failure(error: &sqlx::Error) -> bool {
+    code_of(error).is_some_and(|code| code.starts_with("08"))
+}
+
 /// Whether the statement ran into a limit of time: another attempt would wait as long again, and let
 /// others wait behind it.
 pub(super) fn is_over_time(error: &sqlx::Error) -> bool {

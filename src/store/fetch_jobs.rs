@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_file};
+use sqlx::{PgConnection, query_file, query_file_scalar};
 
 use super::connections::Statement;
 use super::save::PeerWrite;
 use super::watches::seconds;
-use super::{Store, StoreError, rows};
+use super::{Layout, Store, StoreError, rows};
 use crate::domain::{
-    EventKind, FetchJob, LookOutcome, PeerId, RoomId, UserId, WatchInterval, WatchRequest,
+    EventKind, FetchJob, LookOutcome, PeerId, PeerKey, RoomId, UserId, WatchInterval, WatchRequest,
 };
 
 impl Store {
@@ -51,6 +51,7 @@ impl Store {
 /// Begins the watches and queues the fetches that these writes ask for.
 pub(super) async fn queue_fetch_jobs(
     connection: &mut PgConnection,
+    layout: Layout,
     peer_writes: &[PeerWrite],
 ) -> Result<(), sqlx::Error> {
     let requests: Vec<(&PeerWrite, WatchRequest)> = peer_writes
@@ -73,6 +74,23 @@ pub(super) async fn queue_fetch_jobs(
         .map(|request| request.kind == EventKind::Join)
         .collect();
     let every = requests().find_map(|request| request.starts);
+    let every = every.map(|every: WatchInterval| every.length().as_secs_f64());
+    if layout == Layout::Distributed {
+        let has_other_peer = has_other_peer(connection, keys().zip(&is_join)).await?;
+        query_file!(
+            "src/store/queries/one_user/queue_fetch_jobs.sql",
+            &user_ids as &[&str],
+            &room_ids as &[&str],
+            &peer_ids as &[&str],
+            &at,
+            &is_join,
+            every,
+            &has_other_peer
+        )
+        .execute(connection)
+        .await?;
+        return Ok(());
+    }
     query_file!(
         "src/store/queries/queue_fetch_jobs.sql",
         &user_ids as &[&str],
@@ -80,11 +98,32 @@ pub(super) async fn queue_fetch_jobs(
         &peer_ids as &[&str],
         &at,
         &is_join,
-        every.map(|every: WatchInterval| every.length().as_secs_f64())
+        every
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Of each of these joins, whether the user has another peer in the room; false of other events.
+async fn has_other_peer(
+    connection: &mut PgConnection,
+    events: impl Iterator<Item = (&PeerKey, &bool)>,
+) -> Result<Vec<bool>, sqlx::Error> {
+    let mut has_other_peer = Vec::new();
+    for (key, is_join) in events {
+        let has_other = *is_join
+            && query_file_scalar!(
+                "src/store/queries/one_user/has_other_peer.sql",
+                key.user_id.as_str(),
+                key.room_id.as_str(),
+                key.peer_id.as_str()
+            )
+            .fetch_one(&mut *connection)
+            .await?;
+        has_other_peer.push(has_other);
+    }
+    Ok(has_other_peer)
 }
 
 struct TakeFetchJobs {

@@ -59,7 +59,7 @@ use futures_util::future::join_all;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
 
-use self::batch::Batcher;
+use self::batch::{Batcher, DISTRIBUTED_WORKERS};
 pub use self::clock::ClockOffset;
 pub use self::compaction::{CompactionPosition, CompactionStep};
 pub use self::connections::Layout;
@@ -70,7 +70,7 @@ pub use self::forwards::TakenForwards;
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
 use self::own_events::OwnEvents;
-pub use self::readiness::Server;
+pub use self::readiness::{Readiness, Server};
 pub use self::reconciliations::ReconciliationStep;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
@@ -166,8 +166,9 @@ impl Store {
     /// A store on this primary. Connects when first used. Must be called within a tokio runtime.
     pub fn new(options: PgConnectOptions, config: &StoreConfig) -> Self {
         let other_connections = config.other_connections as usize;
-        let max_idle =
-            config.save_workers + config.resume_workers + 5 * other_connections + STRAGGLERS + 1;
+        let workers = [config.save_workers, config.resume_workers];
+        let workers = workers.map(|workers| workers.max(DISTRIBUTED_WORKERS));
+        let max_idle = workers.iter().sum::<usize>() + 5 * other_connections + STRAGGLERS + 1;
         let database = Database::new(options, max_idle, config.idle_timeout, config.layout);
         let forward_queued = Arc::new(Notify::new());
         let own_events = config

@@ -5,7 +5,7 @@
 //! connected.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, query_file};
+use sqlx::{Connection, PgConnection, query_file, query_file_as};
 
 use super::connections::Statement;
 use super::forwards::queue_forwards;
@@ -160,5 +160,85 @@ impl Statement for EndPeers {
         .fetch_one(connection)
         .await?;
         Ok((counts.peers, counts.session_ends))
+    }
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(i64, i64), sqlx::Error> {
+        let due = query_file_as!(
+            DueSessionEnd,
+            "src/store/queries/every_node/due_session_ends.sql",
+            MAX_SESSION_ENDS
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        let (mut peers, mut session_ends) = (0, 0);
+        for session_end in due {
+            peers += session_end
+                .mark_peers(connection, MAX_PEERS - peers)
+                .await?;
+            session_ends += 1;
+            // Else there may be more of them.
+            if peers >= MAX_PEERS {
+                break;
+            }
+            session_end.note_checked(connection).await?;
+        }
+        Ok((peers, session_ends))
+    }
+}
+
+/// An end of a session whose peers are to be marked.
+struct DueSessionEnd {
+    room_id: String,
+    session_id: String,
+    ended_at: DateTime<Utc>,
+    /// When to check it again.
+    next_check_at: Option<DateTime<Utc>>,
+}
+
+impl DueSessionEnd {
+    /// Marks at most `limit` of its peers, and returns how many there were.
+    async fn mark_peers(
+        &self,
+        connection: &mut PgConnection,
+        limit: i64,
+    ) -> Result<i64, sqlx::Error> {
+        let peers = query_file!(
+            "src/store/queries/every_node/peers_of_session_end.sql",
+            self.room_id,
+            self.session_id,
+            self.ended_at,
+            limit
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        for peer in &peers {
+            query_file!(
+                "src/store/queries/one_user/end_peer.sql",
+                peer.user_id,
+                self.room_id,
+                peer.peer_id,
+                self.session_id,
+                self.ended_at
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(i64::try_from(peers.len()).unwrap_or(limit))
+    }
+
+    async fn note_checked(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        query_file!(
+            "src/store/queries/every_node/session_end_checked.sql",
+            self.room_id,
+            self.session_id,
+            self.ended_at,
+            self.next_check_at
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
     }
 }

@@ -3,13 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, query_as, query_scalar};
+use tokio::time::timeout;
 
 use super::connections::{IS_PRIMARY, Layout, Statement};
 use super::schema::missing_migration;
 use super::{Store, StoreError, UnavailableReason};
+
+/// How long all nodes together may take to answer.
+const NODE_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is said of a node that does not answer in that time.
+const UNKNOWN_NODE: &str = "unknown";
 
 /// The server of the database, and as whom the service uses it.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -41,7 +48,7 @@ impl Server {
     /// Checks that the database can be used at all.
     ///
     /// # Errors
-    /// When it cannot store every text, or its tables are distributed.
+    /// When it cannot store every text.
     pub fn check(&self) -> anyhow::Result<()> {
         let Self {
             database, encoding, ..
@@ -50,10 +57,6 @@ impl Server {
             encoding == "UTF8",
             "the database {database} is encoded in {encoding}, but should be in UTF8 \
              (CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0)"
-        );
-        anyhow::ensure!(
-            !self.is_distributed,
-            "the tables are distributed by Citus, which this version cannot serve yet"
         );
         Ok(())
     }
@@ -87,7 +90,38 @@ impl fmt::Display for Server {
     }
 }
 
+/// That a save would work, for most users at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// How the tables are laid out.
+    pub layout: Layout,
+    /// The nodes that do not answer: whose users they have are not served.
+    pub nodes_down: Vec<String>,
+}
+
 impl Store {
+    /// Whether a save would work, as [`Store::ping`], and for whom it would not.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it would work for nobody.
+    pub async fn readiness(&self) -> Result<Readiness, StoreError> {
+        self.ping().await?;
+        let layout = self.database.layout();
+        let nodes_down = match layout {
+            Layout::OneServer => Vec::new(),
+            Layout::Distributed => self.nodes_down().await,
+        };
+        Ok(Readiness { layout, nodes_down })
+    }
+
+    async fn nodes_down(&self) -> Vec<String> {
+        match timeout(NODE_TIMEOUT, self.pings.execute(NodesDown)).await {
+            Ok(Ok(nodes)) => nodes,
+            // It is frozen, or unreachable.
+            _ => vec![UNKNOWN_NODE.to_owned()],
+        }
+    }
+
     /// Whether a save would work: the server answers and accepts writes, its schema is current, and
     /// a pooler in between, if any, can be used.
     ///
@@ -139,6 +173,23 @@ impl Store {
             Err(StoreError::Unavailable(reason @ UnavailableReason::Pooler)) => Err(reason),
             _ => Ok(()),
         }
+    }
+}
+
+/// Asks each node of the cluster for an answer.
+struct NodesDown;
+
+impl Statement for NodesDown {
+    type Output = Vec<String>;
+
+    async fn run(&self, connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+        query_scalar(
+            "SELECT nodename || ':' || nodeport FROM pg_dist_node
+             WHERE isactive AND noderole = 'primary' AND NOT citus_check_connection_to_node(nodename, nodeport)
+             ORDER BY 1",
+        )
+        .fetch_all(connection)
+        .await
     }
 }
 

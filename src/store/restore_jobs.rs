@@ -1,11 +1,11 @@
 //! The queue of automatic restores. A join adds a job, and one worker at a time has it on lease.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query_file};
+use sqlx::{PgConnection, query_file, query_file_scalar};
 
 use super::connections::Statement;
 use super::save::PeerWrite;
-use super::{Store, StoreError, rows};
+use super::{Layout, Store, StoreError, rows};
 use crate::domain::{RestoreJob, Timestamp};
 
 impl Store {
@@ -47,8 +47,12 @@ impl Store {
 /// of which one may still be reported.
 pub(super) async fn queue_restore_jobs(
     connection: &mut PgConnection,
+    layout: Layout,
     peer_writes: &[PeerWrite],
 ) -> Result<(), sqlx::Error> {
+    if layout == Layout::Distributed {
+        return queue_one_by_one(connection, peer_writes).await;
+    }
     let mut user_ids: Vec<&str> = Vec::new();
     let mut room_ids: Vec<&str> = Vec::new();
     let mut peer_ids: Vec<&str> = Vec::new();
@@ -70,6 +74,43 @@ pub(super) async fn queue_restore_jobs(
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// The same, with statements that name one user.
+async fn queue_one_by_one(
+    connection: &mut PgConnection,
+    peer_writes: &[PeerWrite],
+) -> Result<(), sqlx::Error> {
+    for peer_write in peer_writes {
+        let Some(at) = peer_write.restore_requested_at else {
+            continue;
+        };
+        let key = &peer_write.key;
+        let (user_id, room_id, peer_id) = (
+            key.user_id.as_str(),
+            key.room_id.as_str(),
+            key.peer_id.as_str(),
+        );
+        let has = query_file_scalar!(
+            "src/store/queries/one_user/has_state_or_other_peer.sql",
+            user_id,
+            room_id,
+            peer_id
+        );
+        if !has.fetch_one(&mut *connection).await? {
+            continue;
+        }
+        query_file!(
+            "src/store/queries/one_user/queue_restore_job.sql",
+            user_id,
+            room_id,
+            peer_id,
+            at.to_utc()
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
     Ok(())
 }
 

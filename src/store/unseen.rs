@@ -216,4 +216,24 @@ impl Statement for SettleUnseenPeers {
         transaction.commit().await?;
         Ok(u64::try_from(departed.len()).unwrap_or(u64::MAX))
     }
+
+    async fn run_distributed(&self, connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+        let mut departed: Vec<&str> = Vec::new();
+        for (peer, at) in &self.peers {
+            let has_departed = query_file_scalar!(
+                "src/store/queries/one_user/settle_unseen_peer.sql",
+                peer.user_id.as_str(),
+                self.room_id.as_str(),
+                peer.peer_id.as_str(),
+                at.map(Timestamp::to_utc)
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            if has_departed == Some(true) {
+                departed.push(peer.user_id.as_str());
+            }
+        }
+        wake_restore_jobs(connection, &departed).await?;
+        Ok(u64::try_from(departed.len()).unwrap_or(u64::MAX))
+    }
 }

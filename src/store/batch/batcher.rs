@@ -13,7 +13,7 @@ use super::{Batch, Ticket};
 use crate::metrics::GaugeSeries;
 use crate::store::error::UnavailableReason;
 use crate::store::metrics::QUEUE_DEPTH;
-use crate::store::{StoreConfig, StoreError};
+use crate::store::{Layout, StoreConfig, StoreError};
 use crate::trace;
 
 /// How long an item may take, its wait in the queue included: a little longer than a batch that
@@ -22,11 +22,26 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// When to try again after the queue was full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How many workers there are where the tables are distributed: a statement serves one user there, so
+/// that more of them are needed at once.
+pub(in crate::store) const DISTRIBUTED_WORKERS: usize = 16;
+
+/// What an item takes of the capacity at least, in KiB, so that what is queued is done in time.
+fn least_weight(layout: Layout) -> u32 {
+    match layout {
+        Layout::OneServer => 1,
+        Layout::Distributed => 8,
+    }
+}
+
 /// The capacity of bulk is this part of that of single items.
 const BULK_PART: u32 = 4;
 
 /// Collects items into batches of one kind.
 pub(in crate::store) struct Batcher<B: Batch> {
+    batch: Arc<B>,
+    /// How many of the queues are used where the tables are on one server.
+    workers: usize,
     queues: Vec<QueueSender<B>>,
     /// For single items. Bulk has a capacity of its own, so that it never takes the last of this.
     single: Capacity,
@@ -40,7 +55,7 @@ impl<B: Batch> Batcher<B> {
     pub(in crate::store) fn start(batch: B, workers: usize, config: &StoreConfig) -> Self {
         let batch = Arc::new(batch);
         let depth = QUEUE_DEPTH.of(&B::QUEUE);
-        let queues = (0..workers.max(1))
+        let queues = (0..workers.max(DISTRIBUTED_WORKERS))
             .map(|_| {
                 let (sender, queue) = queue();
                 let worker = run_worker(batch.clone(), queue, config.max_batch, depth.clone());
@@ -49,6 +64,8 @@ impl<B: Batch> Batcher<B> {
             })
             .collect();
         Self {
+            batch,
+            workers: workers.max(1),
             queues,
             single: Capacity::new(config.queue_capacity_kib),
             bulk: Capacity::new(config.queue_capacity_kib / BULK_PART),
@@ -70,7 +87,7 @@ impl<B: Batch> Batcher<B> {
         item: B::Item,
     ) -> Result<B::Output, StoreError> {
         let size = B::size(&item);
-        let capacity = self.single.try_acquire(size)?;
+        let capacity = self.single.try_acquire(self.weight(size))?;
         self.enqueue(LaneKind::Single, key, item, size, capacity)
             .await
     }
@@ -83,7 +100,7 @@ impl<B: Batch> Batcher<B> {
         item: B::Item,
     ) -> Result<B::Output, StoreError> {
         let size = B::size(&item);
-        let capacity = self.bulk.acquire(size).await?;
+        let capacity = self.bulk.acquire(self.weight(size)).await?;
         self.enqueue(LaneKind::Bulk, key, item, size, capacity)
             .await
     }
@@ -114,9 +131,18 @@ impl<B: Batch> Batcher<B> {
             .map_err(|_| UnavailableReason::TaskEnded)?
     }
 
+    /// What an item of `size` bytes takes of the capacity, in KiB.
+    fn weight(&self, size: usize) -> u32 {
+        let kib = u32::try_from(size.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        kib.max(least_weight(self.batch.layout()))
+    }
+
     fn queue_of(&self, key: &str) -> &QueueSender<B> {
-        let queues = self.queues.len() as u64;
-        let index = usize::try_from(self.hasher.hash_one(key) % queues)
+        let queues = match self.batch.layout() {
+            Layout::OneServer => self.workers,
+            Layout::Distributed => self.queues.len(),
+        };
+        let index = usize::try_from(self.hasher.hash_one(key) % queues as u64)
             .expect("it is less than the number of queues");
         &self.queues[index]
     }
@@ -137,25 +163,18 @@ impl Capacity {
         }
     }
 
-    fn try_acquire(&self, size: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    fn try_acquire(&self, kib: u32) -> Result<OwnedSemaphorePermit, StoreError> {
         let free = Arc::clone(&self.free_kib);
-        free.try_acquire_many_owned(self.weight(size))
+        free.try_acquire_many_owned(kib.min(self.all_kib))
             .map_err(|_| StoreError::Overloaded {
                 retry_after: RETRY_AFTER,
             })
     }
 
-    async fn acquire(&self, size: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    async fn acquire(&self, kib: u32) -> Result<OwnedSemaphorePermit, StoreError> {
         let free = Arc::clone(&self.free_kib);
-        free.acquire_many_owned(self.weight(size))
+        free.acquire_many_owned(kib.min(self.all_kib))
             .await
             .map_err(|_| UnavailableReason::TaskEnded.into())
-    }
-
-    /// What an item of `size` bytes takes, in KiB: at least one, at most all of it.
-    fn weight(&self, size: usize) -> u32 {
-        u32::try_from(size.div_ceil(1 << 10))
-            .unwrap_or(u32::MAX)
-            .clamp(1, self.all_kib)
     }
 }

@@ -12,8 +12,9 @@ mod worker;
 
 use std::sync::Arc;
 
-pub(super) use self::batcher::Batcher;
+pub(super) use self::batcher::{Batcher, DISTRIBUTED_WORKERS};
 pub(super) use self::ticket::Ticket;
+use super::Layout;
 use super::metrics::QueueName;
 
 /// Runs batches of items.
@@ -26,6 +27,9 @@ pub(super) trait Batch: Send + Sync + Sized + 'static {
     const QUEUE: QueueName;
     /// Whether an item is skipped once nobody waits for it any more.
     const SKIPS_ABANDONED: bool;
+
+    /// How the tables are laid out, as far as is known.
+    fn layout(&self) -> Layout;
 
     /// The size of an item, in bytes. Large items make small batches.
     fn size(item: &Self::Item) -> usize;

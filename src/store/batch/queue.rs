@@ -141,8 +141,8 @@ mod tests {
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
-    use crate::store::StoreError;
     use crate::store::metrics::QueueName;
+    use crate::store::{Layout, StoreError};
 
     struct Numbers;
 
@@ -151,6 +151,10 @@ mod tests {
         type Output = ();
         const QUEUE: QueueName = QueueName::Save;
         const SKIPS_ABANDONED: bool = false;
+
+        fn layout(&self) -> Layout {
+            Layout::OneServer
+        }
 
         fn size(_: &u32) -> usize {
             0

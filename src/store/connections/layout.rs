@@ -19,7 +19,7 @@ pub(super) const SET_DISTRIBUTED: &str = "SET plan_cache_mode = auto; SET citus.
     SET citus.node_connection_timeout = '2s'";
 /// The same within a transaction.
 pub(super) const SET_LOCAL_DISTRIBUTED: &str = "SET LOCAL plan_cache_mode = auto; \
-    SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL citus.node_connection_timeout = '2s'";
+    SET LOCAL citus.node_connection_timeout = '2s'; SET LOCAL citus.propagate_set_commands = 'local'";
 
 /// Whether the database has Citus.
 pub(in crate::store) const HAS_CITUS: &str =

@@ -26,7 +26,7 @@ pub(super) use self::parameters::IS_PRIMARY;
 use self::pool::{Pool, PooledConnection};
 use self::pooler::PoolerCheck;
 use super::StoreError;
-use super::error::{UnavailableReason, is_broken, is_outage, is_over_time};
+use super::error::{UnavailableReason, is_broken, is_node_failure, is_outage, is_over_time};
 use crate::trace::{self, Instrument, span};
 
 /// How long a statement may take, all attempts together. Longer means that the server is frozen or
@@ -69,6 +69,17 @@ pub(super) async fn begin_with<'a>(
         let begin = AssertSqlSafe(format!("BEGIN; {set_local}"));
         return connection.begin_with(begin).await;
     }
+    let mut transaction = connection.begin().await?;
+    transaction.execute(set_local).await?;
+    Ok(transaction)
+}
+
+/// Begins a transaction with this parameter, which counts on the nodes of a cluster too. It is set with a
+/// text of its own: Citus sends nodes all of the text that has it.
+pub(super) async fn begin_on_nodes<'a>(
+    connection: &'a mut PgConnection,
+    set_local: &'static str,
+) -> Result<Transaction<'a, Postgres>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     transaction.execute(set_local).await?;
     Ok(transaction)
@@ -173,6 +184,15 @@ impl Database {
                 Ok(Ok(output)) => {
                     self.pool.release(connection);
                     return Ok(output);
+                }
+                Ok(Err(error))
+                    if connection.layout() == Layout::Distributed && is_node_failure(&error) =>
+                {
+                    // The server has answered: its own connection broke, and its next attempt opens another.
+                    self.pool.release(connection);
+                    if attempt > 1 {
+                        return Err(error.into());
+                    }
                 }
                 Ok(Err(error)) if is_outage(&error) && !is_over_time(&error) => {
                     if is_broken(&error) {

@@ -9,11 +9,12 @@ mod body;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sqlx::{PgConnection, query_file};
+use sqlx::{PgConnection, query_file, query_file_scalar};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::body::body;
+use super::Layout;
 use super::forwards::queue_forwards;
 use super::resume::{ResumeQuery, latest_states};
 use super::save::PeerWrite;
@@ -67,6 +68,7 @@ impl OwnEvents {
     pub(super) async fn announce(
         &self,
         connection: &mut PgConnection,
+        layout: Layout,
         peer_writes: &[PeerWrite],
     ) -> Result<Vec<NewForward>, sqlx::Error> {
         let users: BTreeSet<&UserId> = peer_writes
@@ -77,9 +79,9 @@ impl OwnEvents {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let announced = lock_announced(connection, &users).await?;
+        let announced = lock_announced(connection, layout, &users).await?;
         // A statement of its own, so that it sees what others have saved until the lock was free.
-        let states = saved_states(connection, &users).await?;
+        let states = saved_states(connection, layout, &users).await?;
         let (mut user_ids, mut changes, mut forwards) = (Vec::new(), Vec::new(), Vec::new());
         for state in states {
             let known = announced.get(state.key.user_id.as_str()).copied().flatten();
@@ -92,7 +94,17 @@ impl OwnEvents {
             user_ids.push(state.key.user_id.to_string());
             changes.push(state.change.as_uuid());
         }
-        if !user_ids.is_empty() {
+        if layout == Layout::Distributed {
+            for (user_id, change) in user_ids.iter().zip(&changes) {
+                query_file!(
+                    "src/store/queries/one_user/announce_state.sql",
+                    user_id,
+                    change
+                )
+                .execute(&mut *connection)
+                .await?;
+            }
+        } else if !user_ids.is_empty() {
             query_file!("src/store/queries/announce_states.sql", &user_ids, &changes)
                 .execute(connection)
                 .await?;
@@ -104,8 +116,21 @@ impl OwnEvents {
 /// The change that was announced last of each user; none of a user of whom none was.
 async fn lock_announced(
     connection: &mut PgConnection,
+    layout: Layout,
     users: &BTreeSet<&UserId>,
 ) -> Result<BTreeMap<String, Option<ChangeId>>, sqlx::Error> {
+    if layout == Layout::Distributed {
+        let mut announced = BTreeMap::new();
+        for user_id in users {
+            let change = query_file_scalar!(
+                "src/store/queries/one_user/lock_announced_state.sql",
+                user_id.as_str()
+            );
+            let change = change.fetch_one(&mut *connection).await?;
+            announced.insert(user_id.to_string(), change.map(ChangeId::from_uuid));
+        }
+        return Ok(announced);
+    }
     let user_ids: Vec<&str> = users.iter().map(|user_id| user_id.as_str()).collect();
     let rows = query_file!(
         "src/store/queries/lock_announced_states.sql",
@@ -122,6 +147,7 @@ async fn lock_announced(
 /// What a resume of each of these users returns now.
 async fn saved_states(
     connection: &mut PgConnection,
+    layout: Layout,
     users: &BTreeSet<&UserId>,
 ) -> Result<Vec<SavedState>, sqlx::Error> {
     let queries: Vec<ResumeQuery> = users
@@ -129,7 +155,7 @@ async fn saved_states(
         .map(|user_id| ResumeQuery::of_user(user_id))
         .collect();
     let queries: Vec<&ResumeQuery> = queries.iter().collect();
-    let states = latest_states(connection, &queries, false).await?;
+    let states = latest_states(connection, layout, &queries, false).await?;
     Ok(states.into_iter().flatten().collect())
 }
 

@@ -17,6 +17,6 @@ WITH woken AS (
 ), unwatched AS (
     DELETE FROM watches WHERE room_id = $1 AND automatic AND started_at <= $3
 )
-INSERT INTO session_ends AS known (room_id, session_id, ended_at) VALUES ($1, $2, $3)
-ON CONFLICT (room_id, session_id) DO UPDATE SET ended_at = excluded.ended_at, next_check_at = now()
+INSERT INTO session_ends AS known (room_id, session_id, ended_at, next_check_at) VALUES ($1, $2, $3, now())
+ON CONFLICT (room_id, session_id) DO UPDATE SET ended_at = excluded.ended_at, next_check_at = excluded.next_check_at
 WHERE known.ended_at < excluded.ended_at

@@ -10,7 +10,7 @@ WHERE (SELECT rejoin_require_primary())
   AND peers.connected_since IS NOT NULL AND peers.ended_at IS NULL AND NOT peers.ended_with_session
   AND greatest(peers.last_observed_at, peers.connected_since) < now() - make_interval(secs => $1)
   AND (peers.presence_checked_at IS NULL OR peers.presence_checked_at < now() - make_interval(secs => $1))
-  AND (NOT $2 OR EXISTS (SELECT FROM watches WHERE watches.room_id = peers.room_id))
+  AND (NOT $2 OR peers.room_id IN (SELECT watches.room_id FROM watches))
   AND ($3::text IS NULL OR peers.room_id = $3)
   AND (peers.room_id, peers.session_id) > ($4, $5)
 ORDER BY 1, 2

@@ -5,35 +5,36 @@ use sqlx::{PgConnection, query_file_as};
 use uuid::Uuid;
 
 use super::ResumeQuery;
+use super::of_user::latest_of_user;
 use crate::domain::{PeerId, RoomId, SavedState};
 use crate::store::presence::{LivePeer, PresenceRow};
-use crate::store::rows;
+use crate::store::{Layout, rows};
 
-struct Row {
+pub(super) struct Row {
     /// The position of its query among the arguments, from 1.
-    ord: i64,
-    user_id: String,
-    room_id: String,
-    peer_id: String,
-    snapshot_id: Uuid,
-    metadata_raw: Option<Vec<u8>>,
-    changed_at: DateTime<Utc>,
-    change_id: Option<Uuid>,
-    name: Option<String>,
-    role: Option<String>,
-    joined_at: Option<DateTime<Utc>>,
-    last_observed_at: DateTime<Utc>,
-    connected_since: Option<DateTime<Utc>>,
-    ended_at: Option<DateTime<Utc>>,
-    end_kind: Option<String>,
-    end_reason: Option<String>,
-    departed_at: Option<DateTime<Utc>>,
-    session_ended_at: Option<DateTime<Utc>>,
-    live: Option<Vec<LivePeer>>,
+    pub(super) ord: i64,
+    pub(super) user_id: String,
+    pub(super) room_id: String,
+    pub(super) peer_id: String,
+    pub(super) snapshot_id: Uuid,
+    pub(super) metadata_raw: Option<Vec<u8>>,
+    pub(super) changed_at: DateTime<Utc>,
+    pub(super) change_id: Option<Uuid>,
+    pub(super) name: Option<String>,
+    pub(super) role: Option<String>,
+    pub(super) joined_at: Option<DateTime<Utc>>,
+    pub(super) last_observed_at: DateTime<Utc>,
+    pub(super) connected_since: Option<DateTime<Utc>>,
+    pub(super) ended_at: Option<DateTime<Utc>>,
+    pub(super) end_kind: Option<String>,
+    pub(super) end_reason: Option<String>,
+    pub(super) departed_at: Option<DateTime<Utc>>,
+    pub(super) session_ended_at: Option<DateTime<Utc>>,
+    pub(super) live: Option<Vec<LivePeer>>,
 }
 
 impl Row {
-    fn into_state(self) -> Result<SavedState, sqlx::Error> {
+    pub(super) fn into_state(self) -> Result<SavedState, sqlx::Error> {
         let key = rows::key(&self.user_id, &self.room_id, &self.peer_id)?;
         let presence = PresenceRow {
             connected_since: self.connected_since,
@@ -89,12 +90,21 @@ pub(super) async fn latest_state(
 }
 
 /// One state for each query, in order: one statement for those without a room, one for the others.
-/// Reads presence in the same statements where it is wanted.
+/// Reads presence in the same statements where it is wanted. Where the tables are distributed, one
+/// statement for each.
 pub(in crate::store) async fn latest_states(
     connection: &mut PgConnection,
+    layout: Layout,
     queries: &[&ResumeQuery],
     presence: bool,
 ) -> Result<Vec<Option<SavedState>>, sqlx::Error> {
+    if layout == Layout::Distributed {
+        let mut states = Vec::with_capacity(queries.len());
+        for query in queries {
+            states.push(latest_of_user(connection, query, presence).await?);
+        }
+        return Ok(states);
+    }
     let mut states: Vec<Option<SavedState>> = queries.iter().map(|_| None).collect();
     let (in_room, anywhere): (Vec<usize>, Vec<usize>) =
         (0..queries.len()).partition(|&index| queries[index].room_id.is_some());

@@ -1,6 +1,7 @@
 //! Resumes: the saved state of a user, read from the primary, many users in one statement.
 
 mod latest;
+mod of_user;
 
 use std::sync::Arc;
 
@@ -8,10 +9,10 @@ use sqlx::PgConnection;
 
 use self::latest::latest_state;
 pub(super) use self::latest::latest_states;
-use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::{Database, Statement};
 use super::metrics::QueueName;
+use super::{Layout, StoreError};
 use crate::domain::{PeerId, RoomId, SavedState, UserId};
 
 /// Which saved state is wanted.
@@ -49,6 +50,10 @@ impl Batch for ResumeBatch {
     const QUEUE: QueueName = QueueName::Resume;
     const SKIPS_ABANDONED: bool = true;
 
+    fn layout(&self) -> Layout {
+        self.database.layout()
+    }
+
     fn size(query: &ResumeQuery) -> usize {
         let room_id = query.room_id.as_ref().map_or(0, |id| id.as_str().len());
         let excluded = query.exclude_peer_id.as_ref();
@@ -57,7 +62,10 @@ impl Batch for ResumeBatch {
     }
 
     async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {
-        let mut parts = vec![tickets];
+        let mut parts = match self.layout() {
+            Layout::OneServer => vec![tickets],
+            Layout::Distributed => tickets.into_iter().map(|ticket| vec![ticket]).collect(),
+        };
         while let Some(mut part) = parts.pop() {
             let queries: Vec<&ResumeQuery> = part.iter().map(|ticket| &ticket.item).collect();
             let resume = Resume {
@@ -98,7 +106,14 @@ impl Statement for Resume<'_> {
     async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
         match self.queries {
             [query] if !self.presence => Ok(vec![latest_state(connection, query).await?]),
-            queries => latest_states(connection, queries, self.presence).await,
+            queries => latest_states(connection, Layout::OneServer, queries, self.presence).await,
         }
+    }
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Self::Output, sqlx::Error> {
+        latest_states(connection, Layout::Distributed, self.queries, self.presence).await
     }
 }

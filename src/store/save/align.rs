@@ -4,7 +4,9 @@ use sqlx::{PgConnection, query_file};
 use uuid::Uuid;
 
 use super::PeerWrite;
+use super::peer_write::new_version;
 use crate::domain::{ChangeId, PeerState};
+use crate::store::Layout;
 
 /// The change whose date may differ between peers once this state is written: it was dated anew, or
 /// is being restored to the peer.
@@ -23,6 +25,7 @@ pub(super) fn change_to_align(before: &PeerState, state: &PeerState) -> Option<C
 /// Dates restored states like their source, after these writes and in their transaction.
 pub(super) async fn align_restored_peers(
     connection: &mut PgConnection,
+    layout: Layout,
     peer_writes: &[PeerWrite],
 ) -> Result<(), sqlx::Error> {
     let (user_ids, changes): (Vec<&str>, Vec<Uuid>) = peer_writes
@@ -33,6 +36,19 @@ pub(super) async fn align_restored_peers(
         })
         .unzip();
     if changes.is_empty() {
+        return Ok(());
+    }
+    if layout == Layout::Distributed {
+        for (user_id, change) in user_ids.iter().zip(&changes) {
+            query_file!(
+                "src/store/queries/one_user/align_restored_peers.sql",
+                user_id,
+                change,
+                new_version()
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
         return Ok(());
     }
     query_file!(

@@ -8,7 +8,7 @@
 //! | [`rebuild`] | a report that arrived out of order, in a transaction of its own |
 //! | [`align`] | one date for each change, on whichever peers it is |
 //! | [`straggler`] | reports that have to wait, apart from their batch |
-//! | [`read`], [`write`], [`columns`] | the statements and their arguments |
+//! | [`read`], [`write`], [`write_by_row`], [`columns`] | the statements and their arguments |
 //!
 //! A batch computes the new states of its peers from their baselines, and writes them on the
 //! condition that the baselines still hold. Where one does not, since another replica or an admin
@@ -24,7 +24,9 @@ mod recent_writes;
 mod round;
 mod straggler;
 mod write;
+mod write_by_row;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,13 +37,13 @@ use self::recent_writes::RecentWrites;
 use self::round::SaveRound;
 pub(super) use self::straggler::STRAGGLERS;
 use self::straggler::{LockedPeers, Stragglers, WaitForPeer, WaitReason, Waited};
-use super::StoreError;
 use super::batch::{Batch, Ticket};
 use super::connections::Database;
 use super::forwards::QueueForward;
 use super::metrics::QueueName;
 use super::own_events::OwnEvents;
-use crate::domain::{Clock, Report, Rules};
+use super::{Layout, StoreError};
+use crate::domain::{Clock, PeerKey, Report, Rules, UserId};
 use crate::trace::{self, Instrument};
 
 /// How many rounds a batch gets. In each that fails, another replica succeeded.
@@ -223,6 +225,27 @@ impl SaveBatch {
     }
 }
 
+/// Keys by their users.
+fn by_user<'a>(
+    keys: impl IntoIterator<Item = &'a PeerKey>,
+) -> BTreeMap<&'a UserId, Vec<&'a PeerKey>> {
+    let mut users: BTreeMap<&UserId, Vec<&PeerKey>> = BTreeMap::new();
+    for key in keys {
+        users.entry(&key.user_id).or_default().push(key);
+    }
+    users
+}
+
+/// The tickets of each user.
+fn parts_by_user(tickets: Vec<Ticket<SaveBatch>>) -> Vec<Vec<Ticket<SaveBatch>>> {
+    let mut parts: BTreeMap<UserId, Vec<Ticket<SaveBatch>>> = BTreeMap::new();
+    for ticket in tickets {
+        let user_id = ticket.item.key().user_id.clone();
+        parts.entry(user_id).or_default().push(ticket);
+    }
+    parts.into_values().collect()
+}
+
 impl Batch for SaveBatch {
     // Boxed, since it moves from queue to queue.
     type Item = Box<Report>;
@@ -231,12 +254,20 @@ impl Batch for SaveBatch {
     const QUEUE: QueueName = QueueName::Save;
     const SKIPS_ABANDONED: bool = false;
 
+    fn layout(&self) -> Layout {
+        self.database.layout()
+    }
+
     fn size(report: &Box<Report>) -> usize {
         report.size()
     }
 
     async fn run(self: &Arc<Self>, tickets: Vec<Ticket<Self>>) {
-        let mut parts = vec![self.stragglers.join(tickets)];
+        let tickets = self.stragglers.join(tickets);
+        let mut parts = match self.layout() {
+            Layout::OneServer => vec![tickets],
+            Layout::Distributed => parts_by_user(tickets),
+        };
         while let Some(mut part) = parts.pop() {
             let reports: Vec<&Report> = part.iter().map(|ticket| &*ticket.item).collect();
             match self.save(&reports).await {

@@ -216,7 +216,7 @@ impl PeerWrite {
 }
 
 /// A number that no other write has.
-fn new_version() -> i64 {
+pub(super) fn new_version() -> i64 {
     // Positive, and far from the end: the previous version of the service adds one.
     rand::random_range(1..i64::MAX / 2)
 }

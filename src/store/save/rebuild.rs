@@ -14,17 +14,18 @@ use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
 use super::straggler::{Waited, is_lock_timeout};
 use super::write::write_peers;
+use super::write_by_row::add_row;
 use crate::domain::{
     Effect, NewForward, PeerKey, Report, Row, RowChanges, Rules, Snapshot, Tracks,
 };
-use crate::store::connections::{Statement, begin_with};
+use crate::store::connections::{Statement, begin_on_nodes, begin_with};
 use crate::store::forwards::queue_forwards;
 use crate::store::own_events::OwnEvents;
 use crate::store::restore_jobs::queue_restore_jobs;
-use crate::store::rows;
+use crate::store::{Layout, rows};
 
 /// A rebuild waits no longer for a lock than a batch does.
-const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '40ms'";
+pub(super) const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '40ms'";
 /// How many of the newest rows of a peer are read. What is older than those is added as a row of
 /// its own.
 const MAX_ROWS: usize = 64;
@@ -41,8 +42,25 @@ impl Statement for Rebuild<'_> {
     type Output = Waited;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
-        let mut transaction = begin_with(connection, SET_LOCK_TIMEOUT).await?;
-        match self.rebuild(&mut transaction).await {
+        self.run_on(connection, Layout::OneServer).await
+    }
+
+    async fn run_distributed(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
+        self.run_on(connection, Layout::Distributed).await
+    }
+}
+
+impl Rebuild<'_> {
+    async fn run_on(
+        &self,
+        connection: &mut PgConnection,
+        layout: Layout,
+    ) -> Result<Waited, sqlx::Error> {
+        let mut transaction = match layout {
+            Layout::OneServer => begin_with(connection, SET_LOCK_TIMEOUT).await?,
+            Layout::Distributed => begin_on_nodes(connection, SET_LOCK_TIMEOUT).await?,
+        };
+        match self.rebuild(&mut transaction, layout).await {
             // It waits for the lock elsewhere: others are rebuilt meanwhile.
             Err(error) if is_lock_timeout(&error) => {
                 transaction.rollback().await?;
@@ -58,13 +76,15 @@ impl Statement for Rebuild<'_> {
             }
         }
     }
-}
 
-impl Rebuild<'_> {
-    async fn rebuild(&self, connection: &mut PgConnection) -> Result<Waited, sqlx::Error> {
+    async fn rebuild(
+        &self,
+        connection: &mut PgConnection,
+        layout: Layout,
+    ) -> Result<Waited, sqlx::Error> {
         let key = self.report.key();
         lock_peer(connection, key).await?;
-        let stored = read_peers(connection, &[key]).await?.remove(key);
+        let stored = read_peers(connection, layout, &[key]).await?.remove(key);
         let Some(VersionedState { mut state, version }) = stored else {
             return Ok(Waited::Erased);
         };
@@ -95,14 +115,14 @@ impl Rebuild<'_> {
         peer_write.change_to_align = change_to_align(&before, &state);
         peer_write.resume_entry_before = before.resume_entry();
         peer_write.new_state = Some(state);
-        write_peers(connection, &[&peer_write]).await?;
-        change_rows(connection, key, &changes).await?;
+        write_peers(connection, layout, &[&peer_write]).await?;
+        change_rows(connection, layout, key, &changes).await?;
         let peer_writes = [peer_write];
-        align_restored_peers(connection, &peer_writes).await?;
+        align_restored_peers(connection, layout, &peer_writes).await?;
         if peer_writes[0].restore_requested_at.is_some() {
-            queue_restore_jobs(connection, &peer_writes).await?;
+            queue_restore_jobs(connection, layout, &peer_writes).await?;
         }
-        self.queue_events(connection, &peer_writes).await?;
+        self.queue_events(connection, layout, &peer_writes).await?;
         Ok(Waited::Saved(saved))
     }
 
@@ -111,10 +131,11 @@ impl Rebuild<'_> {
     async fn queue_events(
         &self,
         connection: &mut PgConnection,
+        layout: Layout,
         peer_writes: &[PeerWrite],
     ) -> Result<(), sqlx::Error> {
         let states = match self.own_events {
-            Some(own_events) => own_events.announce(connection, peer_writes).await?,
+            Some(own_events) => own_events.announce(connection, layout, peer_writes).await?,
             None => Vec::new(),
         };
         let forwards: Vec<&NewForward> = self.report.forward().into_iter().chain(&states).collect();
@@ -238,6 +259,7 @@ async fn read_rows(
 
 async fn change_rows(
     connection: &mut PgConnection,
+    layout: Layout,
     key: &PeerKey,
     changes: &RowChanges,
 ) -> Result<(), sqlx::Error> {
@@ -251,6 +273,32 @@ async fn change_rows(
         .iter()
         .for_each(|(_, row)| updated.push(row));
     changes.added.iter().for_each(|row| added.push(row));
+    if layout == Layout::Distributed {
+        let user_id = key.user_id.as_str();
+        query_file!(
+            "src/store/queries/one_user/remove_rows.sql",
+            user_id,
+            &removed_at,
+            &removed
+        )
+        .execute(&mut *connection)
+        .await?;
+        for (index, stored_at) in stored_at.into_iter().enumerate() {
+            update_row(connection, user_id, stored_at, &updated, index).await?;
+        }
+        for (index, repeats) in added.repeats.iter().enumerate() {
+            let tracks = added.snapshots.tracks[index];
+            add_row(
+                connection,
+                &added.snapshots,
+                index,
+                tracks,
+                repeats.as_deref(),
+            )
+            .await?;
+        }
+        return Ok(());
+    }
     query_file!(
         "src/store/queries/change_rows.sql",
         key.user_id.as_str(),
@@ -277,6 +325,32 @@ async fn change_rows(
         &added.snapshots.first_observed_at,
         &added.snapshots.last_observed_at,
         &added.repeats as &[Option<String>]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn update_row(
+    connection: &mut PgConnection,
+    user_id: &str,
+    stored_at: DateTime<Utc>,
+    updated: &RowColumns<'_>,
+    index: usize,
+) -> Result<(), sqlx::Error> {
+    let snapshots = &updated.snapshots;
+    query_file!(
+        "src/store/queries/one_user/update_row.sql",
+        user_id,
+        stored_at,
+        snapshots.id[index],
+        snapshots.source[index],
+        snapshots.name[index],
+        snapshots.role[index],
+        snapshots.tracks[index],
+        snapshots.first_observed_at[index],
+        snapshots.last_observed_at[index],
+        updated.repeats[index].as_deref()
     )
     .execute(connection)
     .await?;

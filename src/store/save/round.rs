@@ -8,12 +8,14 @@ use super::align::align_restored_peers;
 use super::baseline::{Baseline, VersionedState};
 use super::peer_write::{PeerWrite, Saved};
 use super::read::read_peers;
+use super::rebuild::SET_LOCK_TIMEOUT;
 use super::recent_writes::RecentWrites;
 use super::straggler::is_lock_timeout;
 use super::write::{Written, write_peers};
 use crate::domain::{NewForward, PeerKey, Report, Rules, Timestamp};
+use crate::store::Layout;
 use crate::store::compaction::{may_be_settled, settled_until};
-use crate::store::connections::Statement;
+use crate::store::connections::{Statement, begin_on_nodes};
 use crate::store::fetch_jobs::queue_fetch_jobs;
 use crate::store::forwards::queue_forwards;
 use crate::store::metrics::SETTLED_REPORTS;
@@ -53,8 +55,25 @@ impl Statement for SaveRound<'_> {
     type Output = RoundOutcome;
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
+        self.save(connection, Layout::OneServer).await
+    }
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Self::Output, sqlx::Error> {
+        self.save(connection, Layout::Distributed).await
+    }
+}
+
+impl SaveRound<'_> {
+    async fn save(
+        &self,
+        connection: &mut PgConnection,
+        layout: Layout,
+    ) -> Result<RoundOutcome, sqlx::Error> {
         let mut peers = self.pending_by_peer();
-        let baselines = self.baselines(connection, &peers).await?;
+        let baselines = self.baselines(connection, layout, &peers).await?;
         let mut outcome = RoundOutcome::default();
         let settled = self.settled(connection).await?;
         for indices in peers.values_mut() {
@@ -92,8 +111,8 @@ impl Statement for SaveRound<'_> {
             .filter(|peer_write| peer_write.baseline_version.is_some())
             .map(|peer_write| peer_write.key.clone())
             .collect();
-        let (settled, overtaken) = match self.write_with_consequences(connection, peer_writes).await
-        {
+        let written = self.write_with_consequences(connection, layout, peer_writes);
+        let (settled, overtaken) = match written.await {
             Ok(result) => result,
             Err(error) if is_lock_timeout(&error) => {
                 // Whoever has the lock may be erasing the peer.
@@ -121,9 +140,7 @@ impl Statement for SaveRound<'_> {
         }
         Ok(outcome)
     }
-}
 
-impl SaveRound<'_> {
     /// The indices of the pending reports whose time is settled: their events are only passed on. To
     /// be called once the baselines are read, so that a peer that is gone by then is known to be.
     async fn settled(&self, connection: &mut PgConnection) -> Result<Vec<usize>, sqlx::Error> {
@@ -168,6 +185,7 @@ impl SaveRound<'_> {
     async fn baselines(
         &self,
         connection: &mut PgConnection,
+        layout: Layout,
         peers: &BTreeMap<&PeerKey, Vec<usize>>,
     ) -> Result<Vec<Baseline>, sqlx::Error> {
         let expected: Vec<Option<Baseline>> = peers
@@ -180,7 +198,7 @@ impl SaveRound<'_> {
             .filter(|(_, baseline)| baseline.is_none())
             .map(|(key, _)| *key)
             .collect();
-        let mut stored = read_peers(connection, &unknown).await?;
+        let mut stored = read_peers(connection, layout, &unknown).await?;
         let mut read_baseline = |key: &PeerKey| {
             let state = stored.remove(key);
             self.recent_writes.verify(key, state.as_ref());
@@ -216,6 +234,7 @@ impl SaveRound<'_> {
     async fn write_with_consequences(
         &self,
         connection: &mut PgConnection,
+        layout: Layout,
         peer_writes: Vec<PeerWrite>,
     ) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
         let has_forwards = self
@@ -228,16 +247,21 @@ impl SaveRound<'_> {
         let own_events = self
             .own_events
             .filter(|_| peer_writes.iter().any(has_own_events));
-        if !has_forwards && !has_consequences && own_events.is_none() {
-            return write_new_states(connection, peer_writes).await;
+        let has_more = has_forwards || has_consequences || own_events.is_some();
+        let is_one_statement = layout == Layout::OneServer || !has_new_state(&peer_writes);
+        if !has_more && is_one_statement {
+            return write_new_states(connection, layout, peer_writes).await;
         }
-        let mut transaction = connection.begin().await?;
-        let (settled, overtaken) = write_new_states(&mut transaction, peer_writes).await?;
+        let mut transaction = match layout {
+            Layout::OneServer => connection.begin().await?,
+            Layout::Distributed => begin_on_nodes(connection, SET_LOCK_TIMEOUT).await?,
+        };
+        let (settled, overtaken) = write_new_states(&mut transaction, layout, peer_writes).await?;
         if has_consequences {
-            queue_consequences(&mut transaction, &settled).await?;
+            queue_consequences(&mut transaction, layout, &settled).await?;
         }
         let has_queued = self
-            .queue_events(&mut transaction, own_events, &settled)
+            .queue_events(&mut transaction, layout, own_events, &settled)
             .await?;
         transaction.commit().await?;
         if let Some(own_events) = own_events.filter(|_| has_queued) {
@@ -251,12 +275,13 @@ impl SaveRound<'_> {
     async fn queue_events(
         &self,
         connection: &mut PgConnection,
+        layout: Layout,
         own_events: Option<&OwnEvents>,
         settled: &[PeerWrite],
     ) -> Result<bool, sqlx::Error> {
         let drops = own_events.map_or_else(BTreeMap::new, |events| dropped(events, settled));
         let states = match own_events {
-            Some(own_events) => own_events.announce(connection, settled).await?,
+            Some(own_events) => own_events.announce(connection, layout, settled).await?,
             None => Vec::new(),
         };
         let mut forwards: Vec<&NewForward> = Vec::new();
@@ -301,14 +326,22 @@ fn is_plain(peer_write: &PeerWrite) -> bool {
         && peer_write.change_to_align.is_none()
 }
 
+/// Whether any of these writes has something to write.
+fn has_new_state(peer_writes: &[PeerWrite]) -> bool {
+    peer_writes
+        .iter()
+        .any(|peer_write| peer_write.new_state.is_some())
+}
+
 /// What follows from writes that are settled.
 async fn queue_consequences(
     connection: &mut PgConnection,
+    layout: Layout,
     settled: &[PeerWrite],
 ) -> Result<(), sqlx::Error> {
-    align_restored_peers(connection, settled).await?;
-    queue_restore_jobs(connection, settled).await?;
-    queue_fetch_jobs(connection, settled).await?;
+    align_restored_peers(connection, layout, settled).await?;
+    queue_restore_jobs(connection, layout, settled).await?;
+    queue_fetch_jobs(connection, layout, settled).await?;
     let ended = settled
         .iter()
         .filter(|peer_write| is_of_ended(peer_write))
@@ -327,6 +360,7 @@ fn is_of_ended(peer_write: &PeerWrite) -> bool {
 /// Writes new states. As [`SaveRound::write_with_consequences`].
 async fn write_new_states(
     connection: &mut PgConnection,
+    layout: Layout,
     peer_writes: Vec<PeerWrite>,
 ) -> Result<(Vec<PeerWrite>, Vec<PeerKey>), sqlx::Error> {
     let changed: Vec<&PeerWrite> = peer_writes
@@ -336,7 +370,7 @@ async fn write_new_states(
     let result = if changed.is_empty() {
         Written::default()
     } else {
-        write_peers(connection, &changed).await?
+        write_peers(connection, layout, &changed).await?
     };
     let is_settled = |peer_write: &PeerWrite| match &peer_write.new_state {
         Some(_) => result.written.binary_search(&peer_write.version).is_ok(),

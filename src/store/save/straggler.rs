@@ -4,10 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sqlx::{PgConnection, query_file, query_scalar};
+use sqlx::{PgConnection, query_file, query_file_scalar, query_scalar};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{SaveBatch, Saved};
+use super::{SaveBatch, Saved, by_user};
 use crate::domain::{PeerKey, Report};
 use crate::store::batch::Ticket;
 use crate::store::connections::Statement;
@@ -110,8 +110,47 @@ pub(super) struct LockedPeers<'a> {
     pub(super) pending: &'a [usize],
 }
 
+impl LockedPeers<'_> {
+    /// The same of one user after another.
+    async fn by_user(&self, connection: &mut PgConnection) -> Result<Vec<usize>, sqlx::Error> {
+        let mut locked = Vec::new();
+        let pending = self
+            .pending
+            .iter()
+            .map(|&index| (index, self.reports[index].key()));
+        let pending: Vec<(usize, &PeerKey)> = pending.collect();
+        for (user_id, keys) in by_user(pending.iter().map(|(_, key)| *key)) {
+            let room_ids: Vec<&str> = keys.iter().map(|key| key.room_id.as_str()).collect();
+            let peer_ids: Vec<&str> = keys.iter().map(|key| key.peer_id.as_str()).collect();
+            let of_user = query_file_scalar!(
+                "src/store/queries/one_user/locked_peers.sql",
+                user_id.as_str(),
+                &room_ids as &[&str],
+                &peer_ids as &[&str]
+            );
+            let of_user = of_user.fetch_all(&mut *connection).await?;
+            let position = |ord: i64| usize::try_from(ord - 1).ok();
+            let keys_locked = of_user
+                .into_iter()
+                .filter_map(|ord| keys.get(position(ord)?));
+            for key in keys_locked {
+                let indices = pending.iter().filter(|(_, pending)| pending == key);
+                locked.extend(indices.map(|(index, _)| *index));
+            }
+        }
+        Ok(locked)
+    }
+}
+
 impl Statement for LockedPeers<'_> {
     type Output = Vec<usize>;
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<usize>, sqlx::Error> {
+        self.by_user(connection).await
+    }
 
     async fn run(&self, connection: &mut PgConnection) -> Result<Vec<usize>, sqlx::Error> {
         let keys = || self.pending.iter().map(|&index| self.reports[index].key());

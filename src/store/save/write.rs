@@ -8,7 +8,9 @@ use super::columns::{
     ChangeColumns, PresenceColumns, RestoredColumns, RowColumns, SnapshotColumns, array_text,
 };
 use super::peer_write::{Extension, PeerWrite};
+use super::write_by_row::write_by_row;
 use crate::domain::{Metadata, PeerState, Row, Snapshot, Source};
+use crate::store::Layout;
 
 /// What became of the writes of a batch, by their versions.
 #[derive(Debug, Default)]
@@ -20,9 +22,11 @@ pub(super) struct Written {
     pub(super) overtaken: Vec<i64>,
 }
 
-/// Writes the new states and their history, each where the baseline of its peer still holds.
+/// Writes the new states and their history, each where the baseline of its peer still holds. Where the
+/// tables are distributed, in the transaction that the connection is in.
 pub(super) async fn write_peers(
     connection: &mut PgConnection,
+    layout: Layout,
     peer_writes: &[&PeerWrite],
 ) -> Result<Written, sqlx::Error> {
     let new_states: Vec<(&PeerWrite, &PeerState)> = peer_writes
@@ -34,14 +38,16 @@ pub(super) async fn write_peers(
         .map(|(peer_write, state)| current_snapshot(peer_write, state))
         .collect();
     let state_columns = StateColumns::new(&new_states, &snapshots);
-    let rows = if peer_writes
+    let history_columns = || HistoryColumns::new(&new_states);
+    let rows = if layout == Layout::Distributed {
+        write_by_row(connection, &state_columns, &history_columns()).await?
+    } else if peer_writes
         .iter()
         .all(|peer_write| adds_one_row(peer_write))
     {
         write_states(connection, &state_columns).await?
     } else {
-        let history_columns = HistoryColumns::new(&new_states);
-        write_states_and_history(connection, &state_columns, &history_columns).await?
+        write_states_and_history(connection, &state_columns, &history_columns()).await?
     };
     let mut result = Written::default();
     for (version, is_written) in rows {
@@ -87,13 +93,13 @@ fn adds_one_row(peer_write: &PeerWrite) -> bool {
 }
 
 /// The arguments that both statements have, one entry for each new state.
-struct StateColumns<'a> {
-    snapshots: SnapshotColumns<'a>,
-    versions: Vec<i64>,
-    presence: PresenceColumns<'a>,
-    restored: RestoredColumns,
-    changes: ChangeColumns,
-    baseline_versions: Vec<Option<i64>>,
+pub(super) struct StateColumns<'a> {
+    pub(super) snapshots: SnapshotColumns<'a>,
+    pub(super) versions: Vec<i64>,
+    pub(super) presence: PresenceColumns<'a>,
+    pub(super) restored: RestoredColumns,
+    pub(super) changes: ChangeColumns,
+    pub(super) baseline_versions: Vec<Option<i64>>,
 }
 
 impl<'a> StateColumns<'a> {
@@ -163,12 +169,12 @@ async fn write_states(
 
 /// The arguments that describe history beyond one new row for each state.
 #[derive(Default)]
-struct HistoryColumns<'a> {
-    new_row_versions: Vec<i64>,
-    new_row_repeats: Vec<Option<String>>,
-    intermediate: RowColumns<'a>,
-    intermediate_versions: Vec<i64>,
-    extended: ExtensionColumns<'a>,
+pub(super) struct HistoryColumns<'a> {
+    pub(super) new_row_versions: Vec<i64>,
+    pub(super) new_row_repeats: Vec<Option<String>>,
+    pub(super) intermediate: RowColumns<'a>,
+    pub(super) intermediate_versions: Vec<i64>,
+    pub(super) extended: ExtensionColumns<'a>,
 }
 
 impl<'a> HistoryColumns<'a> {
@@ -195,14 +201,14 @@ impl<'a> HistoryColumns<'a> {
 }
 
 #[derive(Default)]
-struct ExtensionColumns<'a> {
-    user_id: Vec<&'a str>,
-    id: Vec<Uuid>,
-    stored_at: Vec<DateTime<Utc>>,
-    first_observed_at: Vec<DateTime<Utc>>,
-    last_observed_at: Vec<DateTime<Utc>>,
-    times: Vec<String>,
-    versions: Vec<i64>,
+pub(super) struct ExtensionColumns<'a> {
+    pub(super) user_id: Vec<&'a str>,
+    pub(super) id: Vec<Uuid>,
+    pub(super) stored_at: Vec<DateTime<Utc>>,
+    pub(super) first_observed_at: Vec<DateTime<Utc>>,
+    pub(super) last_observed_at: Vec<DateTime<Utc>>,
+    pub(super) times: Vec<String>,
+    pub(super) versions: Vec<i64>,
 }
 
 impl<'a> ExtensionColumns<'a> {

@@ -1,6 +1,8 @@
 //! The log of restores and claims. A claim is its row in the log: a unique index admits only one
 //! for each change.
 
+mod by_row;
+
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, query_as, query_file, query_file_as};
 use uuid::Uuid;
@@ -121,6 +123,22 @@ impl Statement for ClaimState {
         }
         self.stored(connection).await
     }
+
+    async fn run_distributed(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<Claim>, sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let is_added = self.add_by_row(&mut transaction).await?;
+        if let Some(own_events) = self.own_events.as_ref().filter(|_| is_added) {
+            own_events.queue(&mut transaction, self.event()).await?;
+        }
+        transaction.commit().await?;
+        if let Some(own_events) = &self.own_events {
+            own_events.notify();
+        }
+        self.stored(connection).await
+    }
 }
 
 impl ClaimState {
@@ -206,6 +224,20 @@ impl Statement for RecordRestore {
         }
         transaction.commit().await?;
         own_events.notify();
+        Ok(())
+    }
+
+    async fn run_distributed(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        let is_put = self.put_by_row(&mut transaction).await?;
+        let event = self.event().filter(|_| is_put);
+        if let Some(own_events) = &self.own_events {
+            own_events.queue(&mut transaction, event).await?;
+        }
+        transaction.commit().await?;
+        if let Some(own_events) = &self.own_events {
+            own_events.notify();
+        }
         Ok(())
     }
 }
