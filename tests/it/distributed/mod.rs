@@ -1,9 +1,14 @@
 //! Tables that Citus distributes by user. There is no Citus here: its catalogue is imitated, and both forms of the
 //! statements run on one server.
 
+mod forms;
+mod restricts;
+
+use serde_json::json;
+
 use crate::support::command::{rejoin, settings};
 use crate::support::postgres::{self, Database};
-use crate::support::program::Upstream;
+use crate::support::program::{Program, Upstream};
 
 /// As if Citus had distributed the tables.
 async fn pretend_to_be_distributed(database: &Database) {
@@ -12,6 +17,10 @@ async fn pretend_to_be_distributed(database: &Database) {
         "SET allow_system_table_mods = on",
         "CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partmethod \"char\")",
         "INSERT INTO pg_dist_partition VALUES ('peers', 'h')",
+        "CREATE TABLE pg_catalog.pg_dist_node (nodename text, nodeport integer, isactive boolean, noderole text)",
+        "INSERT INTO pg_dist_node VALUES ('one', 5432, true, 'primary'), ('two', 5432, true, 'primary')",
+        "CREATE FUNCTION pg_catalog.citus_check_connection_to_node(text, integer) RETURNS boolean
+         LANGUAGE sql AS 'SELECT $2 <> 1'",
         "RESET allow_system_table_mods",
     ] {
         sqlx::query(statement)
@@ -36,11 +45,24 @@ async fn without_citus_nothing_is_distributed() {
 }
 
 #[tokio::test]
-async fn the_service_refuses_tables_that_it_cannot_serve() {
+async fn the_service_notices_that_tables_are_distributed_and_which_node_is_down() {
     let (database, upstream) = (postgres::database().await, Upstream::start().await);
     pretend_to_be_distributed(&database).await;
-    let ended = rejoin(&["serve"], &settings(database.url(), &upstream)).await;
-    let sentence = "the tables are distributed by Citus";
-    assert!(ended.err.contains(sentence), "{}", ended.err);
-    ended.expect(5);
+    let program = Program::start(&[], &settings(database.url(), &upstream)).await;
+    let ready = async || program.app().get("/health/ready").await.expect(200).json();
+    assert_eq!(
+        ready().await,
+        json!({"status": "ok", "database": "distributed"})
+    );
+    let pool = database.pool().await;
+    sqlx::query("UPDATE pg_dist_node SET nodeport = 1 WHERE nodename = 'two'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        ready().await,
+        json!({"status": "degraded", "database": "distributed", "nodes_down": ["two:1"]})
+    );
+    let (_, said) = program.stop().await;
+    assert!(said.contains("tables distributed by Citus"), "{said}");
 }
