@@ -39,16 +39,26 @@ pub struct Server {
     /// Whether there is a pooler in between.
     #[sqlx(skip)]
     has_pooler: bool,
-    /// Whether Citus has distributed the tables.
+    /// Its place where Citus has distributed the tables.
     #[sqlx(skip)]
-    is_distributed: bool,
+    place: Place,
+}
+
+/// The place of a server in a Citus cluster that has our tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// There is no such cluster.
+    #[default]
+    OneServer,
+    Coordinator,
+    Worker,
 }
 
 impl Server {
     /// Checks that the database can be used at all.
     ///
     /// # Errors
-    /// When it cannot store every text.
+    /// When it cannot store every text, or has only a part of the tables.
     pub fn check(&self) -> anyhow::Result<()> {
         let Self {
             database, encoding, ..
@@ -57,6 +67,10 @@ impl Server {
             encoding == "UTF8",
             "the database {database} is encoded in {encoding}, but should be in UTF8 \
              (CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0)"
+        );
+        anyhow::ensure!(
+            self.place != Place::Worker,
+            "this server is a worker of a Citus cluster: DATABASE_URL should lead to the coordinator"
         );
         Ok(())
     }
@@ -78,10 +92,9 @@ impl fmt::Display for Server {
         } else {
             ""
         };
-        let distributed = if self.is_distributed {
-            ", tables distributed by Citus"
-        } else {
-            ""
+        let distributed = match self.place {
+            Place::OneServer => "",
+            Place::Coordinator | Place::Worker => ", tables distributed by Citus",
         };
         write!(
             f,
@@ -153,14 +166,18 @@ impl Store {
         )
         .fetch_one(&mut connection)
         .await?;
+        self.refuse_pooler().await?;
+        let place = match self.database.layout() {
+            Layout::OneServer => Place::OneServer,
+            Layout::Distributed => place(&mut connection).await?,
+        };
         // What was asked is answered.
         let _ = connection.close().await;
-        self.refuse_pooler().await?;
         let address = self.database.address();
         Ok(Server {
             address,
             has_pooler: self.database.has_pooler(),
-            is_distributed: self.database.layout() == Layout::Distributed,
+            place,
             ..server
         })
     }
@@ -174,6 +191,15 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+    let is_coordinator = query_scalar("SELECT citus_is_coordinator()");
+    Ok(if is_coordinator.fetch_one(connection).await? {
+        Place::Coordinator
+    } else {
+        Place::Worker
+    })
 }
 
 /// Asks each node of the cluster for an answer.

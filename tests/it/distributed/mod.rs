@@ -21,6 +21,7 @@ async fn pretend_to_be_distributed(database: &Database) {
         "INSERT INTO pg_dist_node VALUES ('one', 5432, true, 'primary'), ('two', 5432, true, 'primary')",
         "CREATE FUNCTION pg_catalog.citus_check_connection_to_node(text, integer) RETURNS boolean
          LANGUAGE sql AS 'SELECT $2 <> 1'",
+        "CREATE FUNCTION pg_catalog.citus_is_coordinator() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
         "RESET allow_system_table_mods",
     ] {
         sqlx::query(statement)
@@ -65,4 +66,18 @@ async fn the_service_notices_that_tables_are_distributed_and_which_node_is_down(
     );
     let (_, said) = program.stop().await;
     assert!(said.contains("tables distributed by Citus"), "{said}");
+}
+
+#[tokio::test]
+async fn a_worker_of_a_cluster_is_refused_in_one_sentence() {
+    let (database, upstream) = (postgres::database().await, Upstream::start().await);
+    pretend_to_be_distributed(&database).await;
+    let worker = "CREATE OR REPLACE FUNCTION pg_catalog.citus_is_coordinator() RETURNS boolean
+                  LANGUAGE sql AS 'SELECT false'";
+    let pool = database.pool().await;
+    sqlx::query(worker).execute(&pool).await.unwrap();
+    let ended = rejoin(&["serve"], &settings(database.url(), &upstream)).await;
+    let ended = ended.expect(5);
+    let sentence = "a worker of a Citus cluster: DATABASE_URL should lead to the coordinator";
+    assert!(ended.err.contains(sentence), "{}", ended.err);
 }
