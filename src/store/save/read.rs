@@ -7,7 +7,6 @@ use sqlx::{PgConnection, query_file_as};
 use uuid::Uuid;
 
 use super::baseline::VersionedState;
-use super::by_user;
 use crate::domain::{Change, CurrentRow, PeerKey, PeerState, Presence, Timestamp, Tracks};
 use crate::store::{Layout, rows};
 
@@ -22,7 +21,7 @@ pub(super) async fn read_peers(
     }
     let peer_rows = match layout {
         Layout::OneServer => read_of_many(connection, keys).await?,
-        Layout::Distributed => read_by_user(connection, keys).await?,
+        Layout::Distributed => read_one_by_one(connection, keys).await?,
     };
     peer_rows.into_iter().map(PeerRow::into_state).collect()
 }
@@ -45,22 +44,20 @@ async fn read_of_many(
     .await
 }
 
-async fn read_by_user(
+async fn read_one_by_one(
     connection: &mut PgConnection,
     keys: &[&PeerKey],
 ) -> Result<Vec<PeerRow>, sqlx::Error> {
     let mut peer_rows = Vec::new();
-    for (user_id, keys) in by_user(keys.iter().copied()) {
-        let room_ids: Vec<&str> = keys.iter().map(|key| key.room_id.as_str()).collect();
-        let peer_ids: Vec<&str> = keys.iter().map(|key| key.peer_id.as_str()).collect();
-        let of_user = query_file_as!(
+    for key in keys {
+        let peer = query_file_as!(
             PeerRow,
-            "src/store/queries/one_user/read_peers.sql",
-            user_id.as_str(),
-            &room_ids as &[&str],
-            &peer_ids as &[&str]
+            "src/store/queries/one_user/read_peer.sql",
+            key.user_id.as_str(),
+            key.room_id.as_str(),
+            key.peer_id.as_str()
         );
-        peer_rows.extend(of_user.fetch_all(&mut *connection).await?);
+        peer_rows.extend(peer.fetch_optional(&mut *connection).await?);
     }
     Ok(peer_rows)
 }
