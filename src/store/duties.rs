@@ -17,6 +17,8 @@ named! {
         Presence = "presence",
         /// To delete rows of peers that no answer needs any more.
         Compaction = "compaction",
+        /// To make and drop partitions of history.
+        Partitions = "partitions",
     }
 }
 

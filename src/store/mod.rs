@@ -13,10 +13,11 @@
 //! | `own_events` | rejoin's own events, which are passed on too |
 //! | `reconciliations` | signs of life of the replicas, and times without |
 //! | `compaction` | rows of peers that no answer needs any more |
+//! | `partitions` | the partitions of history |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
-//! | `schema` | migrations and partitions |
+//! | `schema` | migrations |
 //! | `readiness` | whether a save would work, and which server it would go to |
 //! | `batch` | group commit: batches without a timer, bounded queues |
 //! | `connections` | the pool, and how statements run on connections that may die |
@@ -36,6 +37,7 @@ mod forwards;
 mod history;
 mod metrics;
 mod own_events;
+mod partitions;
 mod peers;
 mod presence;
 mod readiness;
@@ -67,6 +69,7 @@ pub use self::forwards::TakenForwards;
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
 use self::own_events::OwnEvents;
+pub use self::partitions::PartitionStep;
 pub use self::readiness::Server;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;
