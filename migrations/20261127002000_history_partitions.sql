@@ -50,7 +50,7 @@ BEGIN
                 -- Rows move from the default partition. Whoever was planned before the new one was attached, and then waited
                 -- for the default one, found neither: they must wait before they are planned, at the whole table.
                 LOCK TABLE snapshots IN ACCESS EXCLUSIVE MODE;
-                EXECUTE format('CREATE TABLE %I (LIKE snapshots INCLUDING DEFAULTS INCLUDING COMMENTS) WITH (fillfactor = 90)', part);
+                EXECUTE format('CREATE TABLE %I (LIKE snapshots INCLUDING DEFAULTS INCLUDING COMMENTS) WITH (fillfactor = 80)', part);
                 EXECUTE format(
                     'WITH moved AS (DELETE FROM snapshots_default WHERE first_observed_at >= %1$L AND first_observed_at < %2$L RETURNING *)
                      INSERT INTO %3$I SELECT * FROM moved', begins, ends, part);

@@ -21,6 +21,7 @@ mod expectations;
 mod failures;
 mod forwards;
 mod ghosts;
+mod hot_updates;
 mod limits;
 mod managed;
 mod metrics;
