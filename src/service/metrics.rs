@@ -142,6 +142,12 @@ named! {
     pub(super) enum CompactedTable {
         /// The states of peers.
         Peers = "peers",
+        /// The ends of sessions.
+        SessionEnds = "session_ends",
+        /// The log of restores and claims.
+        Resumes = "resumes",
+        /// What was reconciled.
+        Reconciliations = "reconciliations",
         /// History that came after the partition of its time was dropped.
         Snapshots = "snapshots",
     }

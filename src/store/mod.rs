@@ -12,7 +12,7 @@
 //! | `forwards` | events that are passed on to another endpoint |
 //! | `own_events` | rejoin's own events, which are passed on too |
 //! | `reconciliations` | signs of life of the replicas, and times without |
-//! | `compaction` | rows of peers that no answer needs any more |
+//! | `compaction`, `compaction_of_logs` | rows that no answer needs any more |
 //! | `partitions` | the partitions of history |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
@@ -29,6 +29,7 @@
 mod batch;
 mod clock;
 mod compaction;
+mod compaction_of_logs;
 mod connections;
 mod duties;
 mod error;
@@ -62,6 +63,7 @@ use tokio::sync::Notify;
 use self::batch::Batcher;
 pub use self::clock::ClockOffset;
 pub use self::compaction::{CompactionPosition, CompactionStep};
+pub use self::compaction_of_logs::{ResumePosition, SessionEndPosition};
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::duties::Duty;
 pub use self::error::{StoreError, UnavailableReason};

@@ -8,10 +8,11 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, query_
 use super::Store;
 
 /// The indexes that migrations build concurrently.
-const CONCURRENT_INDEXES: [&str; 6] = [
+const CONCURRENT_INDEXES: [&str; 7] = [
     "peers_live",
     "peers_live_in_room",
     "peers_ended",
+    "peers_ended_with_session",
     "session_ends_to_check",
     "forwards_failing",
     "snapshots_default_by_time",

@@ -178,6 +178,10 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
     service.compact_peers(MIN_KEEP_PEERS, None).await.unwrap();
+    let ends = service.compact_session_ends(MIN_KEEP_PEERS, None);
+    ends.await.unwrap();
+    service.compact_resumes(MIN_KEEP_PEERS, None).await.unwrap();
+    service.delete_old_reconciliations().await.unwrap();
     let day = Duration::from_hours(24);
     assert!(service.take_duty(Duty::Compaction, day, day).await.unwrap());
     assert!(service.renew_duty(Duty::Compaction, day).await.unwrap());
@@ -341,6 +345,7 @@ async fn the_reader_role_reads_and_writes_nothing() {
         "SELECT rejoin_make_partition('month', now(), 1)",
         "SELECT rejoin_drop_partition('1 day')",
         "SELECT rejoin_delete_late_history('1 day', 1)",
+        "SELECT rejoin_delete_old_resumes('1 day', 'epoch', '', gen_random_uuid(), 1)",
         "SELECT headers FROM forwards",
         "SELECT * FROM forwards",
     ] {
