@@ -175,6 +175,10 @@ const BOUNDS: &[(&str, &str)] = &[
         "GRACE: Duration = Duration::from_hours(24)",
         "and 24 hours more",
     ),
+    (
+        "KEEP_RECONCILIATIONS: Duration = Duration::from_hours(365 * 24)",
+        "reconciliations | kept for 365 days",
+    ),
     ("MAX_PEERS: i64 = 500", "looked at in one statement | 500"),
     (
         "PAUSE: Duration = Duration::from_millis(100)",
