@@ -12,16 +12,17 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Upstream, WatchConfig, WebhookConfig};
-use crate::domain::{Clock, EventPolicy, RestorePolicy, Rules, StoragePolicy, Timestamp};
+use crate::config::{HistoryConfig, Upstream, WatchConfig, WebhookConfig};
+use crate::domain::{Clock, EventPolicy, RestorePolicy, Rules, StoragePolicy};
 use crate::forward::Endpoint;
 use crate::hms::{Client, ClientConfig};
 use crate::http::{self, Api, Routers, WebhookApi};
 use crate::keys::KeyRing;
 use crate::metrics::AnyMetric;
 use crate::service::{
-    CompactionWorker, ForwardScheduling, ForwardWorker, ReconcileWorker, RestoreScheduling,
-    RestoreWorker, Service, WEBHOOKS_ENABLED, WatchScheduling, WatchWorker, WebhookReceiver,
+    CompactionWorker, ForwardScheduling, ForwardWorker, PartitionWorker, ReconcileWorker,
+    RestoreScheduling, RestoreWorker, Service, WEBHOOKS_ENABLED, WatchScheduling, WatchWorker,
+    WebhookReceiver,
 };
 use crate::store::{CLOCK_OFFSET_SECONDS, Store, StoreConfig, StoreError, UnavailableReason};
 use crate::{forward, hms, server, service, store, telemetry};
@@ -66,6 +67,8 @@ pub struct AppConfig {
     pub forwards: Option<Endpoint>,
     /// For how long peers are kept that no answer needs any more; none for ever.
     pub keep_peers: Option<Duration>,
+    /// The partitions of history, and for how long it is kept.
+    pub history: HistoryConfig,
     /// The time.
     pub clock: Clock,
 }
@@ -82,6 +85,7 @@ pub struct App {
     forward_worker: Option<ForwardWorker>,
     reconcile_worker: ReconcileWorker,
     compaction_worker: Option<CompactionWorker>,
+    partition_worker: PartitionWorker,
 }
 
 impl App {
@@ -122,6 +126,8 @@ impl App {
         let compaction_worker = config
             .keep_peers
             .map(|keep_peers| CompactionWorker::new(store.clone(), keep_peers));
+        let HistoryConfig { period, keep } = config.history;
+        let partition_worker = PartitionWorker::new(store.clone(), clock.clone(), period, keep);
         let wake = Arc::new(Notify::new());
         let scheduling = config.restores.map(|policy| RestoreScheduling {
             window: policy.window,
@@ -169,6 +175,7 @@ impl App {
             forward_worker,
             reconcile_worker,
             compaction_worker,
+            partition_worker,
         })
     }
 
@@ -199,14 +206,6 @@ impl App {
         self.store.migrate().await
     }
 
-    /// Creates the partitions of the coming months.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn prepare_partitions(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.store.prepare_partitions(now).await
-    }
-
     /// The HTTP API.
     pub fn router(&self) -> Router {
         self.routers.all.clone()
@@ -219,7 +218,7 @@ impl App {
 
     /// Starts the work that no request waits for, until `shutdown`: automatic restores, watches,
     /// forwards, reconciliations, the upkeep of the metrics, the marks of peers whose session ended,
-    /// the comparison of clocks, and once a day compaction and the partitions of the coming months.
+    /// the comparison of clocks, and once a day compaction and the partitions of history.
     /// Wait for the returned tasks to finish what they have begun.
     pub fn start_chores(&self, shutdown: CancellationToken) -> TaskTracker {
         let chores = TaskTracker::new();
@@ -244,11 +243,7 @@ impl App {
             self.clock.clone(),
             shutdown.clone(),
         ));
-        chores.spawn(prepare_partitions_daily(
-            self.store.clone(),
-            self.clock.clone(),
-            shutdown,
-        ));
+        chores.spawn(self.partition_worker.clone().run(shutdown));
         chores.close();
         chores
     }
@@ -296,18 +291,6 @@ async fn compare_clocks(store: Store, clock: Clock, shutdown: CancellationToken)
             tracing::warn!(
                 seconds = offset.seconds,
                 "the clock of this replica differs from Postgres's; run NTP on both"
-            );
-        }
-    }
-}
-
-async fn prepare_partitions_daily(store: Store, clock: Clock, shutdown: CancellationToken) {
-    let mut daily = tokio::time::interval(Duration::from_hours(24));
-    while shutdown.run_until_cancelled(daily.tick()).await.is_some() {
-        if let Err(error) = store.prepare_partitions(clock.now()).await {
-            tracing::warn!(
-                error = %error.with_sources(),
-                "could not create partitions; history goes to the default one meanwhile"
             );
         }
     }

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::Command;
 
 use embedded_postgres::EmbeddedPostgres;
+use rejoin::domain::{Clock, PartitionPeriod};
+use rejoin::service::PartitionWorker;
 use rejoin::store::{Store, StoreConfig};
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -53,10 +55,8 @@ impl Server {
         };
         let store = database.store();
         store.migrate().await.expect("the schema");
-        store
-            .prepare_partitions(rejoin::domain::Clock::system().now())
-            .await
-            .expect("partitions");
+        let partitions = PartitionWorker::new(store, Clock::system(), PartitionPeriod::Month, None);
+        assert!(partitions.make().await.expect("partitions"));
         database
     }
 }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{ForwardArgs, RestoreArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs};
+use rejoin::config::{
+    ForwardArgs, HistoryArgs, RestoreArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs,
+};
 use rejoin::domain::Clock;
 use rejoin::keys::KeyRing;
 use rejoin::store::StoreConfig;
@@ -178,6 +180,9 @@ pub(crate) fn serve() {
             .expect("they are the defaults"),
         forwards: forwards.expect("an endpoint"),
         keep_peers: None,
+        history: HistoryArgs::default()
+            .history()
+            .expect("they are the defaults"),
         clock: Clock::system(),
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

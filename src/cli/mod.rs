@@ -22,8 +22,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{ConfigError, DatabaseArgs, variable};
+use crate::config::{ConfigError, DatabaseArgs, PartitionArgs, variable};
 use crate::domain::{Clock, Rules};
+use crate::service::PartitionWorker;
 use crate::store::{NOTICES, Store};
 use crate::telemetry::{LogFormat, start_log, start_log_and_traces};
 pub use exit::{Exit, Failure};
@@ -75,6 +76,8 @@ enum Command {
 struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    partitions: PartitionArgs,
     /// Distribute the tables over the nodes of a Citus cluster, by user; stop the service before
     #[arg(long)]
     distribute: bool,
@@ -210,9 +213,12 @@ fn log_level(command: &Command) -> String {
 }
 
 async fn migrate(args: &MigrateArgs) -> Result<Exit, Failure> {
-    let store = store(&args.database)?;
+    let (store, period) = (store(&args.database)?, args.partitions.period()?);
     store.migrate().await.map_err(Failure::database)?;
-    store.prepare_partitions(Clock::system().now()).await?;
+    let partitions = PartitionWorker::new(store.clone(), Clock::system(), period, None);
+    if !partitions.make().await? {
+        eprintln!("history is in use for long: the service makes its partitions later");
+    }
     if args.distribute {
         let distributed = store.distribute(args.shards).await;
         distributed.map_err(Failure::database)?;

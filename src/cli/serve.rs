@@ -5,8 +5,8 @@ use tokio::net::TcpListener;
 use super::{Exit, Failure};
 use crate::app::{App, AppConfig};
 use crate::config::{
-    CompactionArgs, DatabaseArgs, EventArgs, ForwardArgs, ListenArgs, RestoreArgs, RulesArgs,
-    StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs,
+    CompactionArgs, DatabaseArgs, EventArgs, ForwardArgs, HistoryArgs, ListenArgs, RestoreArgs,
+    RulesArgs, StorageArgs, UpstreamArgs, WatchArgs, WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::server::{self, ServerConfig};
@@ -51,6 +51,8 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) compaction: CompactionArgs,
     #[command(flatten)]
+    pub(super) history: HistoryArgs,
+    #[command(flatten)]
     pub(super) listen: ListenArgs,
     /// Leave the schema as it is; `rejoin migrate` has been run
     #[arg(long)]
@@ -78,6 +80,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
     let own_events = args.events.policy()?;
     let forwards = args.forwards.endpoint(&webhooks, own_events)?;
     let keep_peers = args.compaction.keep_peers()?;
+    let history = args.history.history()?;
     #[cfg(feature = "demo")]
     let postgres = args.embedded.start(&mut args.database).await?;
     let without_keys = keys.is_empty();
@@ -96,6 +99,7 @@ pub(super) async fn run(mut args: Args) -> Result<Exit, Failure> {
         watches,
         forwards,
         keep_peers,
+        history,
         clock: Clock::system(),
     };
     let app = App::build(config).map_err(Failure::other)?;

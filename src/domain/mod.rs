@@ -11,6 +11,7 @@ mod metadata;
 mod named;
 mod observation;
 mod own_event;
+mod partition;
 mod peer_key;
 mod peer_state;
 mod presence;
@@ -37,6 +38,7 @@ pub use observation::{Observation, Source};
 pub use own_event::{
     DroppedPeer, EventPolicy, OwnEvent, OwnEventType, ResumeEntry, WrittenPeer, is_new_state,
 };
+pub use partition::PartitionPeriod;
 pub use peer_key::{KeyTooLarge, PeerKey};
 pub use peer_state::{Change, CurrentRow, Effect, PeerState};
 pub use presence::{ConnectedPeer, End, EndKind, PeerPresence, Presence, Status, UserPresence};

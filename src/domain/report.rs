@@ -14,8 +14,8 @@ use super::{
 pub enum Report {
     /// An answer of the REST API describes the peer.
     Observed(Observation),
-    /// A regular look describes the peer. As [`Report::Observed`], but of no interest where the same
-    /// was observed a moment before.
+    /// A look at all peers of a room describes the peer. As [`Report::Observed`], but of no interest
+    /// where the same was observed a moment before.
     Looked(Observation),
     /// A webhook event describes the peer.
     Event(EventReport),

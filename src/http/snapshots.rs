@@ -15,7 +15,7 @@ use super::json::{SnapshotJson, TimeJson};
 use super::openapi::problem_code;
 use super::run_to_completion;
 use super::stream::{Lines, accepts_lines, streamed};
-use crate::domain::{PeerId, Report, RoleName, RoomId, UserId};
+use crate::domain::{PeerId, RoleName, RoomId, UserId};
 use crate::service::{FetchedRoom, RoomSnapshot, Service, SnapshotError};
 use crate::store::Saved;
 use crate::trace::{self, Instrument};
@@ -218,7 +218,7 @@ pub(crate) async fn of_room(
 ) -> Result<Response, ApiError> {
     if accepts_lines(&headers) {
         let RoomFilter { user_id, role } = filter;
-        let fetched = service.fetch_room(&room, user_id.as_ref(), role.as_ref(), Report::Observed);
+        let fetched = service.fetch_room(&room, user_id.as_ref(), role.as_ref());
         let fetched = fetched.await?;
         let (lines, answer) = Lines::new();
         tokio::spawn(save_in_lines(fetched, room, lines).instrument(trace::current()));

@@ -1,5 +1,4 @@
-//! Compaction: once a day, one replica deletes the rows of peers that ended long ago and that no
-//! answer needs any more.
+//! Compaction: once a day, one replica deletes rows that are old and that no answer needs any more.
 
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ const LEASE: Lease = Lease {
     max_unrenewed: Duration::from_secs(90),
 };
 
-/// Deletes rows that no answer needs any more. Cheap to clone.
+/// Deletes rows that no answer needs any more: see `docs/operations.md`. Cheap to clone.
 #[derive(Clone)]
 pub struct CompactionWorker {
     store: Store,
@@ -47,13 +46,13 @@ impl CompactionWorker {
             .is_some()
         {
             match shutdown.run_until_cancelled(self.compact()).await {
-                Some(Ok(peers)) if peers > 0 => {
-                    tracing::info!(peers, "deleted peers that no answer needs any more");
+                Some(Ok(rows)) if rows > 0 => {
+                    tracing::info!(rows, "deleted rows that no answer needs any more");
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => tracing::warn!(
                     error = %error.with_sources(),
-                    "could not delete peers that no answer needs any more; trying again in an hour"
+                    "could not delete rows that no answer needs any more; trying again in an hour"
                 ),
                 None => return,
             }
@@ -74,7 +73,7 @@ impl CompactionWorker {
         }
         let renew = || self.store.renew_duty(Duty::Compaction, LEASE.length);
         tokio::select! {
-            deleted = self.compact_peers() => {
+            deleted = self.compact_all() => {
                 let deleted = deleted?;
                 self.store.finish_duty(Duty::Compaction).await?;
                 Ok(deleted)
@@ -84,21 +83,49 @@ impl CompactionWorker {
         }
     }
 
-    async fn compact_peers(&self) -> Result<u64, StoreError> {
-        let (mut all, mut position) = (0, None);
-        loop {
-            let step = self.store.compact_peers(self.keep_peers, position);
-            let CompactionStep {
-                deleted,
-                position: next,
-            } = step.await?;
-            all += deleted;
-            COMPACTED_ROWS.of(&CompactedTable::Peers).increment(deleted);
-            if next.is_none() {
-                return Ok(all);
-            }
-            position = next;
-            sleep(PAUSE).await;
+    /// Peers first: what goes of them may be all that an end of a session or a claim was kept for.
+    async fn compact_all(&self) -> Result<u64, StoreError> {
+        let (store, keep) = (&self.store, self.keep_peers);
+        let peers = compact(CompactedTable::Peers, |position| {
+            store.compact_peers(keep, position)
+        });
+        let peers = peers.await?;
+        let session_ends = compact(CompactedTable::SessionEnds, |position| {
+            store.compact_session_ends(keep, position)
+        });
+        let session_ends = session_ends.await?;
+        let resumes = compact(CompactedTable::Resumes, |position| {
+            store.compact_resumes(keep, position)
+        });
+        let resumes = resumes.await?;
+        let reconciliations = store.delete_old_reconciliations().await?;
+        COMPACTED_ROWS
+            .of(&CompactedTable::Reconciliations)
+            .increment(reconciliations);
+        Ok(peers + session_ends + resumes + reconciliations)
+    }
+}
+
+/// Compacts a table, step by step. Returns how many rows went.
+async fn compact<Position, F>(
+    table: CompactedTable,
+    step: impl Fn(Option<Position>) -> F,
+) -> Result<u64, StoreError>
+where
+    F: Future<Output = Result<CompactionStep<Position>, StoreError>>,
+{
+    let (mut all, mut position) = (0, None);
+    loop {
+        let CompactionStep {
+            deleted,
+            position: next,
+        } = step(position).await?;
+        all += deleted;
+        COMPACTED_ROWS.of(&table).increment(deleted);
+        if next.is_none() {
+            return Ok(all);
         }
+        position = next;
+        sleep(PAUSE).await;
     }
 }

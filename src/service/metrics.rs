@@ -64,7 +64,11 @@ metrics! {
     );
     COMPACTED_ROWS: Counter<CompactedTable> = Counter::new(
         "rejoin_compacted_rows_total",
-        "Rows that were deleted since no answer needs them any more, by table.",
+        "Rows that were deleted since no answer needs them any more, or since history is not kept for longer, by table.",
+    );
+    DROPPED_PARTITIONS: Counter = Counter::new(
+        "rejoin_dropped_partitions_total",
+        "Partitions of history that were dropped, since history is not kept for longer.",
     );
     WEBHOOKS_ENABLED: Gauge = Gauge::new(
         "rejoin_webhooks_enabled",
@@ -138,6 +142,14 @@ named! {
     pub(super) enum CompactedTable {
         /// The states of peers.
         Peers = "peers",
+        /// The ends of sessions.
+        SessionEnds = "session_ends",
+        /// The log of restores and claims.
+        Resumes = "resumes",
+        /// What was reconciled.
+        Reconciliations = "reconciliations",
+        /// History that came after the partition of its time was dropped.
+        Snapshots = "snapshots",
     }
 }
 label!("table", CompactedTable);

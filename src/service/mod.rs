@@ -9,6 +9,7 @@
 //! | `forward` | events that are passed on to another endpoint |
 //! | `presence` | peers that count as connected, and that nobody sees any more |
 //! | `compaction` | rows of peers that no answer needs any more |
+//! | `partitions` | the partitions of history |
 //! | `reconcile` | what was lost while no replica could write |
 //! | `restore` | saved states that go back to 100ms, by request or automatically; claims |
 //!
@@ -19,6 +20,7 @@ mod compaction;
 mod forward;
 mod lease;
 mod metrics;
+mod partitions;
 mod presence;
 mod reconcile;
 mod restore;
@@ -32,6 +34,7 @@ use crate::hms;
 use crate::store::{HistoryPage, HistoryQuery, Readiness, ResumeQuery, Store, StoreError};
 pub use compaction::CompactionWorker;
 pub use forward::{ForwardScheduling, ForwardWorker};
+pub use partitions::PartitionWorker;
 pub use reconcile::ReconcileWorker;
 pub use restore::{RestoreError, RestoreRequest, RestoreResult, RestoreWorker};
 pub use snapshot::{FetchedRoom, RoomSnapshot, SnapshotError};

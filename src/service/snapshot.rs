@@ -91,9 +91,7 @@ impl Service {
         role: Option<&RoleName>,
         progress: impl Fn(usize, usize),
     ) -> Result<RoomSnapshot, SnapshotError> {
-        let mut fetched = self
-            .fetch_room(room_id, user_id, role, Report::Observed)
-            .await?;
+        let mut fetched = self.fetch_room(room_id, user_id, role).await?;
         let mut snapshot = RoomSnapshot::at(fetched.observed_at());
         let all = fetched.len();
         while let Some(part) = fetched.save_next().await? {
@@ -105,7 +103,8 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Fetches the peers of a room now, each to be saved as such a report.
+    /// Fetches the peers of a room now, to be saved. Those of one user are few, and are saved with
+    /// the exact time; of all others, one that is as it was a moment ago is not written again.
     ///
     /// # Errors
     /// [`SnapshotError`].
@@ -114,7 +113,6 @@ impl Service {
         room_id: &RoomId,
         user_id: Option<&UserId>,
         role: Option<&RoleName>,
-        report: fn(Observation) -> Report,
     ) -> Result<FetchedRoom, SnapshotError> {
         let role = role.map(RoleName::as_str);
         let Fetched { sent_at, value } = self.hms.peers(room_id, user_id, role).await?;
@@ -124,7 +122,11 @@ impl Service {
             observed_at: sent_at,
             list: value,
             read: Vec::new(),
-            report,
+            report: if user_id.is_some() {
+                Report::Observed
+            } else {
+                Report::Looked
+            },
         })
     }
 

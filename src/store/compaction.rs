@@ -15,13 +15,13 @@ use crate::domain::{MIN_KEEP_PEERS, Timestamp};
 
 /// How much longer a row stays. Half of it lies between what is settled and what 100ms may still
 /// replay, and half between that and the latest time of the rows that go.
-const GRACE: Duration = Duration::from_hours(24);
+pub(super) const GRACE: Duration = Duration::from_hours(24);
 /// How many peers are looked at in one statement, which may lock all of them.
 const MAX_PEERS: i64 = 500;
 /// A compaction waits no longer for a lock: of a migration, say.
 const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 
-/// How far a compaction has come, in the order in which peers ended.
+/// How far the compaction of peers has come, in the order in which they ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactionPosition {
     at: DateTime<Utc>,
@@ -32,11 +32,11 @@ pub struct CompactionPosition {
 
 /// What one step of a compaction did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CompactionStep {
+pub struct CompactionStep<Position> {
     /// How many rows it deleted.
     pub deleted: u64,
     /// Where the next step begins; none where nothing is left.
-    pub position: Option<CompactionPosition>,
+    pub position: Option<Position>,
 }
 
 impl Store {
@@ -49,7 +49,7 @@ impl Store {
         &self,
         keep: Duration,
         position: Option<CompactionPosition>,
-    ) -> Result<CompactionStep, StoreError> {
+    ) -> Result<CompactionStep<CompactionPosition>, StoreError> {
         let keep = keep.max(MIN_KEEP_PEERS);
         self.background
             .execute(CompactPeers { keep, position })
@@ -63,9 +63,9 @@ struct CompactPeers {
 }
 
 impl Statement for CompactPeers {
-    type Output = CompactionStep;
+    type Output = CompactionStep<CompactionPosition>;
 
-    async fn run(&self, connection: &mut PgConnection) -> Result<CompactionStep, sqlx::Error> {
+    async fn run(&self, connection: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
         let mut transaction = begin_with(connection, SET_LOCK_TIMEOUT).await?;
         let after = self.position.as_ref();
         let id = |id: fn(&CompactionPosition) -> &String| after.map_or("", |after| id(after));
@@ -100,7 +100,7 @@ impl Statement for CompactPeers {
     async fn run_distributed(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<CompactionStep, sqlx::Error> {
+    ) -> Result<Self::Output, sqlx::Error> {
         let ended = self.ended_peers(connection).await?;
         let Some(last) = ended.last() else {
             return Ok(CompactionStep {

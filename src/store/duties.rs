@@ -15,8 +15,10 @@ named! {
         Sessions = "sessions",
         /// To look for peers that count as connected and were not seen for long.
         Presence = "presence",
-        /// To delete rows of peers that no answer needs any more.
+        /// To delete rows that no answer needs any more.
         Compaction = "compaction",
+        /// To make and drop partitions of history.
+        Partitions = "partitions",
     }
 }
 

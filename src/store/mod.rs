@@ -12,11 +12,12 @@
 //! | `forwards` | events that are passed on to another endpoint |
 //! | `own_events` | rejoin's own events, which are passed on too |
 //! | `reconciliations` | signs of life of the replicas, and times without |
-//! | `compaction` | rows of peers that no answer needs any more |
+//! | `compaction`, `compaction_of_logs` | rows that no answer needs any more |
+//! | `partitions` | the partitions of history |
 //! | `duties` | what one replica at a time does |
 //! | `resume_log` | the log of restores and claims |
 //! | `clock` | the clock of this replica, compared with Postgres's |
-//! | `schema` | migrations and partitions |
+//! | `schema` | migrations |
 //! | `distribute` | distributes the tables over the nodes of a Citus cluster |
 //! | `readiness` | whether a save would work, and which server it would go to |
 //! | `batch` | group commit: batches without a timer, bounded queues |
@@ -29,6 +30,7 @@
 mod batch;
 mod clock;
 mod compaction;
+mod compaction_of_logs;
 mod connections;
 mod distribute;
 mod duties;
@@ -38,6 +40,7 @@ mod forwards;
 mod history;
 mod metrics;
 mod own_events;
+mod partitions;
 mod peers;
 mod presence;
 mod readiness;
@@ -62,6 +65,7 @@ use tokio::sync::Notify;
 use self::batch::{Batcher, DISTRIBUTED_WORKERS};
 pub use self::clock::ClockOffset;
 pub use self::compaction::{CompactionPosition, CompactionStep};
+pub use self::compaction_of_logs::{ResumePosition, SessionEndPosition};
 pub use self::connections::Layout;
 use self::connections::{BoundedExecutor, Database, PERMIT_TIMEOUT};
 pub use self::duties::Duty;
@@ -70,7 +74,9 @@ pub use self::forwards::TakenForwards;
 pub use self::history::{Cursor, HistoryPage, HistoryQuery, Span};
 pub(crate) use self::metrics::{CLOCK_OFFSET_SECONDS, METRICS};
 use self::own_events::OwnEvents;
-pub use self::readiness::{Readiness, Server};
+pub use self::partitions::PartitionStep;
+pub use self::readiness::Readiness;
+pub use self::readiness::Server;
 pub use self::reconciliations::ReconciliationStep;
 use self::resume::ResumeBatch;
 pub use self::resume::ResumeQuery;

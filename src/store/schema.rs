@@ -1,25 +1,22 @@
-//! The schema: migrations, which of them are missing, and the partitions of the coming months.
+//! The schema: migrations, and which of them are missing.
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::migrate::{Migration, Migrator};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, query, query_as};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, query_as};
 
-use super::connections::Statement;
-use super::{Store, StoreError};
-use crate::domain::Timestamp;
+use super::Store;
 
-/// How many coming months have a partition: enough to outlast any restart.
-const MONTHS_AHEAD: i32 = 2;
 /// The indexes that migrations build concurrently.
-const CONCURRENT_INDEXES: [&str; 6] = [
+const CONCURRENT_INDEXES: [&str; 8] = [
     "peers_live",
     "peers_live_in_room",
     "peers_ended",
+    "peers_ended_with_session",
     "session_ends_to_check",
     "forwards_failing",
     "forwards_aside_by_room",
+    "snapshots_default_by_time",
 ];
 /// How often a replica asks whether another has finished its migrations.
 const MIGRATOR_POLL: Duration = Duration::from_millis(100);
@@ -63,16 +60,6 @@ impl Store {
             lock.close().await?;
         }
         Ok(connection.close().await?)
-    }
-
-    /// Creates the missing partitions of this month and the next ones.
-    ///
-    /// # Errors
-    /// [`StoreError`]; history then goes to the default partition, so that nothing is lost.
-    pub async fn prepare_partitions(&self, now: Timestamp) -> Result<(), StoreError> {
-        let first_month = now.to_utc();
-        let prepare_partitions = PreparePartitions { first_month };
-        self.database.execute(&prepare_partitions).await
     }
 }
 
@@ -158,26 +145,8 @@ async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, Vec<u8>)>, s
     }
 }
 
-fn has_code(error: &sqlx::Error, code: &str) -> bool {
+/// Whether the database reported this SQLSTATE.
+pub(super) fn has_code(error: &sqlx::Error, code: &str) -> bool {
     let database_error = error.as_database_error();
     database_error.is_some_and(|error| error.code().as_deref() == Some(code))
-}
-
-struct PreparePartitions {
-    first_month: DateTime<Utc>,
-}
-
-impl Statement for PreparePartitions {
-    type Output = ();
-
-    async fn run(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        query!(
-            r#"SELECT rejoin_prepare_partitions($1, $2)::text AS "done""#,
-            self.first_month,
-            MONTHS_AHEAD
-        )
-        .fetch_one(connection)
-        .await?;
-        Ok(())
-    }
 }

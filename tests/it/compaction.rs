@@ -705,3 +705,121 @@ fn answers_are_the_same_with_and_without_compaction() {
     );
     assert!(compacted.get() > 50, "{compacted:?}");
 }
+
+async fn compact_logs(store: &Store) -> u64 {
+    let ends = store.compact_session_ends(MIN_KEEP_PEERS, None);
+    let resumes = store.compact_resumes(MIN_KEEP_PEERS, None);
+    let reconciliations = store.delete_old_reconciliations();
+    ends.await.unwrap().deleted + resumes.await.unwrap().deleted + reconciliations.await.unwrap()
+}
+
+/// An end of a session stays while a peer is left that it ended, and brings back none once it is gone.
+#[tokio::test]
+async fn an_end_of_a_session_stays_while_it_says_of_a_peer_that_it_ended() {
+    let game = Game::new().await;
+    let (user, room) = (new_user(), RoomId::parse("hall").unwrap());
+    let end = async |peer: &str, days_ago: f64| {
+        let session = Label::new(&format!("session-of-{peer}"));
+        let ended = game
+            .store
+            .end_session(&room, Some(&session), game.ago(days_ago), None);
+        ended.await.unwrap();
+    };
+    let of = |peer: &str| key(&user, "hall", peer);
+    // Its state is all that is known of the user; and one that is not marked yet.
+    game.join(&of("needed"), 50.0, Some("mine")).await;
+    end("needed", 40.0).await;
+    game.visit(&of("not-needed"), 40.0, None).await;
+    end("not-needed", 40.0).await;
+    end("of-nobody", 40.0).await;
+    end("young", 30.5).await;
+    assert_eq!(compact_logs(&game.store).await, 0, "none is checked");
+    game.store.end_peers().await.unwrap();
+    game.execute("UPDATE session_ends SET next_check_at = NULL")
+        .await;
+    game.join(&of("unmarked"), 50.0, None).await;
+    end("unmarked", 40.0).await;
+    game.execute("UPDATE session_ends SET next_check_at = NULL")
+        .await;
+    assert_eq!(compact_logs(&game.store).await, 2);
+    let ends = async || {
+        let ends = "SELECT session_id FROM session_ends ORDER BY session_id";
+        let ends: Vec<String> = sqlx::query_scalar(ends)
+            .fetch_all(&game.pool)
+            .await
+            .unwrap();
+        ends
+    };
+    let left = [
+        "session-of-needed",
+        "session-of-unmarked",
+        "session-of-young",
+    ];
+    assert_eq!(ends().await, left);
+    let status = "SELECT peer_id || ' ' || status FROM peer_presence ORDER BY peer_id";
+    let status: Vec<String> = sqlx::query_scalar(status)
+        .fetch_all(&game.pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        status,
+        ["needed ended", "not-needed dropped", "unmarked ended"]
+    );
+    // A join that comes after the end of its session went would never end.
+    game.join(&of("of-nobody"), 40.5, Some("late")).await;
+    assert!(!game.peers().await.contains("of-nobody"));
+
+    game.execute("DELETE FROM peers WHERE peer_id <> 'unmarked'")
+        .await;
+    assert_eq!(compact_logs(&game.store).await, 1);
+    assert_eq!(ends().await, left[1..]);
+}
+
+#[tokio::test]
+async fn a_claim_stays_while_somebody_else_could_claim_its_state() {
+    let game = Game::new().await;
+    let user = new_user();
+    game.visit(&key(&user, "cave", "first"), 120.0, Some("mine"))
+        .await;
+    let add = async |id: &str, kind: &str, days: i32, of_state: bool| {
+        sqlx::query(
+            "INSERT INTO resumes (user_id, id, kind, at, change, snapshot_id, from_room_id, from_peer_id, automatic, claimed_by, outcome)
+             SELECT user_id, md5($1)::uuid, $2, now() - make_interval(days => $3),
+                    CASE WHEN $4 THEN change_id ELSE gen_random_uuid() END, snapshot_id, room_id, peer_id, false,
+                    CASE $2 WHEN 'claim' THEN $1 END, 'claimed'
+             FROM peers",
+        )
+        .bind(id)
+        .bind(kind)
+        .bind(days)
+        .bind(of_state)
+        .execute(&game.pool)
+        .await
+        .unwrap();
+    };
+    add("of-the-state", "claim", 110, true).await;
+    add("of-a-state-that-is-gone", "claim", 100, false).await;
+    add("young", "claim", 80, false).await;
+    add("restored-long-ago", "restore", 95, true).await;
+    add("restored", "restore", 80, true).await;
+    game.execute(
+        "INSERT INTO reconciliations (id, since, until, manual, finished_at)
+         SELECT gen_random_uuid(), now(), now(), true, now() - make_interval(days => days)
+         FROM unnest(ARRAY[300, 366, NULL]) AS days",
+    )
+    .await;
+    assert_eq!(compact_logs(&game.store).await, 3);
+    assert_eq!(game.count("reconciliations").await, 2);
+    let left = "SELECT kind || coalesce(' ' || claimed_by, '') FROM resumes ORDER BY at";
+    let left: Vec<String> = sqlx::query_scalar(left)
+        .fetch_all(&game.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, ["claim of-the-state", "claim young", "restore"]);
+    // What was claimed then cannot come back without its claim.
+    game.visit(&key(&user, "cave", "late"), 100.5, Some("claimed"))
+        .await;
+    assert!(!game.peers().await.contains("late"));
+    game.execute("DELETE FROM peers").await;
+    assert_eq!(compact_logs(&game.store).await, 1);
+}

@@ -183,6 +183,10 @@ const BOUNDS: &[(&str, &str)] = &[
         "GRACE: Duration = Duration::from_hours(24)",
         "and 24 hours more",
     ),
+    (
+        "KEEP_RECONCILIATIONS: Duration = Duration::from_hours(365 * 24)",
+        "reconciliations | kept for 365 days",
+    ),
     ("MAX_PEERS: i64 = 500", "looked at in one statement | 500"),
     (
         "PAUSE: Duration = Duration::from_millis(100)",
@@ -271,7 +275,11 @@ const BOUNDS: &[(&str, &str)] = &[
         "| 30 s | `failed`, `peer-not-found` |",
     ),
     ("MAX_CONCURRENT_JOBS: usize = 48", "| 48 |"),
-    ("MONTHS_AHEAD: i32 = 2", "this month and 2 more"),
+    ("Self::Month => 2,", "this month and 2 more"),
+    ("Self::Week => 4,", "this week and 4 more"),
+    ("Self::Day => 14,", "this day and 14 more"),
+    ("MAX_RETRIES_IN_USE: u32 = 9", "10 attempts"),
+    ("MAX_ROWS: i32 = 1_000", "1,000 rows in one statement"),
 ];
 
 #[test]

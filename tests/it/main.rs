@@ -22,6 +22,7 @@ mod expectations;
 mod failures;
 mod forwards;
 mod ghosts;
+mod hot_updates;
 mod interrupted;
 mod limits;
 mod managed;

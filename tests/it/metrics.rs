@@ -138,8 +138,17 @@ async fn counters_start_at_0_with_every_value_of_their_labels() {
         let labels = format!(r#"outcome="{outcome}""#);
         expected.insert(format!("rejoin_presence_checks_total{{{labels}}}"));
     }
-    expected.insert(r#"rejoin_compacted_rows_total{table="peers"}"#.to_owned());
+    for table in [
+        "peers",
+        "session_ends",
+        "resumes",
+        "reconciliations",
+        "snapshots",
+    ] {
+        expected.insert(format!(r#"rejoin_compacted_rows_total{{table="{table}"}}"#));
+    }
     expected.insert("rejoin_settled_reports_total".to_owned());
+    expected.insert("rejoin_dropped_partitions_total".to_owned());
     for outcome in ["done", "incomplete"] {
         let labels = format!(r#"outcome="{outcome}""#);
         expected.insert(format!("rejoin_reconciliations_total{{{labels}}}"));

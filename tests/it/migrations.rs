@@ -98,16 +98,16 @@ async fn an_index_whose_build_was_interrupted_is_built_again() {
     let pool = database.pool().await;
     for statement in [
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid IN (
-             SELECT oid FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check', 'forwards_failing', 'peers_ended', 'forwards_aside_by_room'))",
-        "DELETE FROM _sqlx_migrations WHERE version >= 20261126000031 AND version <= 20261126000033 OR version IN (20261126000061, 20261127000031, 20261127003000)",
+             SELECT oid FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check', 'forwards_failing', 'peers_ended', 'snapshots_default_by_time', 'peers_ended_with_session', 'forwards_aside_by_room'))",
+        "DELETE FROM _sqlx_migrations WHERE version >= 20261126000031 AND version <= 20261126000033 OR version IN (20261126000061, 20261127000031, 20261127002001, 20261127002201, 20261127003000)",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();
     }
     let store = store(database.url());
     store.migrate().await.unwrap();
     let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
-    let all = "SELECT count(*) FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check', 'forwards_failing', 'peers_ended', 'forwards_aside_by_room')";
-    for (query, expected) in [(invalid, 0), (all, 6)] {
+    let all = "SELECT count(*) FROM pg_class WHERE relname IN ('peers_live', 'peers_live_in_room', 'session_ends_to_check', 'forwards_failing', 'peers_ended', 'snapshots_default_by_time', 'peers_ended_with_session', 'forwards_aside_by_room')";
+    for (query, expected) in [(invalid, 0), (all, 8)] {
         let count: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
         assert_eq!(count, expected, "{query}");
     }

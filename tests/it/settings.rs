@@ -433,6 +433,9 @@ const BAD: &[(&[(&str, &str)], &str)] = &[
     (&[("REJOIN_KEEP_PEERS", "29days")], KEEP_PEERS),
     (&[("REJOIN_KEEP_PEERS", "200years")], KEEP_PEERS),
     (&[("REJOIN_KEEP_PEERS", "never")], KEEP_PEERS),
+    (&[("REJOIN_KEEP_HISTORY", "23h")], KEEP_HISTORY),
+    (&[("REJOIN_KEEP_HISTORY", "never")], KEEP_HISTORY),
+    (&[("REJOIN_HISTORY_PARTITION", "year")], HISTORY_PARTITION),
     (&[("REJOIN_PRESENCE_TIMEOUT", "9s")], PRESENCE_TIMEOUT),
     (&[("REJOIN_PRESENCE_TIMEOUT", "2days")], PRESENCE_TIMEOUT),
     (
@@ -533,6 +536,9 @@ const PRESENCE_TIMEOUT: &str =
     "REJOIN_PRESENCE_TIMEOUT should be a duration from 10s to 24h such as 10m.";
 const KEEP_PEERS: &str =
     "REJOIN_KEEP_PEERS should be off, or a duration from 30days to 100years such as 90days.";
+const KEEP_HISTORY: &str =
+    "REJOIN_KEEP_HISTORY should be off, or a duration from 1day to 100years such as 90days.";
+const HISTORY_PARTITION: &str = "REJOIN_HISTORY_PARTITION should be day, week or month.";
 const RATE: &str = "REJOIN_UPSTREAM_RATE should be from 1/m to 1000/s, such as 10/s.";
 const BYTES: &str = "REJOIN_MAX_METADATA_BYTES should be a number of bytes from 1 to 2097152.";
 const WEBHOOK_SECRETS: &str = "REJOIN_WEBHOOK_SECRETS should be secrets of at least 8 characters without commas, separated by commas.";

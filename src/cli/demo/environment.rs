@@ -17,7 +17,8 @@ use super::page::Page;
 use crate::app::{App, AppConfig};
 use crate::cli::Failure;
 use crate::config::{
-    CompactionArgs, DatabaseArgs, RestoreArgs, StorageArgs, Upstream, WatchArgs, WebhookArgs,
+    CompactionArgs, DatabaseArgs, HistoryArgs, RestoreArgs, StorageArgs, Upstream, WatchArgs,
+    WebhookArgs,
 };
 use crate::domain::Clock;
 use crate::hms::{Credentials, authorization};
@@ -98,6 +99,7 @@ impl Environment {
             watches: WatchArgs::default().watches()?,
             forwards: None,
             keep_peers: CompactionArgs::default().keep_peers()?,
+            history: HistoryArgs::default().history()?,
             clock,
         };
         let rejoin = Rejoin::start(config).await?;
@@ -280,10 +282,8 @@ async fn start_rejoin(
     config: AppConfig,
     listener: std::net::TcpListener,
 ) -> Result<Running, Failure> {
-    let now = config.clock.now();
     let app = App::build(config).map_err(Failure::other)?;
     app.migrate().await.map_err(Failure::database)?;
-    app.prepare_partitions(now).await?;
     let listener = TcpListener::from_std(listener).map_err(Failure::other)?;
     let serve = async move |listener, stop: CancellationToken| {
         let chores = app.start_chores(stop.clone());

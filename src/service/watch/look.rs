@@ -1,12 +1,12 @@
 //! One look at a room: all of its peers are fetched and saved. And one fetch of single peers.
 
-use crate::domain::{FetchJob, LookOutcome, ProblemCode, Report, RoomId};
+use crate::domain::{FetchJob, LookOutcome, ProblemCode, RoomId};
 use crate::hms::HmsError;
 use crate::service::{Service, SnapshotError};
 use crate::store::{LookResult, StoreError};
 
 impl Service {
-    /// Looks at a room. What it finds as it was a moment ago is not written again.
+    /// Looks at a room.
     ///
     /// # Errors
     /// [`SnapshotError`]; what was read until then is saved.
@@ -14,8 +14,7 @@ impl Service {
         &self,
         room_id: &RoomId,
     ) -> Result<LookResult, SnapshotError> {
-        let fetched = self.fetch_room(room_id, None, None, Report::Looked);
-        let mut fetched = fetched.await?;
+        let mut fetched = self.fetch_room(room_id, None, None).await?;
         let mut result = LookResult {
             outcome: LookOutcome::OK,
             peers: 0,

@@ -260,7 +260,7 @@ async fn the_answers_are_the_ones_promised() {
         [json!(["odd-deep", 200_000])]
     );
 
-    let months = answer(reader, "How much history does each month have?").await;
+    let months = answer(reader, "How much history does each partition have?").await;
     let names: Vec<&str> = months
         .iter()
         .filter_map(|row| row["partition"].as_str())
@@ -272,11 +272,11 @@ async fn the_answers_are_the_ones_promised() {
 }
 
 #[tokio::test]
-async fn a_month_is_dropped_as_the_page_says() {
+async fn a_partition_is_dropped_as_the_page_says() {
     let roles = Roles::new().await;
     let store = roles.store("rejoin_service");
     let user = odd_rows::save(&store).await;
-    for block in sql(OPERATIONS, "Dropping months") {
+    for block in sql(OPERATIONS, "Dropping history") {
         roles.run(Some("rejoin_owner"), &block).await.unwrap();
     }
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshots")

@@ -7,8 +7,8 @@ use rejoin::domain::{
     RestoreOutcome, ResumeRecord, RoomId, WatchInterval,
 };
 use rejoin::store::{
-    Duty, LookResult, NewWatch, ReconciliationStep, ResumeQuery, Span, Store, StoreConfig, Unseen,
-    UnseenRooms, WatchPage,
+    Duty, LookResult, NewWatch, PartitionStep, ReconciliationStep, ResumeQuery, Span, Store,
+    StoreConfig, Unseen, UnseenRooms, WatchPage,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::odd_rows;
 use super::pages::{self, OPERATIONS};
 use crate::support::postgres::{self, Database};
-use crate::support::store::{history_within, saved_state};
+use crate::support::store::{history_within, make_partitions, saved_state};
 
 /// A database with the three roles. Their names are unique, because roles belong to the whole
 /// server.
@@ -47,10 +47,7 @@ impl Roles {
         roles.run(None, connect).await.unwrap();
         let owner = roles.store("rejoin_owner");
         owner.migrate().await.unwrap();
-        owner
-            .prepare_partitions(odd_rows::at("00:00:00"))
-            .await
-            .unwrap();
+        make_partitions(&owner, odd_rows::at("00:00:00")).await;
         roles.run(Some("rejoin_owner"), grant).await.unwrap();
         roles
     }
@@ -181,15 +178,20 @@ async fn the_service_role_can_do_all_that_the_service_does() {
     assert_eq!(service.take_restore_jobs(now, now, 10).await.unwrap(), []);
     service.was_restored_to(&job.key).await.unwrap();
     service.compact_peers(MIN_KEEP_PEERS, None).await.unwrap();
+    let ends = service.compact_session_ends(MIN_KEEP_PEERS, None);
+    ends.await.unwrap();
+    service.compact_resumes(MIN_KEEP_PEERS, None).await.unwrap();
+    service.delete_old_reconciliations().await.unwrap();
     let day = Duration::from_hours(24);
     assert!(service.take_duty(Duty::Compaction, day, day).await.unwrap());
     assert!(service.renew_duty(Duty::Compaction, day).await.unwrap());
     service.ping().await.unwrap();
-    // A month that does not exist yet: the function creates it with its owner's rights.
-    service
-        .prepare_partitions(odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400)))
-        .await
-        .unwrap();
+    // Months that do not exist yet: the functions make and drop them with their owner's rights.
+    let later = odd_rows::at("00:00:00").shifted(chrono::TimeDelta::days(400));
+    make_partitions(&service, later).await;
+    let dropped = service.drop_partition(day).await.unwrap();
+    assert!(matches!(dropped, PartitionStep::Done(_)), "{dropped:?}");
+    service.delete_late_history(day).await.unwrap();
 
     for forbidden in [
         "TRUNCATE peers",
@@ -350,7 +352,10 @@ async fn the_reader_role_reads_and_writes_nothing() {
         "TRUNCATE peers",
         "CREATE TABLE mine ()",
         "CREATE TEMP TABLE mine ()",
-        "SELECT rejoin_prepare_partitions(now(), 1)",
+        "SELECT rejoin_make_partition('month', now(), 1)",
+        "SELECT rejoin_drop_partition('1 day')",
+        "SELECT rejoin_delete_late_history('1 day', 1)",
+        "SELECT rejoin_delete_old_resumes('1 day', 'epoch', '', gen_random_uuid(), 1)",
         "SELECT headers FROM forwards",
         "SELECT * FROM forwards",
     ] {
@@ -372,7 +377,7 @@ async fn the_function_with_its_owners_rights_trusts_no_temporary_table() {
         "CREATE TEMP TABLE snapshots_default (LIKE snapshots INCLUDING DEFAULTS)",
         "INSERT INTO snapshots_default (user_id, room_id, peer_id, id, source, first_observed_at, last_observed_at)
          VALUES ('u', 'r', 'p', gen_random_uuid(), 'room', '2027-05-02', '2027-05-02')",
-        "SELECT rejoin_prepare_partitions('2027-05-01', 1)",
+        "SELECT rejoin_make_partition('month', '2027-05-01', 1)",
     ] {
         sqlx::raw_sql(sql).execute(&mut service).await.unwrap();
     }

@@ -10,7 +10,7 @@ use super::odd_rows;
 use crate::support::generated::for_generated;
 use crate::support::postgres::{self, Database};
 use crate::support::store::{
-    at, history_within, new_user, sample_observations, saved_state, store,
+    at, history_within, make_partitions, new_user, sample_observations, saved_state, store,
 };
 
 /// Every field that `resume_state` and resume share.
@@ -263,10 +263,7 @@ async fn an_out_of_order_observation_splits_the_row_it_lies_in() {
 async fn every_table_view_column_and_function_is_explained() {
     let database = postgres::database().await;
     let (store, pool) = (store(database.url()), database.pool().await);
-    store
-        .prepare_partitions(odd_rows::at("00:00:00"))
-        .await
-        .unwrap();
+    make_partitions(&store, odd_rows::at("00:00:00")).await;
     let missing: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname || coalesce('.' || a.attname, '')
          FROM pg_class c

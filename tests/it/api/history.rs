@@ -64,7 +64,7 @@ async fn history_is_newest_first_and_can_be_filtered() {
           "first_observed_at": "2026-12-01T12:00:04.000000Z",
           "id": "01a23179-eda0-79b6-b5de-aada9dda06f5",
           "joined_at": "2026-12-01T12:00:00.000000Z",
-          "last_observed_at": "2026-12-01T12:00:04.500000Z",
+          "last_observed_at": "2026-12-01T12:00:04.000000Z",
           "metadata": "a2",
           "metadata_raw": "a2",
           "name": "player-7",

@@ -95,7 +95,7 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
     world.clock.advance(Duration::from_secs(1));
     world.sim.mute(ROOM, "p", "mic", true).unwrap();
     app.snapshot("p").await.expect(201);
-    world.clock.advance(Duration::from_secs(1));
+    world.clock.advance(Duration::from_mins(1));
     app.snapshot_room().await.expect(200);
     let change = |name: Option<&str>, role: Option<&str>| hms_sim::Update {
         name: name.map(ToOwned::to_owned),
@@ -112,8 +112,53 @@ async fn each_part_of_the_content_makes_a_new_snapshot_and_a_source_without_trac
     assert_eq!(rows["snapshots"].as_array().unwrap().len(), 4);
     assert_eq!(
         rows["snapshots"][2]["last_observed_at"],
-        "2026-12-01T12:00:02.000000Z"
+        "2026-12-01T12:01:01.000000Z"
     );
+}
+
+/// One that changed, or whose answer is of one user, has the exact time all the same.
+#[tokio::test]
+async fn a_room_that_is_unchanged_for_less_than_a_minute_writes_nothing() {
+    let (world, app) = World::with_app().await;
+    for number in 0..20 {
+        let (user, peer) = (format!("player-{number}"), format!("peer-{number}"));
+        world.join(&user, &peer, "1");
+    }
+    app.snapshot_room().await.expect(200);
+    let pool = world.database.pool().await;
+    let rows = async || {
+        let rows = "SELECT string_agg(xmin::text || ' ' || ctid::text, ',' ORDER BY user_id) FROM ";
+        let of = async |table: &str| {
+            let rows = sqlx::AssertSqlSafe(format!("{rows}{table}"));
+            let rows = sqlx::query_scalar::<_, String>(rows);
+            rows.fetch_one(&pool).await.unwrap()
+        };
+        (of("peers").await, of("snapshots").await)
+    };
+    let written = rows().await;
+    world.clock.advance(Duration::from_secs(59));
+    let answer = app.snapshot_room().await.expect(200).json();
+    assert_eq!(answer["snapshots"].as_array().unwrap().len(), 20);
+    assert_eq!(
+        answer["snapshots"][0]["last_observed_at"],
+        "2026-12-01T12:00:00.000000Z"
+    );
+    assert_eq!(answer["observed_at"], "2026-12-01T12:00:59.000000Z");
+    assert_eq!(rows().await, written);
+
+    let of_user = format!("/v1/rooms/{ROOM}/snapshots?user_id=player-7");
+    let answer = app.post(&of_user).await.expect(200).json();
+    assert_eq!(
+        answer["snapshots"][0]["last_observed_at"],
+        "2026-12-01T12:00:59.000000Z"
+    );
+    world.clock.advance(Duration::from_secs(1));
+    app.snapshot_room().await.expect(200);
+    let observed =
+        "SELECT to_char(last_observed_at AT TIME ZONE 'UTC', 'MI:SS') || ' ' || count(*) FROM peers
+                    GROUP BY last_observed_at ORDER BY 1";
+    let observed: Vec<String> = sqlx::query_scalar(observed).fetch_all(&pool).await.unwrap();
+    assert_eq!(observed, ["00:59 1", "01:00 19"]);
 }
 
 #[tokio::test]

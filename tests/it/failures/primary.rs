@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rejoin::store::{Store, StoreConfig, StoreError, UnavailableReason};
+use rejoin::domain::PartitionPeriod;
+use rejoin::store::{PartitionStep, Store, StoreConfig, StoreError, UnavailableReason};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use super::{backends, with_application_name};
@@ -110,7 +111,7 @@ fn every_statement_that_only_reads_asks_for_the_primary() {
     // Their answers go to nobody: they are followed by a write, or come after one.
     const BESIDE_A_WRITE: [&str; 2] = ["newest.repeats, newest.found", "FROM resumes"];
     // What is locked or changed has to be on a primary.
-    const WRITES: [&str; 4] = ["INSERT ", "UPDATE", "DELETE ", "rejoin_prepare_partitions"];
+    const WRITES: [&str; 4] = ["INSERT ", "UPDATE", "DELETE ", "rejoin_delete_old_resumes"];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let mut reading = 0;
     for file in fs::read_dir(folder).unwrap() {
@@ -247,24 +248,10 @@ async fn partitions_that_wait_for_a_lock_are_given_up_once_and_cost_no_connectio
         .execute(&mut *reader)
         .await
         .unwrap();
-    let start = Instant::now();
     let month = chrono::DateTime::parse_from_rfc3339("2031-05-17T22:00:00Z").unwrap();
-    let error = store
-        .prepare_partitions(month.to_utc().into())
-        .await
-        .unwrap_err();
-    // The function waits for 2 s, and whoever reads history waits behind it.
-    assert!(
-        start.elapsed() < Duration::from_millis(3_500),
-        "{:?}",
-        start.elapsed()
-    );
-    assert!(matches!(
-        error,
-        StoreError::Unavailable(UnavailableReason::Interrupted(_))
-    ));
-    // Only the one that it ran on is closed.
-    assert_eq!(store.connections().0, open - 1);
+    let step = store.make_partition(PartitionPeriod::Month, month.to_utc().into());
+    assert_eq!(step.await.unwrap(), PartitionStep::InUse);
+    assert_eq!(store.connections().0, open);
 }
 
 #[tokio::test]
@@ -274,7 +261,7 @@ async fn partitions_begin_at_midnight_in_utc_whatever_the_session_says() {
     for sql in [
         "SET timezone = 'Asia/Tehran'",
         "SET datestyle = 'SQL, DMY'",
-        "SELECT rejoin_prepare_partitions('2031-05-17T22:00:00Z', 1)",
+        "SELECT rejoin_make_partition('month', '2031-05-17T22:00:00Z', 1) FROM generate_series(1, 2)",
     ] {
         sqlx::query(sql).execute(&mut connection).await.unwrap();
     }

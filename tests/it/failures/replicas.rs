@@ -8,7 +8,7 @@ use hms_sim::WireMetadata;
 use rejoin::store::{Store, StoreConfig};
 
 use crate::support::postgres;
-use crate::support::store::{new_user, saved_state};
+use crate::support::store::{make_partitions, new_user, saved_state};
 use crate::support::world::{ROOM, Setup, World};
 
 #[tokio::test]
@@ -139,10 +139,7 @@ async fn many_migrate_one_empty_database_at_once() {
         .collect();
     join_all(stores.iter().map(async |store| {
         store.migrate().await.unwrap();
-        store
-            .prepare_partitions(rejoin::domain::Clock::system().now())
-            .await
-            .unwrap();
+        make_partitions(store, rejoin::domain::Clock::system().now()).await;
     }))
     .await;
     assert_eq!(saved_state(&stores[0], &new_user()).await, None);

@@ -12,8 +12,11 @@ use std::fmt::Write;
 use playback::{Audience, Way};
 use story::{Order, Story};
 
-/// Stories that cannot come out right yet, and why.
-const NOT_YET: &[(&str, &str)] = &[];
+/// Stories that do not come out right, and why.
+const NOT_RIGHT: &[(&str, &str)] = &[(
+    "a row is split / answers for the room",
+    "what a room shows as it was within the last minute is not written: decision 0044",
+)];
 
 /// In how many orders a variant is played at most.
 const ORDERS_OF_A_VARIANT: usize = 3;
@@ -27,14 +30,14 @@ async fn play(stories: Vec<Story>, most_orders: usize) {
     let mut wrong = String::new();
     for story in stories {
         let outcome = outcome(&audience, &story, most_orders).await;
-        let known = NOT_YET
+        let known = NOT_RIGHT
             .iter()
             .find(|(name, _)| story.name.starts_with(name));
         match (outcome, known) {
             (Err(why), None) => {
                 let _ = write!(wrong, "\n{}: {why}", story.name);
             }
-            (Err(_), Some((name, why))) => println!("not yet right: {name} ({why})"),
+            (Err(_), Some((name, why))) => println!("not right: {name} ({why})"),
             (Ok(()), Some((name, _))) => println!("right by now: {name}"),
             (Ok(()), None) => {}
         }

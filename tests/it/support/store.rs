@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use rejoin::domain::{
-    Label, Metadata, Observation, PeerId, PeerKey, RoomId, SavedState, Snapshot, Source, Timestamp,
-    UserId,
+    Label, Metadata, Observation, PartitionPeriod, PeerId, PeerKey, RoomId, SavedState, Snapshot,
+    Source, Timestamp, UserId,
 };
-use rejoin::store::{HistoryQuery, ResumeQuery, Span, Store, StoreConfig};
+use rejoin::store::{HistoryQuery, PartitionStep, ResumeQuery, Span, Store, StoreConfig};
 use uuid::Uuid;
 
 /// The peers that [`sample_observations`] speaks of.
@@ -32,6 +32,12 @@ pub(crate) fn store(url: &str) -> Store {
             ..StoreConfig::default()
         },
     )
+}
+
+/// Makes the partitions of this month and the next ones.
+pub(crate) async fn make_partitions(store: &Store, now: Timestamp) {
+    let make = async || store.make_partition(PartitionPeriod::Month, now).await;
+    while make().await.unwrap() != PartitionStep::Finished {}
 }
 
 /// An instant, in seconds after one that all tests share.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hms_sim::{DropOptions, Join, LeaveAt, Operation, Sim, SimClock, SimConfig, WireMetadata};
 use rejoin::app::{App, AppConfig};
-use rejoin::config::{EventArgs, ForwardArgs, RestoreArgs, Upstream, WatchArgs, WebhookArgs};
+use rejoin::config::{
+    EventArgs, ForwardArgs, HistoryArgs, RestoreArgs, Upstream, WatchArgs, WebhookArgs,
+};
 use rejoin::domain::StoragePolicy;
 use rejoin::hms::Credentials;
 use rejoin::keys::KeyRing;
@@ -166,6 +168,7 @@ impl World {
             forwards,
             // Its clock is not that of Postgres.
             keep_peers: None,
+            history: HistoryArgs::default().history().expect("the defaults"),
             clock: self.clock.clock(),
         })
         .expect("an app can be built");
