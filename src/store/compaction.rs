@@ -39,6 +39,14 @@ pub struct CompactionStep<Position> {
     pub position: Option<Position>,
 }
 
+impl<Position> CompactionStep<Position> {
+    /// Nothing was deleted, and nothing is left.
+    pub(super) const NOTHING: Self = Self {
+        deleted: 0,
+        position: None,
+    };
+}
+
 impl Store {
     /// Deletes rows of peers that ended longer ago than `keep`, and that no answer needs: of those
     /// after `position`, a limited number.
@@ -103,10 +111,7 @@ impl Statement for CompactPeers {
     ) -> Result<Self::Output, sqlx::Error> {
         let ended = self.ended_peers(connection).await?;
         let Some(last) = ended.last() else {
-            return Ok(CompactionStep {
-                deleted: 0,
-                position: None,
-            });
+            return Ok(CompactionStep::NOTHING);
         };
         let position = CompactionPosition {
             at: last.at,

@@ -99,6 +99,11 @@ impl Statement for CompactSessionEnds {
             }),
         })
     }
+
+    /// Citus refuses the statement: they are kept there.
+    async fn run_distributed(&self, _: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
+        Ok(CompactionStep::NOTHING)
+    }
 }
 
 struct CompactResumes {
@@ -129,6 +134,11 @@ impl Statement for CompactResumes {
             deleted: step.deleted.unsigned_abs(),
             position,
         })
+    }
+
+    /// Citus refuses the statement: they are kept there.
+    async fn run_distributed(&self, _: &mut PgConnection) -> Result<Self::Output, sqlx::Error> {
+        Ok(CompactionStep::NOTHING)
     }
 }
 
