@@ -36,7 +36,7 @@ const TABLES: [(&str, &str); 9] = [
     ("announced_states", "'{}'::text[]"),
     ("restore_jobs", "'{}'::text[]"),
     ("fetch_jobs", "ARRAY['queued_at', 'due_at']"),
-    ("watches", "ARRAY['next_look_at', 'due_at']"),
+    ("watches", "ARRAY['next_look_at', 'due_at', 'looks']"),
     (
         "forwards",
         "ARRAY['id', 'position', 'received_at', 'due_at']",

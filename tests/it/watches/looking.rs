@@ -250,6 +250,26 @@ async fn the_next_look_is_whole_intervals_after_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_look_for_a_watch_that_ended_changes_nothing_of_the_next_one() {
+    let world = World::new().await;
+    let store = store(world.database.url());
+    let room_id = watched(&store).await;
+    let lease = Duration::from_secs(10);
+    let old = store.take_looks(10, lease).await.unwrap();
+    assert!(store.delete_watch(&room_id).await.unwrap());
+    watched(&store).await;
+    let new = store.take_looks(10, lease).await.unwrap();
+    assert!(!store.renew_look(&old[0], lease).await.unwrap());
+    let result = LookResult {
+        outcome: LookOutcome::OK,
+        peers: 1,
+        changes: 0,
+    };
+    store.finish_look(&old[0], result).await.unwrap();
+    assert!(store.renew_look(&new[0], lease).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_failed_look_says_why_and_is_repeated_soon() {
     let (world, app) = world("1h").await;
     world.join("player-7", "p", "");
