@@ -16,7 +16,8 @@ use tokio::time::timeout;
 const CHUNK_BYTES: usize = 64 << 10;
 /// How many chunks are written ahead of the client.
 const CHUNKS_AHEAD: usize = 4;
-/// How long a client may take to read the answer. Then the connection is closed.
+/// How long a client may take to read the answer, and is waited for all in all. Then the connection is
+/// closed.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Answers with this JSON, and drops `held` once all of it is sent or the client has gone.
@@ -89,7 +90,8 @@ pub(super) struct Lines {
     /// None once nobody reads them.
     sender: Option<mpsc::Sender<io::Result<Bytes>>>,
     chunk: Vec<u8>,
-    started: Instant,
+    /// For how long the client is still waited for. What is written in between may take its time.
+    patience: Duration,
 }
 
 impl Lines {
@@ -99,7 +101,7 @@ impl Lines {
         let lines = Self {
             sender: Some(sender),
             chunk: Vec::new(),
-            started: Instant::now(),
+            patience: READ_TIMEOUT,
         };
         (lines, answer(NDJSON, receiver))
     }
@@ -123,8 +125,9 @@ impl Lines {
         if chunk.is_empty() {
             return;
         }
-        let patience = READ_TIMEOUT.saturating_sub(self.started.elapsed());
-        let sent = timeout(patience, sender.send(Ok(chunk.into()))).await;
+        let waits_since = Instant::now();
+        let sent = timeout(self.patience, sender.send(Ok(chunk.into()))).await;
+        self.patience = self.patience.saturating_sub(waits_since.elapsed());
         if !matches!(sent, Ok(Ok(()))) {
             // A client that is still there has to see that the answer is not complete.
             let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
