@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::support::generated::for_generated;
 use crate::support::postgres::{self, Database};
 use crate::support::program::{Program, Upstream};
-use crate::support::store::{history, history_within, new_user, saved_state};
+use crate::support::store::{compact, history, history_within, new_user, saved_state};
 use crate::support::wait::until_within;
 use crate::support::{command::settings, scrape::Scrape};
 
@@ -104,18 +104,6 @@ fn store(database: &Database) -> Store {
         ..StoreConfig::default()
     };
     Store::new(database.url().parse().unwrap(), &config)
-}
-
-async fn compact(store: &Store) -> u64 {
-    let (mut deleted, mut position) = (0, None);
-    loop {
-        let step = store.compact_peers(MIN_KEEP_PEERS, position).await.unwrap();
-        deleted += step.deleted;
-        if step.position.is_none() {
-            return deleted;
-        }
-        position = step.position;
-    }
 }
 
 fn key(user: &UserId, room: &str, peer: &str) -> PeerKey {

@@ -6,10 +6,9 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use proptest::prelude::*;
 use rejoin::domain::{
-    Claimant, End, EndKind, EventKind, EventPolicy, EventReport, Label, MIN_KEEP_PEERS, Metadata,
-    Observation, PeerId, PeerKey, Presence, Report, Requester, RestoreMark, RestoreOutcome,
-    ResumeRecord, RoomId, SavedState, SessionId, Source, Timestamp, Tracks, UserId, WatchInterval,
-    WatchRequest,
+    Claimant, End, EndKind, EventKind, EventPolicy, EventReport, Label, Metadata, Observation,
+    PeerId, PeerKey, Presence, Report, Requester, RestoreMark, RestoreOutcome, ResumeRecord,
+    RoomId, SavedState, SessionId, Source, Timestamp, Tracks, UserId, WatchInterval, WatchRequest,
 };
 use rejoin::store::{
     HistoryPage, HistoryQuery, Layout, ResumeQuery, Span, Store, StoreConfig, Unseen, UnseenPeer,
@@ -20,6 +19,7 @@ use uuid::Uuid;
 
 use crate::support::generated::for_generated;
 use crate::support::postgres::{self, Database};
+use crate::support::store::compact;
 
 const USERS: usize = 2;
 const PEERS: usize = 3;
@@ -396,18 +396,6 @@ fn is_folded(step: &Step) -> bool {
         let of_user = observations.iter().filter(|(peer, ..)| peer.user == user);
         of_user.count() > 1
     })
-}
-
-async fn compact(store: &Store) -> u64 {
-    let (mut deleted, mut position) = (0, None);
-    loop {
-        let step = store.compact_peers(MIN_KEEP_PEERS, position).await.unwrap();
-        deleted += step.deleted;
-        if step.position.is_none() {
-            return deleted;
-        }
-        position = step.position;
-    }
 }
 
 #[test]

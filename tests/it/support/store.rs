@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use rejoin::domain::{
-    Label, Metadata, Observation, PartitionPeriod, PeerId, PeerKey, RoomId, SavedState, Snapshot,
-    Source, Timestamp, UserId,
+    Label, MIN_KEEP_PEERS, Metadata, Observation, PartitionPeriod, PeerId, PeerKey, RoomId,
+    SavedState, Snapshot, Source, Timestamp, UserId,
 };
 use rejoin::store::{HistoryQuery, PartitionStep, ResumeQuery, Span, Store, StoreConfig};
 use uuid::Uuid;
@@ -58,6 +58,19 @@ pub(crate) fn resume_query(user: &UserId) -> ResumeQuery {
         user_id: user.clone(),
         room_id: None,
         exclude_peer_id: None,
+    }
+}
+
+/// Compacts all that is old enough, and returns how many rows of peers went.
+pub(crate) async fn compact(store: &Store) -> u64 {
+    let (mut deleted, mut position) = (0, None);
+    loop {
+        let step = store.compact_peers(MIN_KEEP_PEERS, position).await.unwrap();
+        deleted += step.deleted;
+        if step.position.is_none() {
+            return deleted;
+        }
+        position = step.position;
     }
 }
 
