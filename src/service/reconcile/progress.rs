@@ -83,8 +83,9 @@ impl<'a> Progress<'a> {
     pub(super) async fn note_replay(
         &self,
         piece: ReplayPiece,
-        workflow_id: Option<String>,
+        replay: Option<&Replay>,
     ) -> Result<(), StoreError> {
+        let workflow_id = replay.map(|replay| replay.workflow_id.clone());
         self.store
             .note_replay(self.reconciliation, piece, workflow_id)
             .await

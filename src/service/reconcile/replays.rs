@@ -55,8 +55,8 @@ impl Service {
             begun
         } else {
             let replay = patiently!(patience, self.hms.replay(piece.start, piece.end))?;
-            let workflow_id = Some(replay.workflow_id.clone());
-            patiently!(patience, progress.note_replay(piece, workflow_id.clone()))?;
+            let begun = Some(&replay);
+            patiently!(patience, progress.note_replay(piece, begun))?;
             replay
         };
         let followed = self.follow(&replay, patience, progress).await;

@@ -12,7 +12,7 @@ use super::latest::Row;
 use crate::domain::{PeerId, RoomId, SavedState, UserId};
 use crate::store::presence::LivePeer;
 
-/// How many connected peers are told.
+/// How many connected peers are returned.
 const MAX_LIVE: usize = 100;
 /// How many are read, since some may have ended with their session.
 const MAX_READ: i64 = 200;
